@@ -1,0 +1,1 @@
+"""The detector as mathematics: tensors in, tensors out."""

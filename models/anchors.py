@@ -1,0 +1,116 @@
+"""Anchors: raw maps to boxes and back, as exact inverses, and k-means to find anchors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# exp() of a larger logit would be a face 1,000 times its anchor: no picture holds one, and an
+# unbounded exp() turns one odd activation into an infinite box (YOLOv3 leaves it unbounded).
+MAX_SIZE_LOGIT = float(np.log(1000.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One output map of a detector: its stride and the anchors each of its cells holds.
+
+    Attributes:
+        stride: input pixels per cell.
+        anchors_wh: widths and heights in input pixels, one pair an anchor.
+    """
+
+    stride: int
+    anchors_wh: tuple[tuple[float, float], ...]
+
+
+def decode(raw: Tensor, scale: Scale) -> Tensor:
+    """Turn one raw map into boxes and probabilities (YOLOv3, section 2.1).
+
+    Args:
+        raw: [B, A, H, W, 5 + C] logits: x, y, w, h, objectness, classes.
+        scale: stride and anchors of this map.
+
+    Returns:
+        [B, A * H * W, 5 + C]: corners x1, y1, x2, y2 in input pixels, objectness and class
+        probabilities in 0..1.
+    """
+    batch, _, height, width, channels = raw.shape
+    grid_y = torch.arange(height, device=raw.device, dtype=raw.dtype).view(1, 1, height, 1)
+    grid_x = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, 1, 1, width)
+    anchors = raw.new_tensor(scale.anchors_wh).view(1, -1, 1, 1, 2)
+    center_x = (torch.sigmoid(raw[..., 0]) + grid_x) * scale.stride
+    center_y = (torch.sigmoid(raw[..., 1]) + grid_y) * scale.stride
+    half_wh = torch.exp(raw[..., 2:4].clamp(max=MAX_SIZE_LOGIT)) * anchors / 2
+    center = torch.stack((center_x, center_y), dim=-1)
+    decoded = torch.cat((center - half_wh, center + half_wh, torch.sigmoid(raw[..., 4:])), dim=-1)
+    return decoded.reshape(batch, -1, channels)
+
+
+def encode(
+    boxes_xyxy: Tensor, cells_xy: Tensor, anchors_wh: Tensor, stride: int, margin: float = 1e-4
+) -> Tensor:
+    """The logits that `decode` turns into these boxes: its inverse for given cells and anchors.
+
+    Args:
+        boxes_xyxy: [N, 4] input pixels, each centred in its cell.
+        cells_xy: [N, 2] column and row of the cell.
+        anchors_wh: [N, 2] input pixels.
+        stride: input pixels per cell.
+        margin: how far a centre is kept from its cell's border, where the logit is infinite.
+
+    Returns:
+        [N, 4] logits x, y, w, h.
+    """
+    center = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    offset = (center / stride - cells_xy).clamp(margin, 1 - margin)
+    size = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=margin)
+    return torch.cat((torch.logit(offset), torch.log(size / anchors_wh)), dim=1)
+
+
+def shape_iou(
+    sizes_a_wh: NDArray[np.float64], sizes_b_wh: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """IoU of boxes laid on a common centre: [N, 2] and [M, 2] to [N, M]."""
+    inner = np.minimum(sizes_a_wh[:, None], sizes_b_wh[None]).prod(-1)
+    outer = sizes_a_wh.prod(-1)[:, None] + sizes_b_wh.prod(-1)[None] - inner
+    return np.asarray(inner / np.maximum(outer, 1e-12))
+
+
+def kmeans_anchors(
+    sizes_wh: NDArray[np.float64], count: int, rng: np.random.Generator, rounds: int = 100
+) -> NDArray[np.float64]:
+    """Anchors by k-means with 1 - IoU as distance (YOLOv2, section 2), smallest area first.
+
+    Args:
+        sizes_wh: [N, 2] box sizes in input pixels, N >= count.
+        count: how many anchors.
+        rng: picks the first centres.
+        rounds: upper bound; it stops early once nothing moves.
+
+    Returns:
+        [count, 2] widths and heights.
+
+    Raises:
+        ValueError: fewer boxes than anchors.
+    """
+    if len(sizes_wh) < count:
+        raise ValueError(
+            f"expected at least {count} boxes for {count} anchors, got {len(sizes_wh)}"
+        )
+    centres = sizes_wh[rng.choice(len(sizes_wh), count, replace=False)].astype(np.float64)
+    for _ in range(rounds):
+        nearest = shape_iou(sizes_wh, centres).argmax(1)
+        moved = np.stack(
+            [
+                np.median(sizes_wh[nearest == k], axis=0) if (nearest == k).any() else centres[k]
+                for k in range(count)
+            ]
+        )
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return np.asarray(centres[centres.prod(1).argsort()])

@@ -1,0 +1,184 @@
+"""Checkpoint: a trained detector as one file of plain tensors and values, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.anchors import Scale
+from models.labels import CLASS_NAMES
+from models.network import DetectionNetwork
+from models.zoo import ARCHITECTURES, build
+
+FORMAT = "mask-gate checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """The file is not a checkpoint that can be trusted; the message says why and what to do."""
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A detector and everything needed to use it without asking anyone.
+
+    Attributes:
+        architecture: a name of `models.zoo.ARCHITECTURES`.
+        weights: the network's state dict.
+        scales: strides and anchors of its raw maps.
+        input_size: side of the square it was trained for, in pixels; RGB in 0..1.
+        classes: class names in the order of its outputs.
+        thresholds: `score` and per-class operating points, plain floats.
+        metrics: what was measured, with which protocol.
+        training: the configuration it was trained with, and the data's fingerprint.
+        progress: optimizer, EMA, schedule and random state; only in `last.pth`.
+    """
+
+    architecture: str
+    weights: dict[str, Tensor]
+    scales: tuple[Scale, ...]
+    input_size: int
+    classes: tuple[str, ...] = CLASS_NAMES
+    thresholds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] | None = None
+
+    def network(self) -> DetectionNetwork:
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: the weights are of another network.
+        """
+        try:
+            network = build(self.architecture, len(self.classes), self.scales)
+            network.load_state_dict(self.weights)
+        except (RuntimeError, IndexError, ValueError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"the weights or scales do not fit {self.architecture}: {reason}"
+            ) from error
+        return network.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` so that `path` holds either the old file or the whole new one.
+
+    Raises:
+        CheckpointError: a weight is not finite; nothing was written.
+        OSError: the disk refused; the old file is untouched.
+    """
+    for name, tensor in checkpoint.weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{name} holds values that are not finite; {path} was not written"
+            )
+    content = {
+        "format": FORMAT,
+        "architecture": checkpoint.architecture,
+        "weights": checkpoint.weights,
+        "scales": [
+            {"stride": s.stride, "anchors_wh": [list(pair) for pair in s.anchors_wh]}
+            for s in checkpoint.scales
+        ],
+        "input_size": checkpoint.input_size,
+        "classes": list(checkpoint.classes),
+        "thresholds": checkpoint.thresholds,
+        "metrics": checkpoint.metrics,
+        "training": checkpoint.training,
+        "progress": checkpoint.progress,
+    }
+    _write_atomically(path, content)
+
+
+def _write_atomically(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a checkpoint; nothing in the file is ever executed.
+
+    Raises:
+        CheckpointError: missing, damaged, pickled code, another format, other classes, or weights
+            that are not finite.
+    """
+    content = _read(path)
+    if content.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a file of format {FORMAT!r}, got {content.get('format')!r}; "
+            "convert it with mask-gate-train --config ... --set start=FILE"
+        )
+    if content["architecture"] not in ARCHITECTURES:
+        raise CheckpointError(
+            f"{path}: expected an architecture of {', '.join(ARCHITECTURES)}; "
+            f"got {content['architecture']!r}"
+        )
+    classes = tuple(content["classes"])
+    if classes != CLASS_NAMES:
+        # A swapped order would open the door to the wrong people.
+        raise CheckpointError(
+            f"{path}: expected the classes {CLASS_NAMES} in this order, got {classes}"
+        )
+    for name, tensor in content["weights"].items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: {name} holds values that are not finite")
+    scales = tuple(
+        Scale(s["stride"], tuple((float(w), float(h)) for w, h in s["anchors_wh"]))
+        for s in content["scales"]
+    )
+    fields = (
+        "architecture",
+        "weights",
+        "input_size",
+        "thresholds",
+        "metrics",
+        "training",
+        "progress",
+    )
+    return Checkpoint(scales=scales, classes=classes, **{name: content[name] for name in fields})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        raise CheckpointError(
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, which lets a weights file run code; unset it"
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a checkpoint written by mask-gate-train")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds objects other than tensors and plain values, and is refused: "
+            "not a weights-only file"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: damaged or not a checkpoint ({type(error).__name__}); copy it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")
+    return content
+
+
+def fingerprint(path: Path) -> str:
+    """What identifies a weights file in events and logs: `sha256:` and 64 hex digits."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

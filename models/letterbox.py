@@ -1,0 +1,69 @@
+"""Letterbox: one resize-and-pad rule for image and boxes, with its exact inverse."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Darknet fills the border with the middle of the range, which a trained trunk reads as nothing.
+BORDER_GREY = 128
+
+
+class Letterbox:
+    """Fit an image into a square without changing its shape, centred, grey bars around it.
+
+    Training and the gate use this one object for pixels and boxes, so that they cannot drift apart.
+
+    Attributes:
+        source_hw: height and width of the images it takes.
+        size: side of the square it makes, in pixels.
+
+    Raises:
+        ValueError: a side is not positive.
+    """
+
+    def __init__(self, source_hw: tuple[int, int], size: int) -> None:
+        if min(*source_hw, size) < 1:
+            raise ValueError(f"expected sides of at least 1 pixel, got {source_hw} into {size}")
+        self.source_hw = source_hw
+        self.size = size
+        height, width = source_hw
+        gain = size / max(source_hw)
+        inner_h, inner_w = max(1, round(height * gain)), max(1, round(width * gain))
+        self._inner_hw = inner_h, inner_w
+        self._top, self._left = (size - inner_h) // 2, (size - inner_w) // 2
+        # Per axis, because rounding the inner size to whole pixels bends the two gains apart.
+        self._gain = np.array([inner_w / width, inner_h / height] * 2, np.float32)
+        self._shift = np.array([self._left, self._top] * 2, np.float32)
+
+    @property
+    def gain(self) -> float:
+        """How many square pixels one source pixel becomes, along the width."""
+        return float(self._gain[0])
+
+    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """[H, W, 3] to a new [size, size, 3].
+
+        Raises:
+            ValueError: the image has another size than `source_hw`.
+        """
+        if image.shape[:2] != self.source_hw:
+            raise ValueError(f"expected an image of {self.source_hw}, got {image.shape[:2]}")
+        inner_h, inner_w = self._inner_hw
+        # Averaging keeps thin things (mask edges) when shrinking; it is blocky when growing.
+        method = cv2.INTER_AREA if max(self.source_hw) > self.size else cv2.INTER_LINEAR
+        square = np.full((self.size, self.size, 3), BORDER_GREY, np.uint8)
+        inner = square[self._top : self._top + inner_h, self._left : self._left + inner_w]
+        inner[:] = cv2.resize(image, (inner_w, inner_h), interpolation=method)
+        return square
+
+    def boxes(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, 4] in source pixels to [N, 4] in pixels of the square."""
+        return np.asarray(boxes_xyxy * self._gain + self._shift, np.float32)
+
+    def inverse_boxes(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, 4] in pixels of the square to [N, 4] in source pixels, clipped to the source."""
+        height, width = self.source_hw
+        boxes = (boxes_xyxy - self._shift) / self._gain
+        return np.asarray(boxes.clip(0, np.array([width, height] * 2, np.float32)), np.float32)

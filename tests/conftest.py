@@ -1,0 +1,53 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The Kaggle data set, where someone has it."""
+    folder = Path(os.environ.get("MASK_GATE_DATA", ROOT.parent / "shared/data/face-mask"))
+    if not folder.exists():
+        pytest.skip("set MASK_GATE_DATA to the Kaggle face-mask data set to run this test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coco_tiny_weights() -> Path:
+    """The authors' yolov3-tiny.weights, where someone has them."""
+    default = ROOT.parent / "shared/weights/yolov3-tiny.weights"
+    path = Path(os.environ.get("MASK_GATE_TINY_WEIGHTS", default))
+    if not path.exists():
+        pytest.skip("set MASK_GATE_TINY_WEIGHTS to the authors' yolov3-tiny.weights to run this test")
+    return path
+
+
+def load_script(path: Path) -> ModuleType:
+    """A script of the repository as a module, without touching sys.path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def opencv_darknet(repo_root: Path) -> ModuleType:
+    return load_script(repo_root / "tests/models/make_opencv_darknet.py")

@@ -1,0 +1,1 @@
+"""Everything that needs labels: data sets, losses, training, evaluation."""

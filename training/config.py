@@ -1,0 +1,175 @@
+"""TrainConfig: everything a training run depends on, as one frozen, strict value read from YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown keys are refused, nothing changes after it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Focal(Part):
+    """Focal weighting of a cross-entropy (Lin et al., 2017, equation 5)."""
+
+    gamma: NotNegative
+    alpha: Fraction | None = Field(
+        default=None,
+        description="weight of positives; negatives get 1 - alpha; none: 1",
+    )
+    positives_only: bool = Field(
+        default=False, description="the report's use: negatives keep plain cross-entropy"
+    )
+
+
+class LossConfig(Part):
+    """Which terms make the loss, and how much each counts."""
+
+    box: Literal["mse", "ciou"] = "ciou"
+    objectness: Literal["bce"] | Focal = "bce"
+    classes: Literal["bce"] | Focal = "bce"
+    average: Literal["per_face", "per_cell"] = Field(
+        default="per_face",
+        description="sums over the number of faces; or the report's means over the cells of a scale",
+    )
+    box_gain: NotNegative = 1.0
+    objectness_gain: NotNegative = 1.0
+    class_gain: NotNegative = 1.0
+    no_object_gain: NotNegative = Field(default=1.0, description="weight of cells without a face")
+    class_weights: tuple[PositiveFloat, ...] | None = Field(
+        default=None, description="one weight a class for the class term of its faces"
+    )
+
+
+class AssignConfig(Part):
+    """Which cells and anchors answer for which face."""
+
+    rule: Literal["best_per_scale", "best_of_all", "several_cells", "centre"] = "best_of_all"
+    ignore_iou: Fraction = Field(
+        default=0.5,
+        description="cells without a face whose box overlaps one by more are left alone",
+    )
+    max_side_ratio: PositiveFloat = Field(
+        default=4.0, description="several_cells: how much an anchor's side may differ from a face's"
+    )
+
+
+class AugmentConfig(Part):
+    """How images are varied; every probability is per image."""
+
+    flip: Fraction = 0.5
+    mosaic: Fraction = 0.0
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(1.0, 1.0), description="range of the zoom, drawn evenly in its logarithm"
+    )
+    translate: Fraction = Field(default=0.0, description="shift, as a part of the input's side")
+    focus: Fraction = Field(
+        default=0.0, description="probability that the zoom brings one face to a size of `focus_px`"
+    )
+    focus_px: tuple[PositiveFloat, PositiveFloat] = (48.0, 240.0)
+    hue: Fraction = Field(default=0.0, description="largest shift, as a part of the colour circle")
+    saturation: Fraction = 0.0
+    brightness: Fraction = 0.0
+    degrade: Fraction = Field(
+        default=0.0, description="blur, noise, JPEG or a coarse sensor, as cheap cameras make them"
+    )
+    paste: Fraction = Field(
+        default=0.0, description="a rare class's face replaces a common one's of like size"
+    )
+    report: bool = Field(
+        default=False, description="the report's two: scale 0.7 with rotation 15 degrees, and noise"
+    )
+    plain_epochs: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="the last epochs without mosaic, focus and paste"
+    )
+
+
+class OptimConfig(Part):
+    """How weights move."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: PositiveFloat = 1e-3
+    trunk_lr_factor: NotNegative = Field(
+        default=1.0, description="learning rate of transferred layers, as a part of `lr`"
+    )
+    weight_decay: NotNegative = 0.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    final_lr_fraction: Fraction = 0.02
+    clip_norm: PositiveFloat | None = 10.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="0 evaluates and saves the raw weights"
+    )
+
+
+class Freeze(Part):
+    """Modules whose weights stand still until an epoch."""
+
+    modules: tuple[str, ...] = Field(
+        description="names or beginnings of names, as in the state dict"
+    )
+    until_epoch: PositiveInt | None = Field(default=None, description="none keeps them frozen")
+
+
+class TrainConfig(Part):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    architecture: Literal["yolov3", "yolov3_tiny", "yolov3_lite"]
+    start: str = Field(
+        default="scratch",
+        description="scratch, centerface, or a file: Darknet weights or a checkpoint",
+    )
+    seed: int = 0
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 8
+    accumulate: PositiveInt = Field(default=1, description="batches per step of the optimizer")
+    input_size: PositiveInt = 416
+    multi_scale: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None, description="smallest and largest side, drawn anew each batch"
+    )
+    repeat_factor: NotNegative = Field(
+        default=0.0,
+        description="images of a class on fewer than this part of all are shown more often; 0: off",
+    )
+    train_split: str = "train"
+    watch_split: str | None = Field(
+        default="valid", description="evaluated after each epoch; none evaluates nothing"
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="which epoch becomes best.pth: by mAP on watch_split, or the last",
+    )
+    score_threshold: Fraction = 0.001
+    threads: PositiveInt | None = None
+    augment: AugmentConfig = AugmentConfig()
+    assign: AssignConfig = AssignConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    freeze: tuple[Freeze, ...] = ()
+
+    @model_validator(mode="after")
+    def _sizes_fit_the_network(self) -> TrainConfig:
+        low, high = self.multi_scale or (self.input_size, self.input_size)
+        for size in (self.input_size, low, high):
+            if size % 32:
+                raise ValueError(f"expected sizes that are multiples of 32, got {size}")
+        if low > high:
+            raise ValueError(f"multi_scale: expected the smaller size first, got {low} and {high}")
+        if self.architecture == "yolov3_lite" and self.assign.rule != "centre":
+            raise ValueError("yolov3_lite has one map; set assign.rule to centre")
+        return self
+
+
+def config_path(text: str) -> Path:
+    """A file name from the command line; a bare name such as `focal` means `configs/focal.yaml`."""
+    path = Path(text)
+    return path if path.suffix or path.exists() else Path("configs") / f"{text}.yaml"

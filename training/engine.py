@@ -1,0 +1,212 @@
+"""Engine: one epoch of steps, and the state that makes a run resumable to the bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.checkpoint import Checkpoint
+from models.network import DetectionNetwork
+from models.zoo import build
+from training.assign import Truth
+from training.batches import Batch, BatchSource
+from training.config import TrainConfig
+from training.losses import DetectionLoss
+from training.schedule import Average, apply_freezes, lr_factor, make_optimizer
+
+LOSS_NAMES = ("box", "objectness", "classes")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the last good checkpoint is untouched."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is a request, not an error
+    """Someone asked to stop; the state is that after the last whole step."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epoch under way, counted from 0.
+        step: batches of that epoch already learnt from.
+        updates: steps of the optimizer so far.
+        sums: loss parts summed over the epoch's batches, in the order of `LOSS_NAMES`.
+        history: one row a finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0] * len(LOSS_NAMES))
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Engine:
+    """A run in motion: network, optimizer, average and progress.
+
+    Args:
+        network: with its start weights; moved to `device`.
+        transferred: parameters with start weights from elsewhere.
+        source: of batches.
+        config: of the run.
+        device: to train on.
+    """
+
+    def __init__(
+        self,
+        network: DetectionNetwork,
+        transferred: frozenset[str],
+        source: BatchSource,
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.source = source
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.transferred = transferred
+        self.optimizer = make_optimizer(network, config.optim, transferred)
+        self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
+        self.loss = DetectionLoss(network.scales, network.num_classes, config.loss, config.assign)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self.progress = Progress()
+        self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        steps = sum(source.steps(epoch) for epoch in range(config.epochs))
+        self.total_updates = -(-steps // config.accumulate)
+
+    def train_epoch(
+        self, on_step: Callable[[Batch, Sequence[float]], None], stop: Callable[[], bool]
+    ) -> dict[str, float]:
+        """Learn from what is left of the epoch under way.
+
+        Args:
+            on_step: told the batch and its loss parts after every batch.
+            stop: asked after every step of the optimizer.
+
+        Returns:
+            Mean loss parts of the epoch.
+
+        Raises:
+            TrainingError: the loss is not finite.
+            Interrupted: `stop` said so; `progress` stands at the next step.
+        """
+        progress, accumulate = self.progress, self.config.accumulate
+        self.network.train()
+        apply_freezes(self.network, self.config.freeze, progress.epoch)
+        steps = self.source.steps(progress.epoch)
+        for batch in self.source.epoch(progress.epoch, progress.step):
+            last = progress.step + 1 == steps
+            group = min(accumulate, steps - progress.step // accumulate * accumulate)
+            parts = self._backward(batch, 1 / group)
+            progress.sums = [a + b for a, b in zip(progress.sums, parts, strict=True)]
+            progress.step += 1
+            on_step(batch, parts)
+            if progress.step % accumulate == 0 or last:
+                self._update()
+                if stop() and not last:
+                    raise Interrupted
+        means = [total / steps for total in progress.sums]
+        return dict(zip(LOSS_NAMES, means, strict=True))
+
+    def finish_epoch(self, row: dict[str, float]) -> None:
+        """Write the epoch into the history and step to the next."""
+        done = self.progress
+        done.history.append(row)
+        done.epoch, done.step, done.sums = done.epoch + 1, 0, [0.0] * len(LOSS_NAMES)
+
+    def _backward(self, batch: Batch, share: float) -> list[float]:
+        images = batch.images.to(self.device, memory_format=torch.channels_last)
+        faces = batch.truth
+        truth = Truth(*(t.to(self.device) for t in (faces.image, faces.boxes_xyxy, faces.labels)))
+        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+            raw_maps = self.network(images)
+        parts = self.loss([raw.float() for raw in raw_maps], truth)
+        values = [float(part.detach()) for part in (parts.box, parts.objectness, parts.classes)]
+        if not all(map(math.isfinite, values)):
+            raise TrainingError(
+                f"the loss is not finite at epoch {self.progress.epoch + 1}, step "
+                f"{self.progress.step + 1} (box, objectness, classes: {values}; learning rate "
+                f"{self.optimizer.param_groups[0]['lr']:.2g}) on {', '.join(batch.names)}; "
+                "lower optim.lr, or look at these images with mask-gate-data check"
+            )
+        self.scaler.scale(parts.total * share).backward()  # type: ignore[no-untyped-call]
+        return values
+
+    def _update(self) -> None:
+        factor = lr_factor(self.progress.updates, self.total_updates, self.config.optim)
+        for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = base * factor
+        if self.config.optim.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.updates += 1
+        if self.average is not None:
+            self.average.update(self.network)
+
+    def evaluated_network(self) -> DetectionNetwork:
+        """A copy with the weights that get evaluated and saved: the average where one is kept."""
+        source = self.average.weights if self.average is not None else self.network.state_dict()
+        copy = build(self.config.architecture, self.network.num_classes, self.network.scales)
+        copy.load_state_dict(source)
+        return copy.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+    def checkpoint(self, resumable: bool, about: dict[str, dict[str, Any]]) -> Checkpoint:
+        """What is known now as a checkpoint.
+
+        Args:
+            resumable: with everything to go on from.
+            about: the checkpoint's `metrics` and `training`.
+        """
+        network = self.evaluated_network().cpu()
+        progress = None
+        if resumable:
+            progress = {
+                "raw_weights": {
+                    k: v.cpu().contiguous() for k, v in self.network.state_dict().items()
+                },
+                "optimizer": self.optimizer.state_dict(),
+                "average_steps": self.average.steps if self.average else 0,
+                "scaler": self.scaler.state_dict(),
+                "transferred": sorted(self.transferred),
+                "epoch": self.progress.epoch,
+                "step": self.progress.step,
+                "updates": self.progress.updates,
+                "sums": self.progress.sums,
+                "history": self.progress.history,
+            }
+        return Checkpoint(
+            self.config.architecture,
+            {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
+            network.scales,
+            self.config.input_size,
+            metrics=about["metrics"],
+            training=about["training"],
+            progress=progress,
+        )
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a `last.pth` of a run with this configuration."""
+        saved = checkpoint.progress
+        if saved is None:
+            raise TrainingError("this checkpoint holds weights only; resume from last.pth")
+        self.network.load_state_dict(saved["raw_weights"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.average is not None:
+            self.average.steps = saved["average_steps"]
+            for name, tensor in checkpoint.weights.items():
+                self.average.weights[name].copy_(tensor)
+        self.progress = Progress(
+            saved["epoch"], saved["step"], saved["updates"], saved["sums"], saved["history"]
+        )

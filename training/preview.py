@@ -1,0 +1,78 @@
+"""A sheet of images with their boxes, to see with one's own eyes what the labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.labels import CLASS_NAMES
+from training.class_colours import COLOUR_OF_LABEL_RGB
+from training.samples import Sample
+
+CELL_WH = (360, 270)
+GAP_PX = 8
+CAPTION_PX = 22
+PAPER_BGR = (250, 250, 250)
+INK_BGR = (40, 40, 40)
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_sheet(samples: Sequence[Sample], columns: int) -> NDArray[np.uint8]:
+    """Samples in rows of `columns`, each with its name, boxes in the colours of the legend on top.
+
+    Args:
+        samples: at least one; left as they are.
+        columns: images a row.
+
+    Returns:
+        [H, W, 3] uint8 BGR.
+    """
+    cells = [_cell(sample) for sample in samples]
+    blank = np.full_like(cells[0], PAPER_BGR)
+    cells += [blank] * (-len(cells) % columns)
+    rows = [np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)]
+    return np.vstack([_legend(rows[0].shape[1]), *rows])
+
+
+def _cell(sample: Sample) -> NDArray[np.uint8]:
+    """One image fitted into a cell; boxes are drawn after scaling, so that lines stay sharp."""
+    height, width = sample.size_hw
+    scale = min(CELL_WH[0] / width, CELL_WH[1] / height)
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    image = cv2.resize(sample.image, size_wh, interpolation=smooth)
+    for (x1, y1, x2, y2), label in zip(sample.boxes_xyxy * scale, sample.labels, strict=True):
+        first, second = (round(float(x1)), round(float(y1))), (round(float(x2)), round(float(y2)))
+        cv2.rectangle(image, first, second, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.rectangle(image, first, second, _bgr(int(label)), 2, cv2.LINE_AA)
+    cell = np.full((CELL_WH[1] + CAPTION_PX + GAP_PX, CELL_WH[0] + GAP_PX, 3), PAPER_BGR, np.uint8)
+    left = (CELL_WH[0] - size_wh[0] + GAP_PX) // 2
+    top = CAPTION_PX + (CELL_WH[1] - size_wh[1]) // 2
+    cell[top : top + size_wh[1], left : left + size_wh[0]] = image
+    faces = f"{len(sample.labels)} face{'' if len(sample.labels) == 1 else 's'}"
+    _write(cell, f"{sample.name}, {faces}", (left, top - 6))
+    return cell
+
+
+def _legend(width: int) -> NDArray[np.uint8]:
+    strip = np.full((CAPTION_PX + GAP_PX, width, 3), PAPER_BGR, np.uint8)
+    x = GAP_PX
+    for label, name in enumerate(CLASS_NAMES):
+        cv2.rectangle(strip, (x, 9), (x + 14, 21), _bgr(label), cv2.FILLED)
+        cv2.rectangle(strip, (x, 9), (x + 14, 21), INK_BGR, 1)
+        _write(strip, name, (x + 20, 20))
+        x += 44 + cv2.getTextSize(name, _FONT, 0.45, 1)[0][0]
+    return strip
+
+
+def _write(image: NDArray[np.uint8], text: str, at_xy: tuple[int, int]) -> None:
+    cv2.putText(image, text, at_xy, _FONT, 0.45, INK_BGR, 1, cv2.LINE_AA)
+
+
+def _bgr(label: int) -> tuple[int, int, int]:
+    red, green, blue = COLOUR_OF_LABEL_RGB[label]
+    return blue, green, red

@@ -1,0 +1,55 @@
+"""Start weights: where a run's network begins, and which of its parameters came from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from models.checkpoint import CheckpointError, load_checkpoint
+from models.darknet_weights import load_darknet
+from models.network import DetectionNetwork
+from models.yolov3_lite import YOLOv3Lite
+from models.zoo import build
+from training.centerface import load_centerface
+from training.config import TrainConfig
+
+
+def start_network(config: TrainConfig) -> tuple[DetectionNetwork, frozenset[str], str]:
+    """A network with the configured start.
+
+    Returns:
+        The network, the names of parameters that were transferred, and a sentence that says so.
+
+    Raises:
+        CheckpointError, DarknetWeightsError: the file cannot be used.
+        FileNotFoundError: CenterFace's package is not installed.
+    """
+    torch.manual_seed(config.seed)
+    network = build(config.architecture)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    said = _load(network, config)
+    moved = frozenset(
+        name for name, p in network.named_parameters() if not torch.equal(p, before[name])
+    )
+    return network, moved, said
+
+
+def _load(network: DetectionNetwork, config: TrainConfig) -> str:
+    if config.start == "scratch":
+        return "all weights start new"
+    if config.start == "centerface":
+        if not isinstance(network, YOLOv3Lite):
+            raise CheckpointError(f"start: centerface fits yolov3_lite, not {config.architecture}")
+        load_centerface(network)
+        return "trunk, pyramid and face head start as CenterFace; the class branch starts new"
+    path = Path(config.start)
+    if path.suffix in (".pth", ".pt"):
+        checkpoint = load_checkpoint(path)
+        if checkpoint.architecture != config.architecture:
+            raise CheckpointError(
+                f"{path}: expected a {config.architecture}, got a {checkpoint.architecture}"
+            )
+        network.load_state_dict(checkpoint.network().state_dict())
+        return f"{path.name}: all weights taken"
+    return load_darknet(network, config.architecture, path)
