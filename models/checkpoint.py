@@ -106,6 +106,7 @@ def _write_atomically(path: Path, content: dict[str, Any]) -> None:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        _read(Path(name))  # what cannot be read back must not replace what can
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

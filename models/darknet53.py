@@ -11,9 +11,9 @@ class ConvUnit(nn.Sequential):
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
-            # Darknet adds 1e-6 where PyTorch's default is 1e-5; its 0.01 is PyTorch's 0.01,
-            # not 0.99: both mean "one hundredth of the new batch".
-            nn.BatchNorm2d(channels_out, eps=1e-6, momentum=0.01),
+            # Darknet adds 1e-6 where PyTorch's default is 1e-5. Its running statistics take in a
+            # hundredth of each batch; a tenth, PyTorch's default, lets short trainings settle too.
+            nn.BatchNorm2d(channels_out, eps=1e-6, momentum=0.1),
             nn.LeakyReLU(0.1, inplace=True),
         )
 

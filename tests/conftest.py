@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 
+# Tests run beside each other; threads of their own would only make them wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -33,7 +36,9 @@ def coco_tiny_weights() -> Path:
     default = ROOT.parent / "shared/weights/yolov3-tiny.weights"
     path = Path(os.environ.get("MASK_GATE_TINY_WEIGHTS", default))
     if not path.exists():
-        pytest.skip("set MASK_GATE_TINY_WEIGHTS to the authors' yolov3-tiny.weights to run this test")
+        pytest.skip(
+            "set MASK_GATE_TINY_WEIGHTS to the authors' yolov3-tiny.weights to run this test"
+        )
     return path
 
 

@@ -70,7 +70,7 @@ def assign(
             for raw, scale in zip(raw_maps, scales, strict=True)
         ]
     if config.rule == "best_of_all":
-        chosen = _best_of_all(scales, truth)
+        chosen = _best_of_all(raw_maps, scales, truth)
     else:
         chosen = _several_cells(raw_maps, scales, truth, config.max_side_ratio)
     return [
@@ -141,32 +141,29 @@ def _best_per_scale(raw: Tensor, scale: Scale, truth: Truth, ignore_iou: float) 
     return _plain(raw, cells, order, negative)
 
 
-def _best_of_all(scales: Sequence[Scale], truth: Truth) -> list[tuple[Tensor, Tensor]]:
+def _best_of_all(
+    raw_maps: Sequence[Tensor], scales: Sequence[Scale], truth: Truth
+) -> list[tuple[Tensor, Tensor]]:
     """YOLOv3's rule (section 2.1): every face takes the one best-shaped anchor of all scales."""
-    return _cells_of(scales, truth, _best_anchor_mask(scales, truth))
+    order = _small_first(truth)
+    chosen = []
+    for raw, scale, mask in zip(raw_maps, scales, _best_anchor_masks(scales, truth), strict=True):
+        row, anchor = mask[order].nonzero(as_tuple=True)
+        face = order[row]
+        own = _own_cells(raw, scale.stride, _middles(truth)[face])
+        cells = torch.cat((truth.image[face, None], anchor[:, None], own), dim=1)
+        chosen.append((cells, face))
+    return chosen
 
 
-def _best_anchor_mask(scales: Sequence[Scale], truth: Truth) -> list[Tensor]:
+def _best_anchor_masks(scales: Sequence[Scale], truth: Truth) -> list[Tensor]:
+    """[N, A] a scale: True where an anchor is the face's best of all scales."""
     anchors = truth.boxes_xyxy.new_tensor([pair for s in scales for pair in s.anchors_wh])
     shape = _shape_iou(_sizes(truth), anchors)
     mask = torch.zeros_like(shape, dtype=torch.bool)
     if len(truth):
         mask[torch.arange(len(truth)), shape.argmax(1)] = True
     return list(torch.split(mask, [len(s.anchors_wh) for s in scales], dim=1))
-
-
-def _cells_of(
-    scales: Sequence[Scale], truth: Truth, masks: Sequence[Tensor]
-) -> list[tuple[Tensor, Tensor]]:
-    """The own cell of every face at every anchor its mask [N, A] names, small faces first."""
-    order = _small_first(truth)
-    chosen = []
-    for scale, mask in zip(scales, masks, strict=True):
-        row, anchor = mask[order].nonzero(as_tuple=True)
-        face = order[row]
-        at = (_middles(truth)[face] / scale.stride).long()
-        chosen.append((torch.stack((truth.image[face], anchor, at[:, 1], at[:, 0]), 1), face))
-    return chosen
 
 
 def _several_cells(

@@ -13,6 +13,7 @@ from models.labels import MaskLabel
 from models.letterbox import BORDER_GREY
 from training.config import AugmentConfig
 from training.samples import Sample
+from training.seed_augment import gaussian_noise, scale_rotate
 
 # A face of which less is left after cropping is no example of its class any more.
 MIN_VISIBLE = 0.4
@@ -55,6 +56,8 @@ class Augmenter:
         """
         config = self.config
         mosaic = not plain and rng.random() < config.mosaic
+        if config.report:
+            sample = (sample, scale_rotate(sample), gaussian_noise(sample, rng))[rng.integers(3)]
         tiles = [sample] + [others() for _ in range(3 if mosaic else 0)]
         if not plain and self.rare_faces:
             tiles = [self._paste(t, rng) if rng.random() < config.paste else t for t in tiles]

@@ -60,7 +60,7 @@ def write_augmented(
     out: Path,
     recipe: Recipe,
 ) -> tuple[Counts, Counts]:
-    """Write `train` with both variants of each image, and `valid` as it is, to the new folder `out`.
+    """Write `train` with both variants of each image, and `valid` as it is, to a new folder.
 
     Args:
         dataset: what the images are from; their files are copied byte for byte.

@@ -41,7 +41,7 @@ def balanced_split(
     chosen = images_with(images, label)
     if not 0 < valid_images < len(chosen):
         what = (
-            f"{len(chosen)} images show {label.name.lower()}, {valid_images} wanted for validation"
+            f"{len(chosen)} images show {label.name.lower()}, {valid_images} asked for validation"
         )
         raise DataError(
             Problem(str(dataset.files.root), what, "ask for at least 1 and fewer than all")

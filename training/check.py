@@ -138,15 +138,13 @@ def _leaks(dataset: DatasetFolder, same: list[list[str]]) -> tuple[Problem, ...]
                 if split_of[first] < split_of[second]:
                     pair = (split_of[first], split_of[second])
                     shared.setdefault(pair, []).append(f"{first} = {second}")
-    return tuple(
-        Problem(
-            str(dataset.files.root),
-            f"{len(pairs)} image{'s' if len(pairs) > 1 else ''} appear{'' if len(pairs) > 1 else 's'}"
-            f" in both {first} and {second} with the same pixels: {', '.join(pairs[:5])}",
-            "keep each on one side; `mask-gate-data split` does",
-        )
-        for (first, second), pairs in shared.items()
-    )
+    problems = []
+    for (first, second), pairs in shared.items():
+        named = ", ".join(pairs[:5])
+        what = f"images that appear in both {first} and {second}: {len(pairs)} ({named})"
+        mend = "keep equal pixels in one split; `mask-gate-data split` does"
+        problems.append(Problem(str(dataset.files.root), what, mend))
+    return tuple(problems)
 
 
 def _notes(dataset: DatasetFolder, same: list[list[str]]) -> list[str]:

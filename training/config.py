@@ -38,7 +38,7 @@ class LossConfig(Part):
     classes: Literal["bce"] | Focal = "bce"
     average: Literal["per_face", "per_cell"] = Field(
         default="per_face",
-        description="sums over the number of faces; or the report's means over the cells of a scale",
+        description="sums over the number of faces, or the report's means over a scale's cells",
     )
     box_gain: NotNegative = 1.0
     objectness_gain: NotNegative = 1.0
@@ -85,7 +85,8 @@ class AugmentConfig(Part):
         default=0.0, description="a rare class's face replaces a common one's of like size"
     )
     report: bool = Field(
-        default=False, description="the report's two: scale 0.7 with rotation 15 degrees, and noise"
+        default=False,
+        description="by chance as it is, scaled by 0.7 and turned by 15 degrees, or noisy",
     )
     plain_epochs: Annotated[int, Field(ge=0)] = Field(
         default=0, description="the last epochs without mosaic, focus and paste"

@@ -1,4 +1,4 @@
-"""The command `mask-gate-data`: check, convert, count, balance, augment, preview and split a set."""
+"""The command `mask-gate-data`: check, convert, count, balance, augment, preview, split."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from training.problems import DataError, Problem
 
 FOLDERS = ("images", "annotations", "labels")
+ROOT_SUFFIXES = (".txt", ".names")  # split lists and class names; anything else is not ours
 KAGGLE_ARCHIVE = "archive.zip"
 _JUNK = {"thumbs.db", "desktop.ini"}  # and names that start with a point: left by file managers
 
@@ -21,7 +22,7 @@ class DataFiles(ABC):
 
     Attributes:
         root: the folder or archive.
-        names: every file directly in the root or in one of `FOLDERS`, sorted.
+        names: every text file in the root and every file in one of `FOLDERS`, sorted.
         problems: what is wrong with the files before any is read.
     """
 
@@ -127,14 +128,13 @@ class FolderFiles(DataFiles):
             for entry in entries:
                 name = str(PurePosixPath(folder, entry.name))
                 where = str(self.root / name)
-                if _is_junk(entry.name):
+                if _is_junk(entry.name) or not _is_data_name(name):
                     continue
                 if entry.is_symlink() and not self._is_inside(Path(entry.path), problems):
                     continue
                 if entry.is_dir():
-                    if folder:
-                        mend = f"move its files up into `{folder}`"
-                        problems.append(Problem(where, f"a folder inside `{folder}`", mend))
+                    mend = f"move its files up into `{folder}`"
+                    problems.append(Problem(where, f"a folder inside `{folder}`", mend))
                     continue
                 bad_name = _name_problem(where)
                 if bad_name is not None:
@@ -237,4 +237,6 @@ def _images_prefix(members: list[str]) -> str | None:
 
 def _is_data_name(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return len(parts) == 1 or (len(parts) == 2 and parts[0] in FOLDERS)
+    if len(parts) == 1:
+        return PurePosixPath(name).suffix in ROOT_SUFFIXES
+    return len(parts) == 2 and parts[0] in FOLDERS

@@ -320,9 +320,8 @@ def _check_overlap(
         for second in names[index + 1 :]:
             both = sorted(set(stems_of_split[first]) & set(stems_of_split[second]))
             if both:
-                what = (
-                    f"{len(both)} images appear in both {first} and {second}: {', '.join(both[:5])}"
-                )
+                named = ", ".join(both[:5])
+                what = f"images that appear in both {first} and {second}: {len(both)} ({named})"
                 where = str(files.path(f"{second}.txt"))
                 problems.append(Problem(where, what, "keep each image in one split"))
 

@@ -97,7 +97,8 @@ class DetectionLoss:
         weights = config.class_weights or (1.0,) * num_classes
         if len(weights) != num_classes:
             raise ValueError(
-                f"loss.class_weights: expected {num_classes} values, one a class, got {len(weights)}"
+                f"loss.class_weights: expected {num_classes} values, one a class, "
+                f"got {len(weights)}"
             )
         self.scales = tuple(scales)
         self.num_classes = num_classes

@@ -75,7 +75,9 @@ class ImageResult:
         for labels in (self.truth_labels, self.detections.labels):
             if np.any((labels < 0) | (labels >= len(CLASS_NAMES))):
                 raise ValueError(f"{self.name}: expected labels in 0..{len(CLASS_NAMES) - 1}")
-        numbers = (self.truth_boxes_xyxy, self.detections.boxes_xyxy, self.detections.scores)
+        numbers = [self.truth_boxes_xyxy, self.detections.boxes_xyxy, self.detections.scores]
+        if self.objectness is not None:
+            numbers.append(self.objectness)
         if not all(np.isfinite(array).all() for array in numbers):
             raise ValueError(
                 f"{self.name}: a box or score is not finite; drop such rows before evaluating"

@@ -31,31 +31,35 @@ def draw_sheet(samples: Sequence[Sample], columns: int) -> NDArray[np.uint8]:
     Returns:
         [H, W, 3] uint8 BGR.
     """
-    cells = [_cell(sample) for sample in samples]
-    blank = np.full_like(cells[0], PAPER_BGR)
-    cells += [blank] * (-len(cells) % columns)
-    rows = [np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)]
+    rows = [_row(samples[at : at + columns], columns) for at in range(0, len(samples), columns)]
     return np.vstack([_legend(rows[0].shape[1]), *rows])
 
 
-def _cell(sample: Sample) -> NDArray[np.uint8]:
-    """One image fitted into a cell; boxes are drawn after scaling, so that lines stay sharp."""
+def _row(samples: Sequence[Sample], columns: int) -> NDArray[np.uint8]:
+    """Images side by side, captioned, the row as high as its highest; columns may stay empty."""
+    images = [_boxed(sample) for sample in samples]
+    height = CAPTION_PX + max(len(image) for image in images) + GAP_PX
+    row = np.full((height, columns * (CELL_WH[0] + GAP_PX), 3), PAPER_BGR, np.uint8)
+    for column, (sample, image) in enumerate(zip(samples, images, strict=True)):
+        left = column * (CELL_WH[0] + GAP_PX) + GAP_PX // 2
+        row[CAPTION_PX : CAPTION_PX + len(image), left : left + image.shape[1]] = image
+        faces = f"{len(sample.labels)} face{'' if len(sample.labels) == 1 else 's'}"
+        _write(row, f"{sample.name}, {faces}", (left, CAPTION_PX - 6))
+    return row
+
+
+def _boxed(sample: Sample) -> NDArray[np.uint8]:
+    """An image fitted into a cell; boxes are drawn after scaling, so that lines stay sharp."""
     height, width = sample.size_hw
     scale = min(CELL_WH[0] / width, CELL_WH[1] / height)
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    image = cv2.resize(sample.image, size_wh, interpolation=smooth)
+    image = np.asarray(cv2.resize(sample.image, size_wh, interpolation=smooth), np.uint8)
     for (x1, y1, x2, y2), label in zip(sample.boxes_xyxy * scale, sample.labels, strict=True):
         first, second = (round(float(x1)), round(float(y1))), (round(float(x2)), round(float(y2)))
         cv2.rectangle(image, first, second, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.rectangle(image, first, second, _bgr(int(label)), 2, cv2.LINE_AA)
-    cell = np.full((CELL_WH[1] + CAPTION_PX + GAP_PX, CELL_WH[0] + GAP_PX, 3), PAPER_BGR, np.uint8)
-    left = (CELL_WH[0] - size_wh[0] + GAP_PX) // 2
-    top = CAPTION_PX + (CELL_WH[1] - size_wh[1]) // 2
-    cell[top : top + size_wh[1], left : left + size_wh[0]] = image
-    faces = f"{len(sample.labels)} face{'' if len(sample.labels) == 1 else 's'}"
-    _write(cell, f"{sample.name}, {faces}", (left, top - 6))
-    return cell
+    return image
 
 
 def _legend(width: int) -> NDArray[np.uint8]:

@@ -144,8 +144,8 @@ def merge_nms(
     Returns:
         The merged detections, best first, and their objectness [M].
     """
-    finite = np.isfinite(boxes_xyxy).all(axis=1) & np.isfinite(class_scores).all(axis=1)
-    keep = finite & (objectness >= min_objectness)  # a nan is not >= anything
+    keep = np.isfinite(np.column_stack([boxes_xyxy, objectness, class_scores])).all(axis=1)
+    keep &= objectness >= min_objectness
     boxes, weights = boxes_xyxy[keep].astype(np.float64), objectness[keep].astype(np.float64)
     classes = class_scores[keep].astype(np.float64)
     labels, scores = classes.argmax(axis=1), weights * classes.max(axis=1)

@@ -23,6 +23,7 @@ from models.labels import CLASS_NAMES
 from training.batches import Batch, BatchSource
 from training.config import TrainConfig, config_path
 from training.dataset_folder import DatasetFolder
+from training.device import choose_device
 from training.engine import LOSS_NAMES, Engine, Interrupted, TrainingError
 from training.inference import results_of
 from training.metrics import evaluate_strict
@@ -163,7 +164,7 @@ class Run:
             "training": {
                 "config": self.config.model_dump(mode="json"),
                 "data": self.fingerprint,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
             },
         }
         save_checkpoint(self.folder / name, self.engine.checkpoint(resumable, about))
@@ -189,25 +190,6 @@ def draw_run(history: Sequence[Mapping[str, float]], folder: Path) -> None:
         per_class = {name: [row[f"ap50_{name}"] for row in history] for name in CLASS_NAMES}
         accuracy = AccuracyHistory(epochs, [row["map50"] for row in history], per_class)
         draw_accuracy(accuracy, folder / "map.png")
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where there is one.
-
-    Raises:
-        ConfigFileError: CUDA was asked for and is not there, or the name means nothing.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigFileError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigFileError(
-            f"--device {name}: {torch.cuda.device_count()} CUDA devices are there; try --device cpu"
-        )
-    return device
 
 
 def _load(data: DatasetFolder, split: str) -> list[Sample]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import CLASS_NAMES
-from training.box_rules import box_faults, parse_number
+from training.box_rules import OUTSIDE_TOLERANCE_PX, box_faults, parse_number
 from training.problems import DataError, Problem
 
 MAX_TXT_BYTES = 1_000_000
@@ -49,7 +49,7 @@ def read_yolo(
             problems.append(Problem(where, what, "remove one of the two lines", number))
             continue
         first_line_of[columns] = number
-        fault = _column_fault(columns)
+        fault = _column_fault(columns, size_wh)
         if fault is not None:
             problems.append(Problem(where, fault[0], fault[1], number))
             continue
@@ -96,7 +96,7 @@ def _lines(data: bytes, where: str) -> list[str]:
         raise DataError(Problem(where, what, mend)) from None
 
 
-def _column_fault(columns: tuple[str, ...]) -> tuple[str, str] | None:
+def _column_fault(columns: tuple[str, ...], size_wh: tuple[int, int]) -> tuple[str, str] | None:
     """What is wrong with one line before any pixel is looked at, and what to do."""
     if any("," in text for text in columns):
         return "values are separated by commas", "separate them by single spaces"
@@ -107,11 +107,11 @@ def _column_fault(columns: tuple[str, ...]) -> tuple[str, str] | None:
     if int(columns[0]) >= len(CLASS_NAMES):
         what = f"class {columns[0]} does not exist, there are {len(CLASS_NAMES)}"
         return what, f"use 0 to {len(CLASS_NAMES) - 1}"
-    for name, text in zip(COLUMNS[1:], columns[1:], strict=True):
+    for name, text, side in zip(COLUMNS[1:], columns[1:], size_wh * 2, strict=True):
         value = parse_number(text)
         if value is None:
             return f"{name} is {text!r}, expected a number from 0 to 1", "correct the line"
-        if not 0 <= value <= 1:
+        if not 0 <= value <= 1 + OUTSIDE_TOLERANCE_PX / side + SHARE_ROUNDING:
             return (
                 f"{name} is {text}, outside 0 to 1",
                 "divide pixels by the width (x) or height (y) of the image",

@@ -51,7 +51,9 @@ def seeded_input(size: int = SIZE, seed: int = SEED) -> np.ndarray:
     return coarse.repeat(16, 2).repeat(16, 3)
 
 
-CONVOLUTION = "[convolutional]\n{norm}filters={filters}\nsize={size}\nstride=1\npad=1\nactivation={act}\n"
+CONVOLUTION = (
+    "[convolutional]\n{norm}filters={filters}\nsize={size}\nstride=1\npad=1\nactivation={act}\n"
+)
 YOLO = (
     "[yolo]\nmask={mask}\nanchors=10,14, 23,27, 37,58, 81,82, 135,169, 344,319\nclasses=80\nnum=6\n"
 )
@@ -74,7 +76,9 @@ def cfg(size: int = SIZE) -> str:
     for layer in range(6):
         text += convolution(layer) + pool.format(1 if layer == 5 else 2)
     text += "".join(convolution(layer) for layer in range(6, 10)) + YOLO.format(mask="3,4,5")
-    text += "[route]\nlayers=-4\n" + convolution(10) + "[upsample]\nstride=2\n[route]\nlayers=-1,8\n"
+    text += (
+        "[route]\nlayers=-4\n" + convolution(10) + "[upsample]\nstride=2\n[route]\nlayers=-1,8\n"
+    )
     return text + convolution(11) + convolution(12) + YOLO.format(mask="0,1,2")
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,7 +21,9 @@ corners = st.integers(0, 12)
 @st.composite
 def whole_boxes(draw):
     """Boxes [N, 4] of at least one pixel, on whole coordinates."""
-    rows = draw(st.lists(st.tuples(corners, corners, st.integers(1, 8), st.integers(1, 8)), max_size=5))
+    rows = draw(
+        st.lists(st.tuples(corners, corners, st.integers(1, 8), st.integers(1, 8)), max_size=5)
+    )
     return np.array([(x, y, x + w, y + h) for x, y, w, h in rows], np.float64).reshape(-1, 4)
 
 
@@ -32,6 +34,7 @@ def painted(box):
     return canvas
 
 
+@settings(deadline=None, max_examples=50)
 @given(whole_boxes(), whole_boxes())
 def test_overlap_is_shared_pixels_over_covered_pixels(a, b):
     expected = [
@@ -42,11 +45,13 @@ def test_overlap_is_shared_pixels_over_covered_pixels(a, b):
     )
 
 
+@settings(deadline=None, max_examples=50)
 @given(whole_boxes(), whole_boxes())
 def test_overlap_does_not_depend_on_who_is_asked(a, b):
     np.testing.assert_array_equal(pairwise_iou_xyxy(a, b), pairwise_iou_xyxy(b, a).T)
 
 
+@settings(deadline=None, max_examples=50)
 @given(whole_boxes())
 def test_a_box_overlaps_itself_wholly(boxes):
     np.testing.assert_array_equal(np.diag(pairwise_iou_xyxy(boxes, boxes)), np.ones(len(boxes)))
@@ -88,9 +93,8 @@ def test_area_is_width_times_height_and_never_negative():
     np.testing.assert_array_equal(area_xyxy(boxes), [12, 0, 0])
 
 
-@given(
-    arrays(np.float64, st.tuples(st.integers(0, 6), st.just(4)), elements=st.floats(-1e4, 1e4))
-)
+@settings(deadline=None, max_examples=50)
+@given(arrays(np.float64, st.tuples(st.integers(0, 6), st.just(4)), elements=st.floats(-1e4, 1e4)))
 def test_formats_are_inverse_of_each_other(boxes):
     np.testing.assert_allclose(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes, atol=1e-9)
     np.testing.assert_allclose(xyxy_to_cxcywh(cxcywh_to_xyxy(boxes)), boxes, atol=1e-9)

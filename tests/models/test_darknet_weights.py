@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from models.anchors import decode
+from models.checkpoint import CheckpointError
 from models.darknet_weights import DarknetWeightsError, load_darknet, save_darknet
 from models.weights_file import open_weights
-from models.checkpoint import CheckpointError
 from models.zoo import build
 
 

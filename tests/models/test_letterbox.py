@@ -19,7 +19,9 @@ def test_boxes_come_back(height, width, size):
     there = box.boxes(boxes)
     assert (there >= -1e-3).all()
     assert (there <= size + 1e-3).all()
-    np.testing.assert_allclose(box.inverse_boxes(there), boxes, atol=2e-3 * max(height, width) / 100)
+    np.testing.assert_allclose(
+        box.inverse_boxes(there), boxes, atol=2e-3 * max(height, width) / 100
+    )
 
 
 @given(sides, sides)

@@ -1,0 +1,99 @@
+"""Training configs: every shipped one loads; a wrong one says where, what and what it should be."""
+
+from pathlib import Path
+
+import pytest
+
+from training.config import Focal, TrainConfig, config_path
+from training.strict_yaml import ConfigFileError, read_config
+
+MINIMAL = "name: a\narchitecture: yolov3_tiny\n"
+TRAINING = [p for p in (Path(__file__).parents[2] / "configs").glob("*.yaml") if p.stem != "gate"]
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "a.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid_and_named_after_its_file(path):
+    assert read_config(TrainConfig, path).name == path.stem
+
+
+def test_the_reports_five_experiments_differ_in_what_they_say(repo_root):
+    def objectness(name):
+        return read_config(TrainConfig, repo_root / f"configs/{name}.yaml").loss.objectness
+
+    assert objectness("ce") == objectness("ce-balanced") == "bce"
+    for name, alpha, gamma in (
+        ("focal-a1-g2", 1, 2),
+        ("focal", 0.25, 2),
+        ("focal-a025-g1", 0.25, 1),
+    ):
+        assert objectness(name) == Focal(alpha=alpha, gamma=gamma, positives_only=True)
+
+
+def test_overrides_win_and_reach_into_parts(written):
+    config = read_config(
+        TrainConfig, written(MINIMAL), ["optim.lr=0.5", "epochs=3", "multi_scale=[64, 96]"]
+    )
+    assert (config.optim.lr, config.epochs, config.multi_scale) == (0.5, 3, (64, 96))
+
+
+def test_a_bare_name_means_a_file_in_configs():
+    assert config_path("focal") == Path("configs/focal.yaml")
+    assert config_path("other/focal.yaml") == Path("other/focal.yaml")
+
+
+BAD = [
+    (MINIMAL + "epoch: 3\n", "a.yaml:3: epoch: no such key; did you mean epochs?"),
+    (MINIMAL + "optim:\n  learning_rate: 3\n", "a.yaml:4: optim.learning_rate: no such key"),
+    (MINIMAL + "loss: {objectness: {gama: 2}}\n", "did you mean gamma?"),
+    (MINIMAL + "epochs: 0\n", "a.yaml:3: epochs: Input should be greater than 0, got 0"),
+    (MINIMAL + "epochs: -1\n", "greater than 0"),
+    (MINIMAL + "batch_size: 1.5\n", "batch_size"),
+    (MINIMAL + "optim: {lr: 0}\n", "optim.lr: Input should be greater than 0, got 0"),
+    (MINIMAL + "optim: {lr: .nan}\n", "a.yaml:3: optim.lr: expected a finite number, got nan"),
+    (MINIMAL + "optim: {lr: .inf}\n", "expected a finite number"),
+    (MINIMAL + "score_threshold: 1.5\n", "less than or equal to 1"),
+    (MINIMAL + "epochs: 3\nepochs: 4\n", "a.yaml:4: epochs stands twice; keep one"),
+    (MINIMAL + "input_size: 400\n", "multiples of 32, got 400"),
+    (MINIMAL + "multi_scale: [416, 320]\n", "the smaller size first"),
+    ("name: a\narchitecture: yolov9\n", "a.yaml:2: architecture: Input should be 'yolov3'"),
+    ("architecture: yolov3\n", "name: Field required"),
+    ("name: ../a\narchitecture: yolov3\n", "name: String should match pattern"),
+    ("name: a\narchitecture: yolov3_lite\n", "set assign.rule to centre"),
+    ("- a\n", "expected keys and values, got a list"),
+    ("name: [a\n", "not YAML"),
+    ("", "name: Field required"),
+]
+
+
+@pytest.mark.parametrize(("text", "complaint"), BAD, ids=[c for _, c in BAD])
+def test_a_wrong_config_is_refused_with_place_and_mend(written, text, complaint):
+    with pytest.raises(ConfigFileError) as error:
+        read_config(TrainConfig, written(text))
+    assert complaint in str(error.value)
+
+
+def test_all_faults_are_told_at_once(written):
+    with pytest.raises(ConfigFileError) as error:
+        read_config(TrainConfig, written(MINIMAL + "epochs: 0\nseeed: 1\nbatch_size: x\n"))
+    assert len(str(error.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs.low=3"])
+def test_a_wrong_override_is_refused(written, override):
+    with pytest.raises(ConfigFileError, match="--set"):
+        read_config(TrainConfig, written(MINIMAL + "epochs: 3\n"), [override])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigFileError, match=r"none\.yaml: cannot be read"):
+        read_config(TrainConfig, tmp_path / "none.yaml")

@@ -1,0 +1,214 @@
+"""mask-gate-eval: how good a checkpoint is on labelled images, or what it says of any images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from models.checkpoint import Checkpoint, CheckpointError, fingerprint
+from models.detections import Detections
+from models.labels import CLASS_NAMES
+from models.letterbox import Letterbox
+from models.network import DetectionNetwork
+from models.nms import suppress
+from models.weights_file import open_weights
+from training.average_precision import precision_recall
+from training.coco_json import save_detections
+from training.confusion import confusion_matrix
+from training.dataset_folder import DatasetFolder
+from training.device import UsageError, choose_device
+from training.evaluation_report import build_report
+from training.image_file import IMAGE_SUFFIXES, decode_image
+from training.inference import predictions_of
+from training.metrics import ImageResult, StrictMatches
+from training.mistakes import draw_mistakes, find_mistakes
+from training.plots import draw_confusion, draw_precision_recall
+from training.problems import DataError
+from training.samples import Sample
+from training.seed_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
+
+USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
+LOWEST_SCORE = 0.001
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate or predict; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        checkpoint = open_weights(arguments.weights)
+        device = choose_device(arguments.device)
+        size = arguments.imgsz or checkpoint.input_size
+        if size % 32:
+            raise UsageError(f"--imgsz {size}: expected a multiple of 32")
+        network = checkpoint.network().to(device)
+        if arguments.images:
+            return _predict(arguments, network, size, device)
+        return _evaluate(arguments, checkpoint, network, size, device)
+    except (DataError, UsageError) as error:
+        return _fail(error, USAGE_ERROR)
+    except CheckpointError as error:
+        return _fail(error, WEIGHTS_ERROR)
+    except OSError as error:
+        return _fail(error, OUTPUT_ERROR)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"mask-gate-eval: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    parser.add_argument("--split", default="valid")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
+    parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
+    parser.add_argument(
+        "--one-label",
+        action="store_true",
+        help="one class a face, as at the gate, instead of every class a box may be",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
+    parser.add_argument("--plots", type=Path, metavar="DIR")
+    return parser
+
+
+def _evaluate(
+    arguments: argparse.Namespace,
+    checkpoint: Checkpoint,
+    network: DetectionNetwork,
+    size: int,
+    device: torch.device,
+) -> int:
+    data = DatasetFolder.open(arguments.data)
+    records = data.split(arguments.split)
+    shown = tqdm(records, "reading", unit="image", leave=False, disable=None)
+    samples = [data.load(record) for record in shown]
+    predictions = list(predictions_of(network, [s.image for s in samples], size, device))
+    pairs = list(zip(samples, predictions, strict=True))
+    at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
+    ranked = at_gate
+    if not arguments.one_label:
+        ranked = [_strict_result(s, rows, size, one_label=False) for s, rows in pairs]
+    lenient = [_seed_result(s, rows, size) for s, rows in pairs]
+    report = build_report(
+        ranked,
+        random_seed=arguments.seed,
+        min_score=arguments.conf,
+        gate_results=at_gate,
+        seed_results=lenient,
+        settings={
+            "weights": fingerprint(arguments.weights),
+            "architecture": checkpoint.architecture,
+            "input_size": size,
+            "split": arguments.split,
+            "data": data.fingerprint(),
+            "one_label": arguments.one_label,
+            "lowest_score": LOWEST_SCORE,
+        },
+    )
+    print(report.table())
+    if arguments.json:
+        report.save(arguments.json)
+    if arguments.save_detections:
+        save_detections(ranked, arguments.save_detections)
+    if arguments.plots:
+        _draw(ranked, at_gate, samples, arguments.conf, arguments.plots)
+    return 0
+
+
+def _strict_result(
+    sample: Sample, rows: NDArray[np.float32], size: int, one_label: bool
+) -> ImageResult:
+    found = suppress(rows, LOWEST_SCORE, one_label=one_label)
+    return _result(sample, _in_source(found, sample.size_hw, size))
+
+
+def _seed_result(sample: Sample, rows: NDArray[np.float32], size: int) -> ImageResult:
+    """As the report's own code suppresses: boxes of a class merged, weighted by objectness."""
+    found, objectness = merge_nms(
+        rows[:, :4], rows[:, 4], rows[:, 5:], min_objectness=MAXIMA_MIN_OBJECTNESS
+    )
+    return _result(sample, _in_source(found, sample.size_hw, size), objectness)
+
+
+def _result(
+    sample: Sample, detections: Detections, objectness: NDArray[np.float32] | None = None
+) -> ImageResult:
+    truth = sample.boxes_xyxy, sample.labels
+    return ImageResult(sample.name, *truth, detections, sample.size_hw, objectness)
+
+
+def _in_source(found: Detections, size_hw: tuple[int, int], size: int) -> Detections:
+    boxes = Letterbox(size_hw, size).inverse_boxes(found.boxes_xyxy)
+    return Detections(boxes, found.scores, found.labels, found.margins)
+
+
+def _draw(
+    ranked: Sequence[ImageResult],
+    at_gate: Sequence[ImageResult],
+    samples: Sequence[Sample],
+    min_score: float,
+    folder: Path,
+) -> None:
+    """Curves of what is ranked; confusion and mistakes of what the gate would hear."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images: Mapping[str, NDArray[np.uint8]] = {
+        s.name: np.ascontiguousarray(s.image[..., ::-1]) for s in samples
+    }
+    hits = [curves[0] for curves in StrictMatches.of(ranked).by_iou]
+    curves = {name: precision_recall(r) for name, r in zip(CLASS_NAMES, hits, strict=True)}
+    draw_precision_recall(curves, folder / "precision_recall.png", min_score)
+    draw_confusion(confusion_matrix(at_gate, min_score), folder / "confusion.png")
+    draw_mistakes(find_mistakes(at_gate, min_score), images.__getitem__, folder / "mistakes.png")
+
+
+def _predict(
+    arguments: argparse.Namespace, network: DetectionNetwork, size: int, device: torch.device
+) -> int:
+    """Detections of every image in a folder, as COCO results."""
+    if not arguments.save_detections:
+        raise UsageError("--images needs --save-detections FILE to say where results go")
+    paths = sorted(p for p in arguments.images.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    stems = [path.stem for path in paths]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UsageError(
+            f"--images {arguments.images}: {len(twice)} names stand twice with other endings, "
+            f"{twice[0]} first; results are told apart by name, so rename one"
+        )
+    if not paths:
+        raise UsageError(f"--images {arguments.images}: no images there; give a folder of images")
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    results = []
+    for path, image in tqdm(_read(paths), total=len(paths), unit="image", disable=None):
+        rows = next(iter(predictions_of(network, [image], size, device)))
+        size_hw = image.shape[0], image.shape[1]
+        found = _in_source(suppress(rows, LOWEST_SCORE), size_hw, size)
+        results.append(ImageResult(path.stem, *nothing, found, size_hw))
+    save_detections(results, arguments.save_detections)
+    strong = sum(int((r.detections.scores >= arguments.conf).sum()) for r in results)
+    print(f"{len(results)} images, {strong} faces of score {arguments.conf} or more")
+    return 0
+
+
+def _read(paths: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    for path in paths:
+        yield path, decode_image(path.read_bytes(), path.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
