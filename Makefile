@@ -17,8 +17,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict -p gate -p models -p training
 
-test: check
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: setup
+	$(BIN)/python -m pytest -q -n 2
 
 demo: setup
 	$(BIN)/mask-gate --camera demo

@@ -103,4 +103,4 @@ def _bars(axes: Axes, groups: Sequence[tuple[str, Sequence[int]]]) -> None:
     axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(axis="x", length=0)
+    axes.tick_params(axis="x", length=0, labelsize=9)

@@ -188,9 +188,9 @@ def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _progress(items: Iterable[T], verb: str, total: int | None = None) -> Iterable[T]:
+def _progress(items: Iterable[T], verb: str) -> Iterable[T]:
     """The items, with a bar on standard error where that is a terminal."""
-    bar: Iterable[T] = tqdm(items, desc=verb, total=total, unit="image", disable=None, leave=False)
+    bar: Iterable[T] = tqdm(items, desc=verb, unit="image", disable=None, leave=False)
     return bar
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,10 +83,15 @@ def draw_dataset(
     return folder
 
 
+@pytest.fixture(scope="session")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_dataset(tmp_path_factory.mktemp("drawing") / "drawn")
+
+
 @pytest.fixture
-def drawn_dataset(tmp_path: Path) -> Path:
+def drawn_dataset(drawing: Path, tmp_path: Path) -> Path:
     """Twelve drawn images of 128 x 96 px with a face of each class: `face0` to `face11`, 8 + 4."""
-    return draw_dataset(tmp_path / "drawn")
+    return shutil.copytree(drawing, tmp_path / "drawn")
 
 
 def draw_samples_in_memory(count: int, size: int = 128, seed: int = 0) -> list[Sample]:

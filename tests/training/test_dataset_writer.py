@@ -34,12 +34,13 @@ def test_yolo_layout_lists_image_paths_and_class_names(tmp_path):
 
 
 def test_what_goes_wrong_half_way_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(RuntimeError, match="half way"),
-        DatasetWriter(tmp_path / "out", "voc") as writer,
-    ):
-        add(writer)
-        raise RuntimeError("half way")
+    def fail_half_way():
+        with DatasetWriter(tmp_path / "out", "voc") as writer:
+            add(writer)
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -58,12 +59,10 @@ def test_an_empty_folder_may_be_filled_and_another_is_left_alone(tmp_path):
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
-    with (
-        pytest.raises(WriteError, match="two images would have this name"),
-        DatasetWriter(tmp_path / "out", "voc") as writer,
-    ):
+    with DatasetWriter(tmp_path / "out", "voc") as writer:
         add(writer)
-        add(writer)
+        with pytest.raises(WriteError, match="two images would have this name"):
+            add(writer)
 
 
 def test_lists_are_never_overwritten(tmp_path):

@@ -1,0 +1,1 @@
+"""The real-time runtime: frames in, a door that opens only for properly worn masks out."""

@@ -1,0 +1,306 @@
+"""GateConfig: gate.yaml read into one frozen, strict value; a slip names file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from gate.door import DoorConfig
+from gate.errors import ConfigError
+from gate.outputs import LONGEST_PAUSE_S
+from gate.policy import PolicyConfig
+from gate.quality import FrameGuardConfig
+from gate.tracker import TrackerConfig
+
+Key = tuple[str, ...]
+
+MAX_BYTES = 100_000
+"""A larger file is no configuration; refusing it keeps a wrong path from eating the memory."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class CameraConfig(_Section):
+    """Where the pictures come from."""
+
+    source: str = Field(
+        default="0",
+        min_length=1,
+        description="an index, a device path, a URL, a video file, a folder of images, or demo",
+    )
+    timeout_s: float = Field(
+        default=1.0, ge=0.1, le=10, description="no picture for longer than this is a fault"
+    )
+    folder_fps: float = Field(
+        default=10.0, gt=0, le=240, description="pictures per second of a folder of images"
+    )
+
+
+class DetectorConfig(_Section):
+    """What looks for faces."""
+
+    weights: str | None = Field(
+        default=None, min_length=1, description="the checkpoint; null is the bundled one"
+    )
+    device: str = Field(
+        default="auto", pattern="^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu or cuda[:N]"
+    )
+    fault_frames: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="after so many faults of the model in a row, as many sound frames in a row "
+        "must come before it is trusted again",
+    )
+
+
+class OutputsConfig(_Section):
+    """What the gate does in the world."""
+
+    on_allow: str | None = Field(
+        default=None, min_length=1, description="command that opens; no shell runs it"
+    )
+    on_deny: str | None = Field(
+        default=None, min_length=1, description="command that locks and hears of denials"
+    )
+    hook_limit_s: float = Field(
+        default=3.0, gt=0, le=30, description="how long the command that locks may take"
+    )
+    fault_hold_s: float = Field(
+        default=6.0,
+        gt=0,
+        le=600,
+        description="after an output failed, the gate stays out of order for so long",
+    )
+    sound: bool = Field(default=True, description="whether to play sounds")
+    events: str | None = Field(
+        default=None, min_length=1, description="file for one JSON line per event; - is stdout"
+    )
+
+    @model_validator(mode="after")
+    def _outlasts_retries(self) -> OutputsConfig:
+        """Between two tries of a lock that hangs, the gate must not come back into order."""
+        least = self.hook_limit_s + LONGEST_PAUSE_S
+        if self.fault_hold_s < least:
+            raise ValueError(
+                f"fault_hold_s: expected at least hook_limit_s + {LONGEST_PAUSE_S:g} ({least:g}), "
+                f"got {self.fault_hold_s:g}"
+            )
+        return self
+
+
+class GateConfig(_Section):
+    """Everything `gate.yaml` may say; each key has a default.
+
+    Raises:
+        ValidationError: a value is out of its range, or two do not go together.
+    """
+
+    gate: str = Field(
+        default="entrance",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="a name for this door in events and logs, of letters, digits and . _ -",
+    )
+    camera: CameraConfig = CameraConfig()
+    detector: DetectorConfig = DetectorConfig()
+    quality: FrameGuardConfig = FrameGuardConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    policy: PolicyConfig = PolicyConfig()
+    door: DoorConfig = DoorConfig()
+    outputs: OutputsConfig = OutputsConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, values: object) -> object:
+        """A section all of whose keys are commented out is null in YAML: it says nothing."""
+        if not isinstance(values, dict):
+            return values
+        sections = cls.model_fields.keys() - {"gate"}
+        return {k: v for k, v in values.items() if v is not None or k not in sections}
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> GateConfig:
+        policy, door = self.policy, self.door
+        if policy.hold_s + policy.lease_s > door.max_open_s:
+            raise ValueError(
+                f"door.max_open_s: expected at least policy.hold_s + policy.lease_s "
+                f"({policy.hold_s + policy.lease_s:g}), got {door.max_open_s:g}"
+            )
+        if self.tracker.memory_s < policy.window_s:
+            raise ValueError(
+                f"tracker.memory_s: expected at least policy.window_s ({policy.window_s:g}), "
+                f"got {self.tracker.memory_s:g}"
+            )
+        return self
+
+
+def load_config(path: Path) -> GateConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is not YAML, or says something wrong; one line per fault,
+            each with file, line, key and what was expected.
+    """
+    return parse_config(_read(path), str(path))
+
+
+def parse_config(text: str, name: str) -> GateConfig:
+    """Read configuration from `text`; `name` is what the errors call it.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    document = _Document(text, name)
+    try:
+        return GateConfig.model_validate(document.value)
+    except ValidationError as error:
+        faults = [document.explain(detail) for detail in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(faults))) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file; give the path of a gate.yaml")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes; this is no gate.yaml")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+
+
+class _Document:
+    """A YAML text as plain values, with the line of every key.
+
+    Raises:
+        ConfigError: it is not YAML, or repeats a key, or uses anchors.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        self._name = name
+        self._lines: dict[Key, int] = {(): 1}
+        try:
+            loader = yaml.SafeLoader(text)
+            node = loader.get_single_node()
+            self._walk(node, (), set())
+            self.value = loader.construct_document(node) if node is not None else {}
+        except ConfigError:
+            raise
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise self._fault(mark.line + 1 if mark else 1, f"not YAML: {error.problem}") from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            what = str(error).splitlines()[0] if str(error) else "nested too deeply"
+            raise self._fault(1, f"not YAML: {what}") from None
+        if self.value is None:
+            self.value = {}
+        if not isinstance(self.value, dict):
+            raise self._fault(1, "expected keys with values, such as `gate: entrance`")
+
+    def explain(self, detail: ErrorDetails) -> str:
+        """One line for one fault found by the models."""
+        key = tuple(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            what = f"no such key; {_suggestion(key)}"
+        elif detail["type"] == "value_error":
+            said = str(detail["ctx"]["error"])
+            named, colon, rest = said.partition(": ")
+            key, what = ((*key, *named.split(".")), rest) if colon else (key, said)
+        else:
+            what = _complaint(key, detail)
+        return str(self._fault(self._line(key), f"{'.'.join(key)}: {what}"))
+
+    def _line(self, key: Key) -> int:
+        """Line of the key, or of the nearest one above it that the file has."""
+        while key not in self._lines:
+            key = key[:-1]
+        return self._lines[key]
+
+    def _fault(self, line: int, what: str) -> ConfigError:
+        return ConfigError(f"{self._name}:{line}: {what}")
+
+    def _walk(self, node: yaml.Node | None, key: Key, seen: set[int]) -> None:
+        """Note the line of every key below `node`; refuse what the loader would let pass."""
+        if node is None or isinstance(node, yaml.ScalarNode):
+            return
+        line = node.start_mark.line + 1
+        if id(node) in seen:
+            raise self._fault(line, "anchors and aliases are not used here; write it out")
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._lines[*key, str(index)] = item.start_mark.line + 1
+                self._walk(item, (*key, str(index)), seen)
+            return
+        for name, value in cast("yaml.MappingNode", node).value:
+            line = name.start_mark.line + 1
+            if not isinstance(name, yaml.ScalarNode) or name.value == "<<":
+                raise self._fault(line, "expected a plain word as key")
+            inner = (*key, name.value)
+            if inner in self._lines:
+                first = self._lines[inner]
+                raise self._fault(line, f"{'.'.join(inner)}: given twice, first in line {first}")
+            self._lines[inner] = line
+            self._walk(value, inner, seen)
+
+
+def _complaint(key: Key, detail: ErrorDetails) -> str:
+    """What is wrong with a value, and what was expected."""
+    got = f"got {detail['input']!r:.80}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"expected {_all_keys(GateConfig)[key]}, {got}"
+    message = detail["msg"]
+    return f"{message[:1].lower()}{message[1:]}, {got}"
+
+
+def _suggestion(key: Key) -> str:
+    """What an unknown key was probably meant to be."""
+    known = _all_keys(GateConfig)
+    *section, name = key
+    beside = [other[-1] for other in known if other[:-1] == tuple(section)]
+    elsewhere = [".".join(other) for other in known if other[-1] == name]
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere)}?"
+    if near := difflib.get_close_matches(name, beside, n=1):
+        return f"did you mean {near[0]}?"
+    return f"expected one of {', '.join(beside)}"
+
+
+def _all_keys(model: type[BaseModel], above: Key = ()) -> dict[Key, str]:
+    """Every key there is, with its description."""
+    keys: dict[Key, str] = {}
+    for name, field in model.model_fields.items():
+        keys[*above, name] = field.description or ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys |= _all_keys(field.annotation, (*above, name))
+    return keys
+
+
+def with_values(config: GateConfig, changes: Mapping[Key, object]) -> GateConfig:
+    """A copy with some keys set anew, as by flags on the command line, checked all over again.
+
+    Raises:
+        ConfigError: a value is wrong; names the key.
+    """
+    values = config.model_dump()
+    for (*section, name), value in changes.items():
+        place = values
+        for part in section:
+            place = place[part]
+        place[name] = value
+    try:
+        return GateConfig.model_validate(values)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        key = tuple(str(part) for part in detail["loc"])
+        raise ConfigError(f"{'.'.join(key)}: {_complaint(key, detail)}") from None

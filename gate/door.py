@@ -1,0 +1,232 @@
+"""Door: turns decisions into edges; open is a lease that ends by itself, never a level."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gate.domain import Decision, Reason, Signal, SignalKind, State
+
+_log = logging.getLogger(__name__)
+
+
+class DoorConfig(BaseModel):
+    """How long the door may be open, and how often it says no; all in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    max_open_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=10,
+        description="hard cap: an opening ends here even while the policy still allows; at least "
+        "the policy's `hold_s` + `lease_s`, or the cap cuts grants short",
+    )
+    max_age_s: float = Field(
+        default=0.5, gt=0, le=2, description="a decision from an older frame never opens or renews"
+    )
+    deny_repeat_s: float = Field(
+        default=2.0, ge=0, le=60, description="least time between two denials, or two faults, told"
+    )
+    tick_s: float = Field(
+        default=0.02, gt=0, le=0.2, description="how often the door's own timer looks at the lease"
+    )
+
+
+@dataclass(slots=True)
+class _Opening:
+    """The door as it stands open: the cap never moves, the lease does."""
+
+    cap_s: float
+    until_s: float
+
+
+def _new_signal_id() -> str:
+    return uuid4().hex
+
+
+class Door:
+    """One door: locked unless a lease says otherwise.
+
+    An opening begins with one ALLOW signal and ends with one DENY signal, whatever happens. One
+    grant opens once: after an opening ended, for whatever reason, some other decision must come
+    before an ALLOW opens again. A DENY that an output refuses is offered again at every tick, and
+    nothing opens before it went through.
+
+    `emit` is called with the door's lock held, so that edges cannot overtake each other: it must
+    not block, and of the door it may read only `is_open` and `lease_until_s`.
+    """
+
+    def __init__(
+        self,
+        config: DoorConfig,
+        clock: Callable[[], float],
+        emit: Callable[[Signal], None],
+        new_id: Callable[[], str] = _new_signal_id,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._emit = emit
+        self._new_id = new_id
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._timer: threading.Thread | None = None
+        self._running = False
+        self._closed = False
+        self._opening: _Opening | None = None
+        self._armed = True  # whether an ALLOW may begin an opening
+        self._unheard: Signal | None = None  # a DENY that no output took yet
+        self._newest_s = -math.inf  # frame time of the newest ALLOW taken
+        self._state = State.IDLE
+        self._told: Reason | None = None  # what was said about the present state
+        self._told_s: dict[State, float] = {}  # when a state was last spoken of
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a lease is running now; its end counts even before `tick` has told of it."""
+        opening = self._opening
+        return opening is not None and self._clock() < opening.until_s
+
+    @property
+    def lease_until_s(self) -> float | None:
+        """Monotonic time at which the running lease ends unless renewed; None when locked."""
+        opening = self._opening
+        return None if opening is None else opening.until_s
+
+    def start(self, *, timer: bool = True) -> None:
+        """Lock, say so (STARTING), and keep time in a thread of its own; nothing opens before.
+
+        Args:
+            timer: False leaves `tick` to the caller.
+        """
+        with self._lock:
+            if self._running or self._closed:
+                return
+            self._running = True
+            self._deny(Reason.STARTING, (), self._clock())
+        if timer:
+            self._timer = threading.Thread(target=self._keep_time, name="door-timer", daemon=True)
+            self._timer.start()
+
+    def apply(self, decision: Decision) -> None:
+        """Take in a decision: open, renew, lock, or say no."""
+        with self._lock:
+            if not self._running:
+                return
+            now_s = self._clock()
+            self._end_lease_in_time(now_s)
+            ids = tuple(sorted(decision.votes))
+            if decision.state is not State.ALLOW:
+                self._armed = True
+                self._withhold(decision.state, decision.reason, ids, now_s)
+            elif not self._makes_sense(decision, now_s):
+                self._withhold(State.DENY, Reason.UNCERTAIN, ids, now_s)
+            elif self._is_fresh(decision, now_s):
+                self._newest_s = decision.time_s
+                self._allow(decision, ids, now_s)
+
+    def tick(self) -> None:
+        """Let time pass: end a lease that is over, offer again a DENY that did not go through."""
+        with self._lock:
+            if not self._running:
+                return
+            self._end_lease_in_time(self._clock())
+            if self._unheard is not None and self._say(self._unheard):
+                self._unheard = None
+
+    def close(self) -> None:
+        """Lock for ever and say so (STOPPING); may be called again, and before `start`."""
+        with self._lock:
+            if not self._closed:
+                self._closed, self._running = True, False
+                self._deny(Reason.STOPPING, (), self._clock())
+        self._stopping.set()
+        if self._timer is not None and self._timer is not threading.current_thread():
+            self._timer.join(timeout=1.0)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _keep_time(self) -> None:
+        while not self._stopping.wait(self._config.tick_s):
+            self.tick()
+
+    def _makes_sense(self, decision: Decision, now_s: float) -> bool:
+        """Whether an ALLOW could have come from a sound policy: NaN, for one, could not."""
+        until_s = math.nan if decision.until_s is None else decision.until_s
+        return (
+            decision.reason is Reason.COMPLIANT
+            and decision.time_s <= now_s
+            and 0.0 < until_s - decision.time_s <= self._config.max_open_s
+        )
+
+    def _is_fresh(self, decision: Decision, now_s: float) -> bool:
+        """Whether an ALLOW is from a new frame of just now, with time left on its lease."""
+        return (
+            decision.time_s > self._newest_s
+            and now_s - decision.time_s <= self._config.max_age_s
+            and decision.until_s is not None
+            and decision.until_s > now_s
+        )
+
+    def _allow(self, decision: Decision, ids: tuple[int, ...], now_s: float) -> None:
+        self._state, self._told = State.ALLOW, None
+        assert decision.until_s is not None
+        if self._opening is not None:
+            self._opening.until_s = min(decision.until_s, self._opening.cap_s)
+        elif self._armed and self._unheard is None:
+            cap_s = now_s + self._config.max_open_s
+            # Open before it is said: whatever happens in `emit`, the lease is there to end.
+            self._opening = _Opening(cap_s, min(decision.until_s, cap_s))
+            self._armed = False
+            signal = Signal(SignalKind.ALLOW, decision.reason, now_s, self._new_id(), cap_s, ids)
+            if not self._say(signal):
+                self._withhold(State.FAULT, Reason.OUTPUT_FAULT, ids, now_s)
+
+    def _withhold(self, state: State, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
+        """Lock if open; else tell a new denial or fault, though not more often than is heard."""
+        if state is not self._state:
+            self._state, self._told = state, None
+        news = state in (State.DENY, State.FAULT) and reason is not self._told
+        rested = now_s - self._told_s.get(state, -math.inf) >= self._config.deny_repeat_s
+        if self._opening is not None or (news and rested):
+            self._told, self._told_s[state] = reason, now_s
+            self._deny(reason, ids, now_s)
+
+    def _end_lease_in_time(self, now_s: float) -> None:
+        opening = self._opening
+        if opening is not None and not now_s < opening.until_s:
+            capped = opening.until_s >= opening.cap_s
+            self._deny(Reason.COOL_DOWN if capped else Reason.UNCERTAIN, (), now_s)
+
+    def _deny(self, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
+        self._opening = None
+        signal = Signal(SignalKind.DENY, reason, now_s, self._new_id(), None, ids)
+        self._unheard = None if self._say(signal) else signal
+
+    def _say(self, signal: Signal) -> bool:
+        """Emit; False when an output failed, logged once however often a DENY is offered again."""
+        try:
+            self._emit(signal)
+        except Exception:  # noqa: BLE001 - whatever an output throws, the door locks
+            if signal is not self._unheard:
+                _log.exception("an output failed to take %s (%s)", signal.kind, signal.reason)
+            return False
+        return True

@@ -1,0 +1,40 @@
+"""Every error the gate raises on purpose, with the exit code its command ends with.
+
+GateError
+├── ConfigError   2  a flag, file or value the operator gave is wrong
+├── CameraError   3  no picture: absent, refused, ended where it must not end
+├── ModelError    4  weights missing, damaged, or not a model of ours
+└── OutputError   5  relay, hook or recording cannot do its work
+"""
+
+from typing import ClassVar
+
+
+class GateError(Exception):
+    """Base of all; the message is one sentence that names the thing and the mend."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(GateError, ValueError):
+    """A flag, file or value the operator gave is wrong."""
+
+    exit_code = 2
+
+
+class CameraError(GateError, OSError):
+    """No picture can be had from the camera."""
+
+    exit_code = 3
+
+
+class ModelError(GateError, ValueError):
+    """The weights are missing, damaged, or not a model this gate can trust."""
+
+    exit_code = 4
+
+
+class OutputError(GateError, OSError):
+    """A relay, hook or recording cannot do its work."""
+
+    exit_code = 5

@@ -1,0 +1,161 @@
+"""Events: what happened at the door, one JSON object per line, written beside the loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gate.domain import Decision, Reason, Signal, SignalKind, State, Track
+from gate.errors import OutputError
+from gate.line_writer import LineWriter
+
+log = logging.getLogger(__name__)
+
+Event = Mapping[str, object]
+
+MAX_TRACKS = 100
+"""More are left out of an event, so that it always fits into an environment variable."""
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+
+
+def utc_now() -> datetime:
+    """The wall clock, which is only ever shown."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the gate saw and made of it: the background of every event.
+
+    Attributes:
+        latency_s: from the moment the picture was taken to the decision.
+    """
+
+    decision: Decision
+    tracks: tuple[Track, ...] = ()
+    latency_s: float = 0.0
+
+
+STARTING = Scene(Decision(State.IDLE, Reason.STARTING, 0.0))
+"""Before the first frame."""
+
+
+class EventMaker:
+    """Puts what happened into the words of the event format.
+
+    Args:
+        gate: name of the door.
+        model: fingerprint of the detector.
+        wall: the time of day, for display.
+    """
+
+    def __init__(self, gate: str, model: str, wall: Callable[[], datetime] = utc_now) -> None:
+        self._gate = gate
+        self._model = model
+        self._wall = wall
+
+    def of_signal(self, signal: Signal, scene: Scene) -> Event:
+        """The event of one signal of the door."""
+        opens = signal.kind is SignalKind.ALLOW
+        state = scene.decision.state
+        if opens or state is State.ALLOW:  # a lease that ended: doubt until the next decision
+            state = State.ALLOW if opens else State.CHECKING
+        return {
+            **self._head("signal", signal.id, signal.time_s),
+            "signal": signal.kind.value,
+            "until_s": None if signal.until_s is None else _rounded(signal.until_s, 6),
+            "state": state.value,
+            "reason": signal.reason.value,
+            "door": "open" if opens else "closed",
+            **self._tail(scene),
+        }
+
+    def of_decision(self, scene: Scene, is_open: bool) -> Event:
+        """The event of a decision that differs from the one before."""
+        decision = scene.decision
+        kind = "fault" if decision.state is State.FAULT else "decision"
+        return {
+            **self._head(kind, uuid.uuid4().hex, decision.time_s),
+            "state": decision.state.value,
+            "reason": decision.reason.value,
+            "door": "open" if is_open else "closed",
+            **self._tail(scene),
+        }
+
+    def _head(self, kind: str, event_id: str, time_s: float) -> Event:
+        wall = self._wall().astimezone(UTC).isoformat(timespec="milliseconds")
+        return {
+            "ts": wall.replace("+00:00", "Z"),
+            "time_s": _rounded(time_s, 6),
+            "id": event_id,
+            "gate": self._gate,
+            "type": kind,
+        }
+
+    def _tail(self, scene: Scene) -> Event:
+        now_s = scene.decision.time_s
+        return {
+            "tracks": [_told(track, scene.decision) for track in scene.tracks[:MAX_TRACKS]],
+            "faces": sum(track.last_seen_s >= now_s for track in scene.tracks),
+            "latency_ms": _rounded(1000 * scene.latency_s, 1),
+            "model": self._model,
+        }
+
+
+def _told(track: Track, decision: Decision) -> dict[str, object]:
+    newest = track.sightings[-1] if track.sightings else None
+    votes = decision.votes.get(track.id, {})
+    return {
+        "id": track.id,
+        "label": newest.label.name.lower() if newest else None,
+        "score": _rounded(newest.score, 3) if newest else None,
+        "votes": {label.name.lower(): count for label, count in votes.items()},
+        "box": [_rounded(side, 1) for side in track.box_xyxy],
+    }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """JSON knows no NaN; an event must be readable whatever the numbers were."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+class EventLog:
+    """Writes events to a file or pipe; neither a slow nor a full disk stops the gate.
+
+    While writing fails, events are lost: one warning says so, and one line when it works again.
+
+    Args:
+        path: the file to append to; `-` is standard output.
+
+    Raises:
+        OutputError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        name = "standard output" if path == "-" else path
+        try:
+            descriptor = os.dup(1) if path == "-" else os.open(path, _APPEND, 0o640)
+        except OSError as error:
+            raise OutputError(
+                f"--events {path}: cannot be written ({error.strerror}); choose another file"
+            ) from None
+        self._lines = LineWriter(
+            descriptor,
+            lambda why: log.warning("events cannot be written to %s: %s; they are lost", name, why),
+            lambda lost: log.warning("events are written again; %d were lost", lost),
+        )
+
+    def write(self, event: Event) -> None:
+        """Take an event; returns at once."""
+        self._lines.put(json.dumps(event, ensure_ascii=False))
+
+    def close(self) -> None:
+        """Write what is left, for a bounded time; may be called twice."""
+        self._lines.close()

@@ -1,0 +1,151 @@
+"""One hook process: started in a group of its own, fed, bounded, and ended with all of its group.
+
+POSIX only. Made for relay scripts, so every way out is bounded in time: a hook that hangs, floods
+its output, ignores SIGTERM or leaves processes behind costs at most its limit plus `GRACE_S` and
+`REAP_S`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+OUTPUT_LIMIT = 64 * 1024
+"""Bytes of a hook's output that are kept; the rest is read and thrown away, so it never blocks."""
+
+GRACE_S = 0.3
+"""Between SIGTERM and SIGKILL: long enough for a script to lock its relay, short for a door."""
+
+REAP_S = 1.0
+"""How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
+
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class HookResult:
+    """How a hook ended.
+
+    Attributes:
+        ok: it ended by itself, in time, with code 0.
+        cancelled: it was stopped because something newer came: no fault of the hook.
+        account: what happened, as the end of a sentence ("ended with code 3: no such pin").
+    """
+
+    ok: bool
+    cancelled: bool
+    account: str
+
+
+class HookProcess:
+    """A running command; `wait` is called once and leaves nothing of it behind.
+
+    Raises:
+        OSError: the command cannot be started.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], stdin: bytes) -> None:
+        self._unsent = memoryview(stdin)
+        self._output = bytearray()
+        self._process = subprocess.Popen(
+            argv,
+            env=env,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait(self, limit_s: float, cancelled: Callable[[], bool], *, linger: bool) -> HookResult:
+        """Block until the hook is over, `limit_s` has passed, or `cancelled()` has turned true.
+
+        Args:
+            limit_s: seconds of real time from now.
+            cancelled: asked every few hundredths of a second.
+            linger: let what the hook left in the background (a pulse, say) live on until limit or
+                cancellation; else it is ended together with the hook.
+        """
+        deadline = time.monotonic() + limit_s
+        with self._pipes() as pipes:
+            while not (stop := cancelled()) and time.monotonic() < deadline:
+                if not self._is_running(linger):
+                    break
+                self._pump(pipes, _POLL_S)
+            code = self._process.poll()
+            self._end_group(gently=self._is_running(linger))
+            self._pump(pipes, 0.0)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(REAP_S)
+        return HookResult(
+            ok=code == 0, cancelled=stop and code is None, account=self._account(code, limit_s)
+        )
+
+    @contextlib.contextmanager
+    def _pipes(self) -> Iterator[selectors.BaseSelector]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        with stdin, stdout, selectors.DefaultSelector() as pipes:
+            for pipe, event in ((stdin, selectors.EVENT_WRITE), (stdout, selectors.EVENT_READ)):
+                os.set_blocking(pipe.fileno(), False)
+                pipes.register(pipe.fileno(), event, data=pipe)
+            yield pipes
+
+    def _pump(self, pipes: selectors.BaseSelector, timeout_s: float) -> None:
+        """Move what the pipes take and give just now; a pipe that is done is closed."""
+        for key, event in pipes.select(timeout_s):
+            done = self._feed(key.fd) if event == selectors.EVENT_WRITE else self._read(key.fd)
+            if done:
+                pipes.unregister(key.fd)
+                key.data.close()
+
+    def _feed(self, fd: int) -> bool:
+        try:
+            sent = os.write(fd, self._unsent)
+        except BrokenPipeError:  # the hook does not read its standard input: its own business
+            return True
+        self._unsent = self._unsent[sent:]
+        return not self._unsent
+
+    def _read(self, fd: int) -> bool:
+        chunk = os.read(fd, OUTPUT_LIMIT)
+        self._output += chunk[: OUTPUT_LIMIT - len(self._output)]
+        return not chunk
+
+    def _is_running(self, linger: bool) -> bool:
+        code = self._process.poll()
+        return code is None or (linger and code == 0 and self._signal_group(0))
+
+    def _end_group(self, gently: bool) -> None:
+        patience = time.monotonic() + GRACE_S
+        if gently and self._signal_group(signal.SIGTERM):
+            while self._signal_group(0) and time.monotonic() < patience:
+                time.sleep(_POLL_S)
+                self._process.poll()  # a dead leader counts as a member until it is reaped
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, signum: int) -> bool:
+        """Send to every process of the group; False when none of it is left."""
+        try:
+            os.killpg(self._process.pid, signum)
+        except (ProcessLookupError, PermissionError):  # macOS answers EPERM for the dead
+            return False
+        return True
+
+    def _account(self, code: int | None, limit_s: float) -> str:
+        if code is None:
+            ending = f"did not end within {limit_s:.1f} s and was killed"
+        elif code < 0:
+            ending = f"was killed ({signal.strsignal(-code)})"
+        else:
+            ending = f"ended with code {code}"
+        lines = self._output.decode("utf-8", "backslashreplace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f"{ending}: {last.strip()[:200]!r}" if last else ending

@@ -1,0 +1,85 @@
+"""Reporter: tells the outputs, the event log and the terminal what the gate does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gate.domain import Reason, Signal, SignalKind
+from gate.events import STARTING, Event, EventMaker, Scene
+from gate.outputs import Output
+
+DENIALS = frozenset({Reason.NO_MASK, Reason.MASK_INCORRECT, Reason.GROUP_MIXED})
+"""Reasons that turn a person away; other locks only end an opening."""
+
+FAULTS = frozenset(
+    {
+        Reason.CAMERA_LOST,
+        Reason.FROZEN,
+        Reason.BAD_IMAGE,
+        Reason.MODEL_FAULT,
+        Reason.OUTPUT_FAULT,
+        Reason.AUDIT_UNAVAILABLE,
+    }
+)
+"""Reasons for which the gate is out of order."""
+
+
+class EventSink(Protocol):
+    """Where events are kept."""
+
+    def write(self, event: Event) -> None:
+        """Take an event; returns at once."""
+
+
+class Reporter:
+    """Knows the scene of the moment, and passes on what changes.
+
+    Args:
+        maker: words for events.
+        log: where events go, or None.
+        tell: called with scene and door whenever state, reason or door have changed.
+    """
+
+    def __init__(
+        self,
+        maker: EventMaker,
+        log: EventSink | None,
+        tell: Callable[[Scene, bool], None],
+    ) -> None:
+        self._maker = maker
+        self._log = log
+        self._tell = tell
+        self._outputs: list[Output] = []
+        self._scene = STARTING
+        self._told: tuple[object, ...] = ()
+        self.openings = 0
+        self.denials = 0
+
+    def add(self, output: Output) -> None:
+        """From now on, tell this output too."""
+        self._outputs.append(output)
+
+    def signal(self, signal: Signal) -> None:
+        """The door's `emit`: the outputs hear first, the log after them."""
+        event = self._maker.of_signal(signal, self._scene)
+        for output in self._outputs:
+            output.send(signal, event)
+        if self._log is not None:
+            self._log.write(event)
+        self.openings += signal.kind is SignalKind.ALLOW
+        self.denials += signal.reason in DENIALS
+
+    def look(self, scene: Scene) -> None:
+        """Take the scene that the next signals come from."""
+        self._scene = scene
+
+    def decided(self, scene: Scene, is_open: bool) -> None:
+        """Pass on a decision that the door has taken, if it is not the same as the last."""
+        decision = scene.decision
+        news = (decision.state, decision.reason)
+        if self._log is not None and self._told[:2] != news:
+            self._log.write(self._maker.of_decision(scene, is_open))
+        if self._told != (*news, is_open):
+            self._told = (*news, is_open)
+            self._tell(scene, is_open)

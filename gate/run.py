@@ -1,0 +1,275 @@
+"""The command `mask-gate`: flags and gate.yaml in, a running gate out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gate.camera import Camera, open_camera
+from gate.config import GateConfig, Key, load_config, with_values
+from gate.detector import Detector
+from gate.door import Door
+from gate.errors import ConfigError, GateError, OutputError
+from gate.events import EventLog, EventMaker
+from gate.outputs import Command, CommandHook, Output, PrintedHook, parse_command
+from gate.picture import Picture
+from gate.policy import Policy
+from gate.quality import FrameGuard
+from gate.recorder import Recorder
+from gate.reporter import Reporter
+from gate.runtime import Clock, Gate, Limits, ReplayClock, Summary
+from gate.screen import Screen
+from gate.shutdown import Shutdown
+from gate.sound import SoundOutput, find_player
+from gate.source import parse_source
+from gate.terminal import Terminal
+from gate.tracker import Tracker
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = """\
+Watch an entrance: the door opens only while everyone in front of it wears their mask properly.
+End with q in the window, or with Ctrl-C. Flags win over the configuration file."""
+
+_EPILOG = """\
+exit codes: 0 ok, 2 usage or configuration, 3 camera, 4 model or weights, 5 output, 130 Ctrl-C;
+on SIGTERM the door is locked first, then 0"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the gate as a command; returns its exit code."""
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as end:  # --help, --version, or a flag that is wrong
+        return int(end.code or 0)
+    try:
+        return _run(options, _configured(options))
+    except GateError as error:
+        print(f"mask-gate: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:  # before the gate ran: nothing was opened yet
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mask-gate",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"mask-gate {_version()}")
+    add("--config", metavar="FILE", type=Path, help="a gate.yaml; see configs/gate.yaml")
+    add("--gate", metavar="NAME", help="name of this door in events and logs")
+    add(
+        "--camera",
+        "--source",
+        metavar="SRC",
+        help="an index, a device path, a URL, a video file, a folder of images, or demo",
+    )
+    add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
+    add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")
+    add("--on-allow", metavar="CMD", help="command that opens; gets `allow` as last argument")
+    add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
+    add("--dry-run", action="store_true", help="print these commands, run none")
+    add("--mute", action="store_true", help="play no sounds")
+    add("--headless", "--no-show", action="store_true", help="open no window")
+    add("--record", metavar="FILE", type=Path, help="record what the window shows (.mp4)")
+    add("--events", metavar="FILE", help="append one JSON line per event; - is standard output")
+    add("--seconds", metavar="N", type=_seconds, help="end after so many seconds")
+    add(
+        "--fast",
+        "--replay",
+        action="store_true",
+        help="judge every frame of a clip by the clip's own time, as fast as the machine can; "
+        "runs no command and plays no sound",
+    )
+    return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("mask-gate")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return seconds
+
+
+def _configured(options: argparse.Namespace) -> GateConfig:
+    """The configuration file, or the defaults, with the flags laid over it."""
+    config = GateConfig() if options.config is None else load_config(options.config)
+    flags: dict[Key, object] = {
+        ("gate",): options.gate,
+        ("camera", "source"): options.camera,
+        ("detector", "weights"): options.weights,
+        ("detector", "device"): options.device,
+        ("outputs", "on_allow"): options.on_allow,
+        ("outputs", "on_deny"): options.on_deny,
+        ("outputs", "events"): options.events,
+        ("outputs", "sound"): False if options.mute else None,
+    }
+    return with_values(config, {key: value for key, value in flags.items() if value is not None})
+
+
+def _run(options: argparse.Namespace, config: GateConfig) -> int:
+    """Build everything, the cheapest check first, run, and undo it all in reverse order."""
+    commands = (
+        _command(config.outputs.on_allow, "--on-allow"),
+        _command(config.outputs.on_deny, "--on-deny"),
+    )
+    clock: Clock = ReplayClock() if options.fast else time.monotonic
+    with contextlib.ExitStack() as stack:
+        terminal = stack.enter_context(_terminal())
+        events = stack.enter_context(_events(config.outputs.events))
+        camera = stack.enter_context(_camera(config, options.fast))
+        weights = Path(config.detector.weights or BUNDLED_WEIGHTS)
+        detector = Detector(weights, config.detector.device)
+        picture = stack.enter_context(_picture(options.headless, options.record))
+        reporter = Reporter(EventMaker(config.gate, detector.model_id), events, terminal.status)
+        door = Door(config.door, clock, reporter.signal)
+        gate = Gate(
+            camera=camera,
+            guard=FrameGuard(config.quality),
+            detector=detector,
+            tracker=Tracker(config.tracker),
+            policy=Policy(config.policy),
+            door=door,
+            reporter=reporter,
+            show=picture,
+            clock=clock,
+            limits=_limits(config),
+        )
+        outputs = contextlib.ExitStack()
+        shutdown = stack.enter_context(Shutdown(door.close, outputs.close))
+        stack.enter_context(outputs)
+        for output in _outputs(options, config, commands, terminal, gate):
+            outputs.callback(output.close)
+            reporter.add(output)
+        source = parse_source(config.camera.source)
+        terminal.say(f"gate {config.gate}: watching {source} with model {detector.model_id[:19]}")
+        try:
+            summary = gate.run(
+                lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
+            )
+        finally:
+            shutdown.loop_ended()
+        terminal.say(_in_words(summary, reporter))
+    return shutdown.exit_code
+
+
+def _command(text: str | None, flag: str) -> Command | None:
+    return None if text is None else parse_command(text, flag)
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[Terminal]:
+    """Lines for people, and the log of all parts of the gate among them."""
+    terminal = Terminal()
+    loggers = logging.getLogger("gate")
+    propagate, loggers.propagate = loggers.propagate, False
+    loggers.addHandler(terminal)
+    try:
+        yield terminal
+    finally:
+        loggers.removeHandler(terminal)
+        loggers.propagate = propagate
+        terminal.close()
+
+
+@contextlib.contextmanager
+def _events(path: str | None) -> Iterator[EventLog | None]:
+    if path is None:
+        yield None
+        return
+    with contextlib.closing(EventLog(path)) as events:
+        yield events
+
+
+@contextlib.contextmanager
+def _camera(config: GateConfig, fast: bool) -> Iterator[Camera]:
+    camera = open_camera(
+        config.camera.source, realtime=not fast, folder_fps=config.camera.folder_fps
+    )
+    with contextlib.closing(camera):
+        if fast and camera.is_live:
+            raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
+        yield camera
+
+
+@contextlib.contextmanager
+def _picture(headless: bool, record: Path | None) -> Iterator[Picture]:
+    """The window, where one can be opened, and the recording, where one is wanted."""
+    with contextlib.ExitStack() as stack:
+        screen, recorder = None, None
+        if record is not None:
+            recorder = stack.enter_context(contextlib.closing(Recorder(record)))
+        if not headless:
+            try:
+                screen = stack.enter_context(contextlib.closing(Screen()))
+            except OutputError as error:
+                log.warning("%s; going on without", error)
+        yield Picture(screen, recorder)
+
+
+def _limits(config: GateConfig) -> Limits:
+    return Limits(
+        camera_s=config.camera.timeout_s,
+        result_s=config.door.max_age_s,
+        fault_frames=config.detector.fault_frames,
+        output_s=config.outputs.fault_hold_s,
+    )
+
+
+def _outputs(
+    options: argparse.Namespace,
+    config: GateConfig,
+    commands: tuple[Command | None, Command | None],
+    terminal: Terminal,
+    gate: Gate,
+) -> Iterator[Output]:
+    """What reacts to the door; a replay moves nothing, for its time is not the world's."""
+    if any(commands) and (options.dry_run or options.fast):
+        yield PrintedHook(*commands, say=terminal.say)
+    elif any(commands):
+        if commands[1] is None:
+            log.warning("nothing locks but the relay's own timer: give --on-deny too")
+        yield CommandHook(
+            *commands,
+            clock=time.monotonic,
+            on_fault=gate.output_failed,
+            limit_s=config.outputs.hook_limit_s,
+        )
+    if config.outputs.sound and not options.fast:
+        player = find_player()
+        if player is None:
+            log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
+        else:
+            yield SoundOutput(ASSETS / "sounds", player)
+
+
+def _in_words(summary: Summary, reporter: Reporter) -> str:
+    openings = "1 opening" if reporter.openings == 1 else f"{reporter.openings} openings"
+    denials = "1 denial" if reporter.denials == 1 else f"{reporter.denials} denials"
+    return (
+        f"ended after {summary.seconds:.1f} s: {summary.frames} frames, {summary.fps:.1f} fps, "
+        f"latency p50 {summary.latency_ms(0.5):.0f} ms, p95 {summary.latency_ms(0.95):.0f} ms; "
+        f"{openings}, {denials}"
+    )

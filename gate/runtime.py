@@ -1,0 +1,273 @@
+"""The runtime: one loop from camera to door; whatever goes wrong in it, the door is locked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gate.camera import Camera
+from gate.domain import Decision, Frame, Reason, State
+from gate.door import Door
+from gate.errors import GateError, ModelError
+from gate.events import Scene
+from gate.policy import Policy
+from gate.quality import FrameGuard
+from gate.reporter import Reporter
+from gate.tracker import Tracker
+from models.detections import Detections
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+_SLICE_S = 0.1  # one look for a frame takes no longer, so that a stop is seen soon
+_KEPT_LATENCIES = 10_000
+
+
+class ReplayClock:
+    """Time as it is in a recording: it stands still until the next frame moves it on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since the start of the recording."""
+        return self.now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the loop waits, and what it does not trust.
+
+    Attributes:
+        camera_s: no frame for longer is CAMERA_LOST.
+        result_s: an answer about an older frame is too late to count: MODEL_FAULT.
+        fault_frames: after so many model faults in a row, as many sound frames must follow.
+        output_s: after an output failed, OUTPUT_FAULT for so long.
+    """
+
+    camera_s: float = 1.0
+    result_s: float = 0.5
+    fault_frames: int = 3
+    output_s: float = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one run came to.
+
+    Attributes:
+        latencies_s: sorted, from picture to decision, of the newest frames.
+    """
+
+    frames: int
+    seconds: float
+    latencies_s: tuple[float, ...]
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    def latency_ms(self, share: float) -> float:
+        """The latency that `share` (0..1) of the frames stayed within; 0 without frames."""
+        if not self.latencies_s:
+            return 0.0
+        return 1000 * self.latencies_s[round(share * (len(self.latencies_s) - 1))]
+
+
+class Gate:
+    """One entrance, put together from its parts.
+
+    Args:
+        detector: finds faces, in pixels of the frame; may raise anything.
+        show: draws a frame, if anything does.
+        clock: the monotonic clock of frames and door; a `ReplayClock` is moved on by the frames.
+    """
+
+    def __init__(
+        self,
+        *,
+        camera: Camera,
+        guard: FrameGuard,
+        detector: Callable[[Frame], Detections],
+        tracker: Tracker,
+        policy: Policy,
+        door: Door,
+        reporter: Reporter,
+        show: Callable[[Frame, Scene], None] | None = None,
+        clock: Clock = time.monotonic,
+        limits: Limits | None = None,
+    ) -> None:
+        self._camera = camera
+        self._guard = guard
+        self._detector = detector
+        self._tracker = tracker
+        self._policy = policy
+        self._door = door
+        self._reporter = reporter
+        self._show = show
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._model = _Trust(self._limits.fault_frames)
+        self._acting = threading.Lock()
+        self._distrusted_until_s: float | None = None
+        self._count = 0
+        self._newest: Frame | None = None
+        self._arrival = _Arrival(0.0, 0.0)
+        self._latencies_s: deque[float] = deque(maxlen=_KEPT_LATENCIES)
+
+    def run(self, stop: Callable[[], bool], seconds: float | None = None) -> Summary:
+        """Run until `stop()`, the end of the camera, or `seconds` of the clock.
+
+        The door is locked before the first frame and after the last, also when this raises.
+
+        Raises:
+            CameraError: a clip turned out to be damaged.
+        """
+        began_s = time.perf_counter()
+        self._door.start(timer=not isinstance(self._clock, ReplayClock))
+        try:
+            for frame in self._frames(stop, seconds):
+                scene = self._judge(frame)
+                if scene is not None:
+                    self._display(frame, self._act(scene))
+        finally:
+            self._door.close()
+        latencies_s = tuple(sorted(self._latencies_s))
+        return Summary(self._count, time.perf_counter() - began_s, latencies_s)
+
+    def output_failed(self, what: str) -> None:
+        """Lock now, and allow nothing for a while; outputs call this from threads of their own."""
+        with self._acting:
+            if not self._distrusts_outputs():
+                log.error("the door stays locked: %s", what)
+            now_s = self._clock()
+            self._distrusted_until_s = now_s + self._limits.output_s
+            self._door.apply(Decision(State.FAULT, Reason.OUTPUT_FAULT, now_s))
+
+    def _frames(self, stop: Callable[[], bool], seconds: float | None) -> Iterator[Frame | None]:
+        """Frames as they come; None, again and again, while a frame is overdue."""
+        begin_s = newest_s = self._clock()
+        while not stop() and not self._camera.ended:
+            if seconds is not None and self._clock() - begin_s >= seconds:
+                return
+            frame = self._camera.read(_SLICE_S)
+            if frame is not None:
+                self._pass_time(frame.time_s)
+                newest_s = self._clock()
+                self._count += 1
+                self._arrival = _Arrival(time.perf_counter(), newest_s - frame.time_s)
+                yield frame
+            elif not self._camera.ended and self._clock() - newest_s > self._limits.camera_s:
+                yield None
+
+    def _pass_time(self, frame_s: float) -> None:
+        """In a replay, let time pass up to the next frame, ending a lease at its exact end."""
+        if isinstance(self._clock, ReplayClock):
+            lease_until_s = self._door.lease_until_s
+            if lease_until_s is not None and lease_until_s <= frame_s:
+                self._clock.now_s = lease_until_s
+                self._door.tick()
+            self._clock.now_s = frame_s
+
+    def _judge(self, frame: Frame | None) -> Scene | None:
+        """What to make of a frame; None when it is no news, so that a lease is not renewed."""
+        if frame is None:
+            self._tracker.reset()
+            return Scene(self._policy.fault(Reason.CAMERA_LOST, self._clock()))
+        try:
+            return self._look(frame)
+        except Exception as error:  # the loop's edge: whatever breaks, this frame locks the door
+            if self._model.fault():
+                known = isinstance(error, GateError)
+                log.error("this frame counts for nothing: %s", error, exc_info=not known)
+            return self._fault(Reason.MODEL_FAULT, frame)
+
+    def _look(self, frame: Frame) -> Scene | None:
+        """The frame's way: guard, detector, tracker, policy."""
+        if (wrong := self._guard.inspect(frame)) is not None:
+            self._tracker.reset()
+            return self._fault(wrong, frame)
+        if self._guard.repeated:
+            return None
+        tracks = self._tracker.update(self._detector(frame), frame.time_s)
+        self._refuse_late_result(frame)
+        if not self._model.is_sound():
+            return self._fault(Reason.MODEL_FAULT, frame)
+        size_hw = frame.image.shape[0], frame.image.shape[1]
+        decision = self._policy.decide(tracks, frame.time_s, size_hw)
+        return Scene(decision, tracks, self._latency_s())
+
+    def _refuse_late_result(self, frame: Frame) -> None:
+        age_s = self._clock() - frame.time_s
+        if age_s > self._limits.result_s:
+            raise ModelError(
+                f"the answer came {age_s:.2f} s after the picture, later than "
+                f"{self._limits.result_s:g} s; use a faster machine or a smaller model"
+            )
+
+    def _fault(self, reason: Reason, frame: Frame) -> Scene:
+        return Scene(self._policy.fault(reason, frame.time_s), (), self._latency_s())
+
+    def _latency_s(self) -> float:
+        """From the picture to now; in a replay, only what we took for it."""
+        return self._arrival.age_s + time.perf_counter() - self._arrival.stopwatch_s
+
+    def _act(self, scene: Scene) -> Scene:
+        """Let the door act on the scene, unless its outputs cannot be relied on."""
+        with self._acting:
+            if self._distrusts_outputs():
+                fault = self._policy.fault(Reason.OUTPUT_FAULT, scene.decision.time_s)
+                scene = Scene(fault, scene.tracks, scene.latency_s)
+            self._reporter.look(scene)
+            self._door.apply(scene.decision)
+        if scene.decision.reason is not Reason.CAMERA_LOST:
+            self._latencies_s.append(scene.latency_s)
+        self._reporter.decided(scene, self._door.is_open)
+        return scene
+
+    def _display(self, frame: Frame | None, scene: Scene) -> None:
+        """Show the scene, on the last picture there was."""
+        self._newest = frame or self._newest
+        if self._show is not None and self._newest is not None:
+            self._show(self._newest, scene)
+
+    def _distrusts_outputs(self) -> bool:
+        until_s = self._distrusted_until_s
+        return until_s is not None and self._clock() < until_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """When a frame arrived, by a stopwatch, and how old its picture was then."""
+
+    stopwatch_s: float
+    age_s: float
+
+
+class _Trust:
+    """Whether the model is to be believed: after `limit` faults in a row, not at once again."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._faults = 0
+        self._sound = 0
+
+    def fault(self) -> bool:
+        """Note a fault; True when it is the first in a row."""
+        self._faults += 1
+        self._sound = 0
+        return self._faults == 1
+
+    def is_sound(self) -> bool:
+        """Note a sound frame; whether the model may be believed with it."""
+        self._sound += 1
+        if self._faults >= self._limit and self._sound < self._limit:
+            return False
+        self._faults = 0
+        return True

@@ -1,0 +1,58 @@
+"""The terminal: what the gate says to the person who started it, one line at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+from gate.domain import State
+from gate.events import Scene
+from gate.line_writer import LineWriter
+
+
+def local_now() -> datetime:
+    """The time of day where the machine stands."""
+    return datetime.now().astimezone()
+
+
+class Terminal(logging.Handler):
+    """Lines on standard error, written by a thread of their own: a stalled pipe stops nothing.
+
+    As a logging handler it takes the warnings of all parts; `status` is for the reporter.
+
+    Args:
+        wall: the time of day, for display.
+        descriptor: where to write.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = local_now, descriptor: int = 2) -> None:
+        super().__init__()
+        self._wall = wall
+        self._lines = LineWriter(os.dup(descriptor), lambda why: None, lambda lost: None)
+
+    def say(self, text: str) -> None:
+        """One line, with the time of day before it."""
+        self._lines.put(f"{self._wall():%H:%M:%S}  {text}")
+
+    def status(self, scene: Scene, is_open: bool) -> None:
+        """What the gate decided, and how the door stands."""
+        decision = scene.decision
+        door = "door OPEN  " if is_open else "door locked"
+        parts = [decision.reason.value.replace("_", " ")]
+        faces = sum(track.last_seen_s >= decision.time_s for track in scene.tracks)
+        if faces:
+            parts.append("1 face" if faces == 1 else f"{faces} faces")
+        if decision.state is not State.FAULT:
+            parts.append(f"{1000 * scene.latency_s:.0f} ms")
+        self.say(f"{decision.state.value.upper():<8}  {door}  {', '.join(parts)}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of the log, in the same form."""
+        self.say(f"{record.levelname.lower():<8}  {self.format(record)}")
+
+    def close(self) -> None:
+        """Write what is left, for a bounded time."""
+        self._lines.close()
+        super().close()

@@ -1,0 +1,62 @@
+"""TorchEngine: runs a checkpoint with PyTorch, on CUDA where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gate.errors import ModelError
+from models.checkpoint import Checkpoint, CheckpointError, fingerprint
+from models.weights_file import open_weights
+
+
+def open_torch_engine(weights: Path, device: str) -> tuple[TorchEngine, str]:
+    """The engine of a weights file, and the file's fingerprint.
+
+    Raises:
+        ModelError: the weights cannot be used, or the device is not there.
+    """
+    try:
+        checkpoint = open_weights(weights)
+        return TorchEngine(checkpoint, _device(device)), fingerprint(weights)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device {name!r}: {torch.cuda.device_count()} CUDA devices are there; use --device cpu"
+        )
+    return device
+
+
+class TorchEngine:
+    """See `gate.detector.Engine`; half precision on CUDA, float32 on a CPU."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.input_size = checkpoint.input_size
+        self.score_threshold = checkpoint.thresholds.get("score")
+        self.name = f"{checkpoint.architecture} by torch on {device}"
+        self._device = device
+        self._dtype = torch.float16 if device.type == "cuda" else torch.float32
+        network = checkpoint.network()
+        self._network = network.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
+
+    @torch.inference_mode()
+    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[S, S, 3] BGR to [N, 5 + C] predictions."""
+        rgb = torch.from_numpy(square[..., ::-1].copy()).to(self._device)
+        images = rgb.permute(2, 0, 1)[None].to(self._dtype).div_(255)
+        predictions: NDArray[np.float32] = self._network.predict(images)[0].float().cpu().numpy()
+        return predictions

@@ -1,0 +1,225 @@
+"""gate.yaml: complete, strict, and every slip named with file, line and key."""
+
+import contextlib
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.config import MAX_BYTES, GateConfig, load_config, parse_config, with_values
+from gate.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "gate.yaml"
+
+
+def fault(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "gate.yaml")
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def keys(values, above=()):
+    for name, value in values.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from keys(value, (*above, name))
+
+
+class TestTheShippedFile:
+    def test_loads_to_exactly_the_defaults(self):
+        assert load_config(SHIPPED).model_dump() == GateConfig().model_dump()
+
+    def test_has_every_key_there_is(self):
+        written = set(keys(yaml.safe_load(SHIPPED.read_text())))
+        assert written == set(keys(GateConfig().model_dump()))
+
+    def test_explains_every_group_of_keys(self):
+        lines = SHIPPED.read_text().splitlines()
+        assert sum(line.lstrip().startswith("#") for line in lines) > 50
+        for before, line in itertools.pairwise(lines):
+            if re.match(r"  \w+:", line):  # a key stands below its comment or beside its kin
+                assert before.lstrip().startswith("#") or re.match(r"  \w+:", before), line
+
+
+class TestNothing:
+    @pytest.mark.parametrize("text", ["", "~", "# only words\n", "---\n", "policy:\ndoor:\n"])
+    def test_says_nothing_and_gives_the_defaults(self, text):
+        assert parse_config(text, "gate.yaml") == GateConfig()
+
+
+class TestSlips:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("polcy: {}", "gate.yaml:1: polcy: no such key; did you mean policy?"),
+            (
+                "gate: a\npolicy:\n  hold_ms: 3",
+                "gate.yaml:3: policy.hold_ms: no such key; did you mean hold_s?",
+            ),
+            (
+                "door:\n\n  hold_s: 3",
+                "gate.yaml:3: door.hold_s: no such key; did you mean policy.hold_s?",
+            ),
+            (
+                "camera:\n  max_age_s: 1",
+                "gate.yaml:2: camera.max_age_s: no such key; "
+                "did you mean policy.max_age_s or door.max_age_s?",
+            ),
+            (
+                "camera:\n  zzz: 1",
+                "gate.yaml:2: camera.zzz: no such key; "
+                "expected one of source, timeout_s, folder_fps",
+            ),
+            (
+                "policy:\n  hold_s: 3\n  hold_s: 4",
+                "gate.yaml:3: policy.hold_s: given twice, first in line 2",
+            ),
+            ("gate: a\ngate: b", "gate.yaml:2: gate: given twice, first in line 1"),
+            (
+                "policy:\n  hold_s: .nan",
+                "gate.yaml:2: policy.hold_s: input should be a finite number, got nan",
+            ),
+            (
+                "door:\n  max_open_s: .inf",
+                "gate.yaml:2: door.max_open_s: input should be a finite number, got inf",
+            ),
+            (
+                "door:\n  max_open_s: 11",
+                "gate.yaml:2: door.max_open_s: input should be less than or equal to 10, got 11",
+            ),
+            (
+                "policy:\n  min_frames: 2.5",
+                "gate.yaml:2: policy.min_frames: input should be a valid integer, got 2.5",
+            ),
+            (
+                "policy:\n  window_s: '1'",
+                "gate.yaml:2: policy.window_s: input should be a valid number, got '1'",
+            ),
+            (
+                "outputs:\n  sound: 1",
+                "gate.yaml:2: outputs.sound: input should be a valid boolean, got 1",
+            ),
+            ("policy: 3", "gate.yaml:1: policy: input should be a valid dictionary"),
+            (
+                "gate: a b",
+                "gate.yaml:1: gate: expected a name for this door in events and logs, "
+                "of letters, digits and . _ -, got 'a b'",
+            ),
+            (
+                "detector:\n  device: gpu",
+                "gate.yaml:2: detector.device: expected auto, cpu or cuda[:N], got 'gpu'",
+            ),
+            (
+                "policy:\n  zone: [[0, 0], [1, 0],\n    [1, 2]]",
+                "gate.yaml:2: policy.zone: expected at least 3 points (x, y) with both in 0..1",
+            ),
+            (
+                "policy:\n  zone:\n  - [0, 0]\n  - [1, .nan]\n  - [1, 1]",
+                "gate.yaml:4: policy.zone.1.1: input should be a finite number, got nan",
+            ),
+        ],
+    )
+    def test_are_named_with_file_line_key_and_the_mend(self, text, said):
+        assert fault(text).startswith(said)
+
+    def test_are_all_told_at_once(self):
+        said = fault("policy:\n  min_frames: x\nouputs: {}\ndoor:\n  tick_s: 0\n").splitlines()
+        assert sorted(line.split(": ")[0] for line in said) == [
+            "gate.yaml:2",
+            "gate.yaml:3",
+            "gate.yaml:5",
+        ]
+
+
+class TestValuesThatDoNotGoTogether:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (
+                "policy:\n  hold_s: 9",
+                "gate.yaml:1: door.max_open_s: expected at least policy.hold_s + policy.lease_s "
+                "(10), got 5",
+            ),
+            (
+                "gate: a\ntracker:\n  memory_s: 0.5",
+                "gate.yaml:3: tracker.memory_s: expected at least policy.window_s (1), got 0.5",
+            ),
+            (
+                "tracker:\n  low_score: 0.9",
+                "gate.yaml:2: tracker.low_score: expected at most high_score (0.4), got 0.9",
+            ),
+            (
+                "outputs:\n  hook_limit_s: 10",
+                "gate.yaml:1: outputs.fault_hold_s: expected at least hook_limit_s + 2.5 (12.5)",
+            ),
+        ],
+    )
+    def test_are_refused(self, text, said):
+        assert fault(text).startswith(said)
+
+
+class TestNotYaml:
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("gate: a\n  b: [", 2),
+            ("policy:\n\thold_s: 3", 2),
+            ("gate: !!python/object/apply:os.system [id]", 1),
+            ("gate: \x00", 1),
+            ("---\na: 1\n---\nb: 2", 3),
+            ("- 1", 1),
+            ("just words", 1),
+            ("? [a]\n: b", 1),
+            ("policy:\n  <<: {hold_s: 3}", 2),
+            ("gate: a\npolicy: &p {}\ndoor: *p", 2),
+            ("gate: 2020-13-45", 1),
+            ("[" * 2000, 1),
+            ("%YAML 3", 1),
+        ],
+    )
+    def test_is_refused_with_its_line(self, text, line):
+        assert fault(text).startswith(f"gate.yaml:{line}: ")
+
+    @given(st.text(max_size=200))
+    def test_no_text_at_all_gives_a_traceback(self, text):
+        with contextlib.suppress(ConfigError):
+            assert isinstance(parse_config(text, "gate.yaml"), GateConfig)
+
+
+class TestFiles:
+    def test_a_missing_one_is_named(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"nothing\.yaml: no such file"):
+            load_config(tmp_path / "nothing.yaml")
+
+    def test_a_folder_is_none(self, tmp_path):
+        with pytest.raises(ConfigError, match="no such file"):
+            load_config(tmp_path)
+
+    def test_other_bytes_than_utf8_are_refused(self, tmp_path):
+        path = tmp_path / "gate.yaml"
+        path.write_bytes(b"gate: caf\xe9")
+        with pytest.raises(ConfigError, match="byte 9 is not UTF-8"):
+            load_config(path)
+
+    def test_one_that_is_too_large_is_refused(self, tmp_path):
+        path = tmp_path / "gate.yaml"
+        path.write_bytes(b"#" * (MAX_BYTES + 1))
+        with pytest.raises(ConfigError, match="larger than"):
+            load_config(path)
+
+
+class TestFlags:
+    def test_win_over_the_file(self):
+        config = parse_config("gate: lobby\ncamera:\n  source: /dev/video2", "gate.yaml")
+        changed = with_values(config, {("camera", "source"): "demo"})
+        assert (changed.gate, changed.camera.source) == ("lobby", "demo")
+        assert config.camera.source == "/dev/video2"
+
+    def test_are_checked_like_the_file(self):
+        with pytest.raises(ConfigError, match=r"^detector\.device: expected auto, cpu or cuda"):
+            with_values(GateConfig(), {("detector", "device"): "tpu"})

@@ -1,0 +1,435 @@
+"""The command `mask-gate`, from its flags to its exit code, with everything real but the detector.
+
+The detector here answers by frame number; what it is shown are pictures of noise.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gate import run as command
+from gate.errors import CameraError, ModelError
+from gate.run import main
+from models.detections import Detections
+from models.labels import MaskLabel
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60.0
+FPS = 10.0  # of a folder of pictures
+BOX = (60.0, 30.0, 100.0, 80.0)
+MASK, BARE = MaskLabel.WITH_MASK, MaskLabel.WITHOUT_MASK
+
+
+def faces(*labels):
+    count = len(labels)
+    return Detections(
+        np.array([BOX] * count, np.float32).reshape(-1, 4),
+        np.full(count, 0.9, np.float32),
+        np.array(labels, np.int64),
+        np.full(count, 0.8, np.float32),
+    )
+
+
+def passage(frame):
+    """1.5 s of a proper mask, 1.5 s of nobody, 1.5 s of a bare face."""
+    part = int(frame.index // (1.5 * FPS))
+    return faces(*((MASK,), (), (BARE,), ())[min(part, 3)])
+
+
+class FakeDetector:
+    """Stands where the real one does."""
+
+    answer = staticmethod(passage)
+    asked = None
+
+    def __init__(self, weights, device):
+        type(self).asked = (weights, device)
+        self.model_id = "sha256:fake"
+
+    def __call__(self, frame):
+        return self.answer(frame)
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    """Puts the fake detector into the command."""
+    monkeypatch.setattr(command, "Detector", FakeDetector)
+    return FakeDetector
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """A folder of 48 live pictures."""
+    folder = tmp_path_factory.mktemp("clip")
+    rng = np.random.default_rng(7)
+    for number in range(48):
+        picture = rng.integers(0, 256, (120, 160, 3), np.uint8)
+        assert cv2.imwrite(str(folder / f"{number:03}.png"), picture)
+    return folder
+
+
+@pytest.fixture
+def relay(tmp_path):
+    """A relay script that writes down each edge, and a reader of what it wrote."""
+    edges = tmp_path / "edges"
+    script = tmp_path / "relay.sh"
+    script.write_text(f'#!/bin/sh\necho "$1 $MASK_GATE_REASON" >> {edges}\n')
+    script.chmod(0o755)
+
+    def read():
+        return edges.read_text().splitlines() if edges.exists() else []
+
+    read.command = str(script)
+    return read
+
+
+def say(capfd):
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.err
+    return captured
+
+
+def signals(path):
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(e["signal"], e["reason"]) for e in events if e["type"] == "signal"]
+
+
+QUIET = ("--headless", "--mute")
+
+
+class TestUsage:
+    def test_help_names_the_exit_codes(self, capfd):
+        assert main(["--help"]) == 0
+        assert "3 camera, 4 model or weights, 5 output, 130 Ctrl-C" in capfd.readouterr().out
+
+    def test_version(self, capfd):
+        assert main(["--version"]) == 0
+        assert capfd.readouterr().out.startswith("mask-gate ")
+
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ("--cammera", "0"),
+            ("--came", "0"),
+            ("--seconds", "0"),
+            ("--seconds", "nan"),
+            ("--seconds", "soon"),
+            ("stray",),
+            ("--camera",),
+        ],
+    )
+    def test_flags_that_are_wrong_exit_2(self, flags, capfd):
+        assert main([*flags]) == 2
+        assert "usage: mask-gate" in say(capfd).err
+
+    @pytest.mark.parametrize(
+        ("flags", "said"),
+        [
+            (("--config", "nothing.yaml"), "mask-gate: nothing.yaml: no such file"),
+            (("--gate", "a b"), "mask-gate: gate: expected a name for this door"),
+            (("--device", "tpu"), "mask-gate: detector.device: expected auto, cpu or cuda[:N]"),
+            (("--on-allow", "no-such-program"), "mask-gate: --on-allow 'no-such-program': no"),
+            (("--on-deny", "'"), 'mask-gate: --on-deny "\'": No closing quotation'),
+            (("--camera", "ftp://host/x"), "mask-gate: --camera: ftp URLs are not played"),
+            (("--weights", ""), "mask-gate: detector.weights: "),
+        ],
+    )
+    def test_values_that_are_wrong_exit_2_with_one_sentence(self, flags, said, capfd, detector):
+        assert main([*flags, *QUIET]) == 2
+        error = say(capfd).err
+        assert error.startswith(said)
+        assert error.count("\n") == 1
+
+    def test_a_slip_in_the_configuration_is_named(self, tmp_path, capfd):
+        path = tmp_path / "gate.yaml"
+        path.write_text("policy:\n  hold_ms: 3\n")
+        assert main(["--config", str(path)]) == 2
+        assert say(capfd).err == (
+            f"mask-gate: {path}:2: policy.hold_ms: no such key; did you mean hold_s?\n"
+        )
+
+
+class TestWhatIsMissing:
+    def test_no_camera_exits_3(self, tmp_path, capfd, detector):
+        assert main(["--camera", str(tmp_path / "nothing.mp4"), *QUIET]) == CameraError.exit_code
+        error = say(capfd).err
+        assert error.startswith("mask-gate: no camera, video file or folder called")
+        assert error.count("\n") == 1
+
+    def test_a_file_that_is_no_video_exits_3(self, tmp_path, capfd, detector):
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(b"not a video" * 100)
+        assert main(["--camera", str(path), *QUIET]) == 3
+        assert "is not a video that can be played" in say(capfd).err
+
+    @pytest.mark.parametrize("data", [None, b"", b"not a checkpoint" * 100])
+    def test_wrong_weights_exit_4(self, tmp_path, clip, capfd, data):
+        path = tmp_path / "best.pth"
+        if data is not None:
+            path.write_bytes(data)
+        flags = ["--camera", str(clip), "--weights", str(path), "--device", "cpu", *QUIET]
+        assert main(flags) == ModelError.exit_code
+        assert str(path) in say(capfd).err
+
+    def test_an_events_file_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
+        flags = ["--camera", str(clip), "--events", str(tmp_path / "no" / "events"), *QUIET]
+        assert main(flags) == 5
+        assert "--events" in say(capfd).err
+
+    def test_a_recording_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
+        flags = ["--camera", str(clip), "--record", str(tmp_path / "no" / "out.mp4"), *QUIET]
+        assert main(flags) == 5
+        assert "--record" in say(capfd).err
+
+    def test_a_lock_that_never_works_exits_5(self, tmp_path, clip, capfd, detector, monkeypatch):
+        monkeypatch.setattr("gate.outputs.CLOSE_S", 0.5)
+        script = tmp_path / "broken.sh"
+        script.write_text("#!/bin/sh\necho jammed; exit 1\n")
+        script.chmod(0o755)
+        config = tmp_path / "gate.yaml"
+        config.write_text("outputs:\n  hook_limit_s: 0.5\n")
+        flags = ["--config", str(config), "--camera", str(clip), "--seconds", "0.5", *QUIET]
+        assert main([*flags, "--on-deny", str(script)]) == 5
+        error = say(capfd).err
+        assert "FAULT     door locked  output fault" in error
+        assert "mask-gate: the deny hook ended with code 1: 'jammed'; the door may be" in error
+
+    def test_no_display_costs_one_line(self, clip, capfd, detector, monkeypatch):
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert main(["--camera", str(clip), "--fast"]) == 0
+        assert say(capfd).err.count("no window can be opened") == 1
+
+    def test_no_sound_player_costs_one_line(self, clip, capfd, detector, monkeypatch):
+        monkeypatch.setattr(command, "find_player", lambda: None)
+        assert main(["--camera", str(clip), "--headless", "--seconds", "0.3"]) == 0
+        assert say(capfd).err.count("no sound: install") == 1
+
+    def test_an_opener_without_a_locker_is_warned_of(self, clip, capfd, detector, relay):
+        flags = ["--camera", str(clip), "--seconds", "0.3", "--on-allow", relay.command, *QUIET]
+        assert main(flags) == 0
+        assert "give --on-deny too" in say(capfd).err
+
+
+class TestAClip:
+    def test_plays_to_its_end_and_the_relay_hears_every_edge(
+        self, clip, tmp_path, relay, capfd, detector
+    ):
+        events = tmp_path / "events.jsonl"
+        hooks = ("--on-allow", relay.command, "--on-deny", relay.command)
+        flags = ["--camera", str(clip), "--gate", "lobby", "--events", str(events), *hooks, *QUIET]
+        assert main(flags) == 0
+        expected = [
+            ("deny", "starting"),
+            ("allow", "compliant"),
+            ("deny", "uncertain"),
+            ("deny", "no_mask"),
+            ("deny", "stopping"),
+        ]
+        assert relay() == [" ".join(edge) for edge in expected]
+        assert signals(events) == expected
+        lines = [json.loads(line) for line in events.read_text().splitlines()]
+        assert {line["gate"] for line in lines} == {"lobby"}
+        assert {line["model"] for line in lines} == {"sha256:fake"}
+        said = say(capfd).err
+        assert "gate lobby: watching" in said
+        assert "ALLOW     door OPEN    compliant, 1 face" in said
+        assert "1 opening, 1 denial" in said
+
+    def test_in_a_hurry_gives_the_same_edges_every_time_and_moves_nothing(
+        self, clip, tmp_path, relay, capfd, detector
+    ):
+        hooks = ("--on-allow", relay.command, "--on-deny", relay.command)
+        heard = []
+        for name in ("first", "second"):
+            events = tmp_path / name
+            flags = ["--camera", str(clip), "--fast", "--events", str(events), *hooks, *QUIET]
+            assert main(flags) == 0
+            lines = [json.loads(line) for line in events.read_text().splitlines()]
+            heard.append([(e["signal"], e["time_s"]) for e in lines if e["type"] == "signal"])
+        assert heard[0] == heard[1]
+        assert [kind for kind, _ in heard[0]] == ["deny", "allow", "deny", "deny", "deny"]
+        assert relay() == []
+        assert f"would run: {relay.command} allow" in say(capfd).err
+
+    def test_in_a_hurry_must_be_a_clip(self, capfd, detector, monkeypatch):
+        class Live:
+            is_live = True
+
+            def close(self):
+                pass
+
+        monkeypatch.setattr(command, "open_camera", lambda source, **options: Live())
+        assert main(["--camera", "0", "--fast", *QUIET]) == 2
+        assert "--fast is for clips" in say(capfd).err
+
+    def test_dry_run_prints_and_runs_nothing(self, clip, relay, capfd, detector):
+        hooks = ("--on-allow", relay.command, "--on-deny", relay.command)
+        flags = ["--camera", str(clip), "--seconds", "0.5", "--dry-run", *hooks, *QUIET]
+        assert main(flags) == 0
+        assert f"would run: {relay.command} deny  (MASK_GATE_HOLD_S=0.000)" in say(capfd).err
+        assert relay() == []
+
+    def test_seconds_end_it(self, clip, capfd, detector):
+        assert main(["--camera", str(clip), "--fast", "--seconds", "1", *QUIET]) == 0
+        assert "ended after" in say(capfd).err
+
+    def test_events_on_standard_output_are_nothing_but_json(self, clip, capfd, detector):
+        assert main(["--camera", str(clip), "--fast", "--events", "-", *QUIET]) == 0
+        lines = say(capfd).out.splitlines()
+        assert {json.loads(line)["type"] for line in lines} == {"signal", "decision"}
+
+    def test_is_recorded_with_what_the_window_shows(self, clip, tmp_path, capfd, detector):
+        path = tmp_path / "out.mp4"
+        assert main(["--camera", str(clip), "--fast", "--record", str(path), *QUIET]) == 0
+        video = cv2.VideoCapture(str(path))
+        assert video.isOpened()
+        assert int(video.get(cv2.CAP_PROP_FRAME_WIDTH)) == 160
+        video.release()
+
+    def test_the_configuration_and_the_flags_reach_the_parts(self, clip, tmp_path, capfd, detector):
+        path = tmp_path / "gate.yaml"
+        path.write_text(
+            f"gate: from-file\ncamera:\n  source: {clip}\ndetector:\n  device: cpu\n"
+            "outputs:\n  sound: false\n"
+        )
+        events = tmp_path / "events"
+        flags = ["--config", str(path), "--gate", "from-flag", "--events", str(events)]
+        assert main([*flags, "--weights", "mine.pth", "--headless", "--fast"]) == 0
+        assert detector.asked == (Path("mine.pth"), "cpu")
+        assert json.loads(events.read_text().splitlines()[0])["gate"] == "from-flag"
+
+    def test_without_weights_the_bundled_ones_are_used(self, clip, capfd, detector):
+        assert main(["--source", str(clip), "--fast", *QUIET]) == 0
+        assert detector.asked == (
+            ROOT / "assets" / "weights" / "mask-gate-lite.pth",
+            "auto",
+        )
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from gate import run
+from gate.domain import Frame
+from models.detections import Detections
+
+class Camera:
+    is_live, lost, ended, index = True, False, False, 0
+    def read(self, timeout_s):
+        time.sleep(0.03)
+        self.index += 1
+        image = np.random.default_rng(self.index).integers(0, 256, (120, 160, 3), np.uint8)
+        return Frame(image, time.monotonic(), self.index)
+    def close(self):
+        pass
+
+class Detector:
+    model_id = "sha256:fake"
+    def __init__(self, weights, device):
+        pass
+    def __call__(self, frame):
+        if HANGS and Path(sys.argv[-1]).exists() and "allow" in Path(sys.argv[-1]).read_text():
+            print("hanging", flush=True)
+            time.sleep(600)
+        one = lambda value, kind: np.array([value], kind)
+        return Detections(np.array([[60, 30, 100, 80]], np.float32), one(0.9, np.float32),
+                          one(0, np.int64), one(0.8, np.float32))
+
+HANGS = sys.argv[1] == "hangs"
+run.open_camera = lambda source, **options: Camera()
+run.Detector = Detector
+sys.exit(run.main(sys.argv[2:-1]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+class TestSignals:
+    @pytest.fixture
+    def gate(self, tmp_path):
+        """Starts the gate as a process whose relay stays alive while the door is open."""
+        edges = tmp_path / "edges"
+        script = tmp_path / "relay.sh"
+        script.write_text(
+            f'#!/bin/sh\necho "$1 $MASK_GATE_REASON $$" >> {edges}\n'
+            '[ "$1" = deny ] || exec sleep "$MASK_GATE_HOLD_S"\n'
+        )
+        script.chmod(0o755)
+        started = []
+
+        def start(how, *flags):
+            hooks = ("--on-allow", str(script), "--on-deny", str(script))
+            process = subprocess.Popen(
+                [sys.executable, "-c", DRIVER, how, *hooks, *QUIET, *flags, str(edges)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            started.append(process)
+            return process
+
+        def read():
+            return (
+                [line.split() for line in edges.read_text().splitlines()]
+                if (edges.exists())
+                else []
+            )
+
+        def wait_for_opening():
+            deadline = time.monotonic() + PATIENCE_S
+            while not any(line[0] == "allow" for line in read()):
+                assert time.monotonic() < deadline
+                assert started[-1].poll() is None
+                time.sleep(0.02)
+
+        start.edges, start.wait_for_opening = read, wait_for_opening
+        yield start
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+    def test_lock_first_and_leave_nothing(self, gate, number, code):
+        process = gate("runs")
+        gate.wait_for_opening()
+        process.send_signal(number)
+        _, error = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == code
+        assert gate.edges()[-1][:2] == ["deny", "stopping"]
+        opened = next(line for line in gate.edges() if line[0] == "allow")
+        assert not Path(f"/proc/{opened[2]}").exists()
+        assert "Traceback" not in error
+        assert "1 opening" in error
+
+    def test_a_loop_that_hangs_is_ended_all_the_same(self, gate):
+        process = gate("hangs")
+        assert process.stdout.readline() == "hanging\n"
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert gate.edges()[-1][:2] == ["deny", "stopping"]
+        assert "the loop does not end; it is given up" in error
+        assert "Traceback" not in error
+
+    def test_killed_outright_the_relay_still_locks_by_itself(self, gate, tmp_path):
+        config = tmp_path / "gate.yaml"
+        config.write_text("policy:\n  hold_s: 1\ndoor:\n  max_open_s: 2\n")
+        process = gate("runs", "--config", str(config))
+        gate.wait_for_opening()
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+        opened = next(line for line in gate.edges() if line[0] == "allow")
+        deadline = time.monotonic() + PATIENCE_S
+        while Path(f"/proc/{opened[2]}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

@@ -1,0 +1,143 @@
+"""The whole way: real pixels, the bundled detector, the command, a relay script's record."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+SIZE_WH, FPS = (640, 480), 15
+
+
+def run_gate(repo_root: Path, log: Path, camera: str, *flags: str) -> subprocess.CompletedProcess:
+    """`mask-gate` as an integrator starts it, with the sample relay that writes its edges down."""
+    relay = f'"{sys.executable}" "{repo_root / "assets/relay/dry_run.py"}" --log "{log}"'
+    return subprocess.run(
+        [
+            sys.executable, "-c", "import sys; from gate.run import main; sys.exit(main())",
+            "--camera", camera, "--headless", "--mute", "--device", "cpu",
+            "--on-allow", relay, "--on-deny", relay, *flags,
+        ],
+        cwd=repo_root,
+        env={**os.environ, "PYTHONPATH": str(repo_root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )  # fmt: skip
+
+
+def edges(log: Path) -> list[str]:
+    """What the relay did, in order, with reasons: `lock starting`, `unlock compliant`, ..."""
+    return [" ".join(line.split()[:2]) for line in log.read_text().splitlines()]
+
+
+def shown_by(events: Path) -> list[tuple[str, str]]:
+    """Signals of a run, (word, reason) in order."""
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    return [(e["signal"], e["reason"]) for e in lines if e["type"] == "signal"]
+
+
+@pytest.mark.slow
+def test_the_demo_moves_the_relay_for_the_right_people_only(repo_root, tmp_path):
+    """Five visits: no mask, nose free, proper, proper, and one of two without: two openings."""
+    log, events = tmp_path / "edges.txt", tmp_path / "events.jsonl"
+    ended = run_gate(repo_root, log, "demo", "--events", str(events))
+    assert ended.returncode == 0, ended.stderr
+    words = [edge.split()[0] for edge in edges(log)]
+    assert words.count("unlock") == 2
+    found = [word for word, _ in groupby(words)]
+    assert found == ["lock", "unlock", "lock", "unlock", "lock"]
+    assert edges(log)[0] == "lock starting"
+    assert edges(log)[-1] == "lock stopping"
+    # The relay did exactly what the gate signalled, one edge each, in the same order.
+    as_edge = {"allow": "unlock", "deny": "lock"}
+    assert edges(log) == [f"{as_edge[word]} {reason}" for word, reason in shown_by(events)]
+
+
+@pytest.mark.slow
+def test_the_demo_told_frame_by_frame_gives_the_complete_list_of_edges(repo_root, tmp_path):
+    """Judged by the clip's own time every machine sees every frame: the list is exact."""
+    events = tmp_path / "events.jsonl"
+    ended = run_gate(repo_root, tmp_path / "none", "demo", "--fast", "--events", str(events))
+    assert ended.returncode == 0, ended.stderr
+    signals = shown_by(events)
+    ends_of_openings = [signals[i + 1][1] for i, s in enumerate(signals) if s[0] == "allow"]
+    assert signals == [
+        ("deny", "starting"),
+        ("deny", "no_mask"),
+        ("deny", "mask_incorrect"),
+        ("allow", "compliant"),
+        ("deny", ends_of_openings[0]),
+        ("allow", "compliant"),
+        ("deny", ends_of_openings[1]),
+        ("deny", "group_mixed"),
+        ("deny", "stopping"),
+    ]
+    assert set(ends_of_openings) <= {"no_face", "uncertain", "cool_down", "too_small"}
+
+
+def visit(image: np.ndarray, box: np.ndarray, seconds: float, rng: np.random.Generator):
+    """Somebody walks up: the picture around a face grows until the face is a third of the frame."""
+    width, height = SIZE_WH
+    middle = (box[:2] + box[2:]) / 2
+    for at in np.linspace(0, 1, round(seconds * FPS)):
+        face_px = 60 + 100 * min(1.0, 1.6 * at)
+        gain = face_px / (box[3] - box[1])
+        sway = 3 * np.sin(at * 9)
+        shift = np.array([width / 2 + sway, height / 2]) - middle * gain
+        matrix = np.array([[gain, 0, shift[0]], [0, gain, shift[1]]])
+        frame = cv2.warpAffine(
+            image, matrix, SIZE_WH, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        yield grain(frame, rng)
+
+
+def empty_hall(seconds: float, rng: np.random.Generator):
+    shade = np.linspace(70, 160, SIZE_WH[0], dtype=np.uint8)
+    wall = np.repeat(np.repeat(shade[None, :, None], SIZE_WH[1], 0), 3, 2)
+    wall[300:] //= 2
+    for _ in range(round(seconds * FPS)):
+        yield grain(wall, rng)
+
+
+def grain(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.normal(0, 3, frame.shape[:2])[..., None]
+    return (frame + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_faces_never_trained_on_move_the_relay(repo_root, real_data, tmp_path):
+    """Three people of the validation images walk up: bare, masked, bare again."""
+    from training.dataset_folder import DatasetFolder
+
+    data = DatasetFolder.open(real_data)
+    people = {record.stem: data.load(record) for record in data.split("valid")}
+    rng = np.random.default_rng(0)
+    clip = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SIZE_WH)
+    for stem in ("maksssksksss51", "maksssksksss47", "maksssksksss48"):
+        for frame in empty_hall(1.5, rng):
+            writer.write(frame)
+        for frame in visit(people[stem].image, people[stem].boxes_xyxy[0], 3.5, rng):
+            writer.write(frame)
+    for frame in empty_hall(2.0, rng):
+        writer.write(frame)
+    writer.release()
+
+    log, events = tmp_path / "edges.txt", tmp_path / "events.jsonl"
+    ended = run_gate(repo_root, log, str(clip), "--events", str(events))
+    assert ended.returncode == 0, ended.stderr
+    found = edges(log)
+    ends = [e for before, e in pairwise(found) if before.startswith("unlock")]
+    assert found == [
+        "lock starting", "lock no_mask", "unlock compliant", ends[0], "lock no_mask",
+        "lock stopping",
+    ]  # fmt: skip
+    assert ends[0].startswith("lock ")
