@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 
 from gate.domain import Frame
 from gate.errors import ModelError
+from gate.onnx_engine import open_onnx_engine
 from models.detections import Detections
+from models.fingerprint import fingerprint
 from models.letterbox import Letterbox
 from models.nms import suppress
+
+log = logging.getLogger(__name__)
 
 # Used where the checkpoint brings none of its own. Low, because tracker and policy have thresholds
 # of theirs, and an unsure face must reach them to count as doubt.
@@ -37,11 +42,44 @@ class Engine(Protocol):
         ...
 
 
+def open_engine(weights: Path, device: str) -> tuple[Engine, str]:
+    """What runs a weights file fastest on a device, and the file's fingerprint.
+
+    On a CPU that is ONNX Runtime, where the file is an exported one or has an exported twin beside
+    it (same name, `.onnx`, made from this very file); else torch.
+
+    Raises:
+        ModelError: the weights cannot be used, or the device is not there.
+    """
+    if not weights.is_file():
+        raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
+    identity = fingerprint(weights)
+    on_cpu = device == "cpu" or (device == "auto" and not _cuda_driver_present())
+    if weights.suffix == ".onnx":
+        if not on_cpu and device != "auto":
+            raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
+        return open_onnx_engine(weights), identity
+    twin = weights.with_suffix(".onnx")
+    if on_cpu and twin.is_file():
+        engine = open_onnx_engine(twin)
+        if engine.made_from == identity:
+            return engine, identity
+        log.warning("%s was exported from another checkpoint and is left alone", twin)
+    from gate.torch_engine import open_torch_engine  # seconds to import, so only where needed
+
+    return open_torch_engine(weights, device), identity
+
+
+def _cuda_driver_present() -> bool:
+    """Whether asking torch for CUDA is worth its import."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
+
+
 class Detector:
     """The detector as the gate sees it.
 
     Args:
-        weights: a checkpoint (see `models.weights_file`).
+        weights: a checkpoint (see `models.weights_file`) or an exported `.onnx`.
         device: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:N`.
         score_threshold: lowest score of a face; the checkpoint's own when None.
 
@@ -55,10 +93,7 @@ class Detector:
     def __init__(
         self, weights: Path, device: str = "auto", score_threshold: float | None = None
     ) -> None:
-        from gate.torch_engine import open_torch_engine  # slow to import; not needed for --help
-
-        self.engine: Engine
-        self.engine, self.model_id = open_torch_engine(weights, device)
+        self.engine, self.model_id = open_engine(weights, device)
         own = self.engine.score_threshold
         self.score_threshold = score_threshold or own or DEFAULT_SCORE_THRESHOLD
         self._letterbox: Letterbox | None = None

@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 
 from gate.errors import ModelError
-from models.checkpoint import Checkpoint, CheckpointError, fingerprint
+from models.checkpoint import Checkpoint, CheckpointError
 from models.weights_file import open_weights
 
 
-def open_torch_engine(weights: Path, device: str) -> tuple[TorchEngine, str]:
-    """The engine of a weights file, and the file's fingerprint.
+def open_torch_engine(weights: Path, device: str) -> TorchEngine:
+    """The engine of a weights file.
 
     Raises:
         ModelError: the weights cannot be used, or the device is not there.
     """
     try:
         checkpoint = open_weights(weights)
-        return TorchEngine(checkpoint, _device(device)), fingerprint(weights)
+        return TorchEngine(checkpoint, _device(device))
     except CheckpointError as error:
         raise ModelError(str(error)) from error
 

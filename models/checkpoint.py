@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import tempfile
@@ -177,9 +176,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")
     return content
-
-
-def fingerprint(path: Path) -> str:
-    """What identifies a weights file in events and logs: `sha256:` and 64 hex digits."""
-    with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

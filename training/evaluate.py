@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models.checkpoint import Checkpoint, CheckpointError, fingerprint
+from models.checkpoint import Checkpoint, CheckpointError
 from models.detections import Detections
+from models.fingerprint import fingerprint
 from models.labels import CLASS_NAMES
 from models.letterbox import Letterbox
 from models.network import DetectionNetwork

@@ -1,5 +1,6 @@
 """The detector: a checkpoint and frames in, faces in frame pixels out; nothing odd gets through."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,14 @@ import torch
 from gate.detector import Detector
 from gate.domain import Frame
 from gate.errors import ModelError
-from models.checkpoint import Checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.export import export_onnx
+from models.fingerprint import fingerprint
 from models.zoo import build
+
+needs_onnx = pytest.mark.skipif(
+    find_spec("onnx") is None, reason="needs the train extra: pip install 'mask-gate[train]'"
+)
 
 
 def frame(height=120, width=160, seed=0):
@@ -100,6 +107,40 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content, complaint):
         path.write_bytes(content)
     with pytest.raises(ModelError, match=complaint):
         Detector(path, "cpu")
+
+
+@needs_onnx
+def test_on_a_cpu_the_exported_twin_runs_and_says_the_same(weights, tmp_path):
+    copy = tmp_path / "a.pth"
+    copy.write_bytes(weights.read_bytes())
+    by_torch = Detector(copy, "cpu")
+    export_onnx(load_checkpoint(copy), tmp_path / "a.onnx", fingerprint(copy))
+    by_onnx = Detector(copy, "cpu")
+    assert "torch" in by_torch.engine.name
+    assert "ONNX Runtime" in by_onnx.engine.name
+    assert by_onnx.model_id == by_torch.model_id
+    square = frame(96, 96).image
+    ours, theirs = by_onnx.engine(square), by_torch.engine(square)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=1e-4)
+    np.testing.assert_allclose(by_onnx(frame()).scores, by_torch(frame()).scores, atol=1e-4)
+
+
+@needs_onnx
+def test_an_export_of_another_checkpoint_is_left_alone(weights, tmp_path, caplog):
+    copy = tmp_path / "a.pth"
+    copy.write_bytes(weights.read_bytes())
+    export_onnx(load_checkpoint(copy), tmp_path / "a.onnx", "sha256:another")
+    assert "torch" in Detector(copy, "cpu").engine.name
+    assert "from another checkpoint" in caplog.text
+
+
+@needs_onnx
+def test_an_exported_file_runs_on_its_own_but_not_on_cuda(weights, tmp_path):
+    path = tmp_path / "b.onnx"
+    export_onnx(load_checkpoint(weights), path, fingerprint(weights))
+    assert len(Detector(path)(frame())) > 0
+    with pytest.raises(ModelError, match=r"run on the CPU; give a \.pth for cuda"):
+        Detector(path, "cuda")
 
 
 @pytest.mark.parametrize("device", ["cuda:9", "gpu", "cpu:x"])

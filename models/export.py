@@ -1,0 +1,82 @@
+"""Export: a checkpoint as an ONNX file that carries everything needed to run it without torch."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.checkpoint import Checkpoint
+from models.network import DetectionNetwork
+from models.onnx_file import FORMAT, METADATA_KEY
+
+OPSET = 17
+
+
+class _FromPixels(nn.Module):
+    """The network behind the picture's own format, so that no runtime repeats the conversion."""
+
+    def __init__(self, network: DetectionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, squares: Tensor) -> Tensor:
+        """[B, S, S, 3] uint8 BGR to predictions [B, N, 5 + C]."""
+        rgb = squares.permute(0, 3, 1, 2).flip(1).float() / 255
+        return self.network.predict(rgb)
+
+
+def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
+    """Write `checkpoint` as ONNX; `path` holds either the old file or the whole new one.
+
+    The graph takes `squares`, letterboxed pictures [B, S, S, 3] uint8 BGR, and gives `predictions`
+    [B, N, 5 + C] as `models.anchors.decode` describes them. Needs the package onnx.
+
+    Args:
+        checkpoint: what to export.
+        path: the file to write.
+        made_from: fingerprint of the checkpoint's file, by which the two are known as twins.
+
+    Raises:
+        ImportError: the package onnx is not installed.
+        CheckpointError: the weights do not fit their architecture.
+    """
+    import onnx
+
+    size = checkpoint.input_size
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        raw = Path(folder) / path.name
+        torch.onnx.export(
+            _FromPixels(checkpoint.network()),
+            (torch.zeros(1, size, size, 3, dtype=torch.uint8),),
+            str(raw),
+            dynamo=False,  # the newer exporter needs onnxscript and leaves a larger graph
+            opset_version=OPSET,
+            input_names=["squares"],
+            output_names=["predictions"],
+            dynamic_axes={"squares": {0: "batch"}, "predictions": {0: "batch"}},
+        )
+        model = onnx.load(str(raw))
+        onnx.helper.set_model_props(
+            model, {METADATA_KEY: json.dumps(_about(checkpoint, made_from))}
+        )
+        onnx.checker.check_model(model)
+        onnx.save(model, str(raw))
+        raw.replace(path)
+
+
+def _about(checkpoint: Checkpoint, made_from: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "architecture": checkpoint.architecture,
+        "classes": list(checkpoint.classes),
+        "input_size": checkpoint.input_size,
+        "thresholds": checkpoint.thresholds,
+        "made_from": made_from,
+        "input": "squares: [B, S, S, 3] uint8 BGR, letterboxed with grey 128",
+        "output": "predictions: [B, N, 5 + C] x1 y1 x2 y2 in input pixels, objectness, classes",
+    }
