@@ -112,4 +112,5 @@ class Detector:
             raise ModelError("the network's output is not finite; this frame does not count")
         found = suppress(predictions, self.score_threshold)
         boxes = self._letterbox.inverse_boxes(found.boxes_xyxy)
-        return Detections(boxes, found.scores, found.labels, found.margins)
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)  # a box in the grey bars has nothing left
+        return Detections(boxes, found.scores, found.labels, found.margins)[inside]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -122,6 +122,14 @@ class PolicyConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Sightings of one face in the window, and those among them that are sure enough to vote."""
+
+    window: Sequence[Sighting]
+    votes: Sequence[Sighting]
+
+
+@dataclass(frozen=True, slots=True)
 class _Verdict:
     """One face judged in one frame.
 
@@ -197,8 +205,8 @@ class Policy:
             self._end_grant(frame_time_s)  # nothing renewed it in time
         self._cooling = {i: had for i, had in self._cooling.items() if had.ends_s > frame_time_s}
 
-        windows = {track.id: self._window(track, frame_time_s) for track in tracks}
-        state, reason = self._rule(tracks, windows, frame_time_s, frame_hw)
+        evidence = {track.id: self._evidence(track, frame_time_s) for track in tracks}
+        state, reason = self._rule(tracks, evidence, frame_hw)
         until_s = None
         if state is State.ALLOW and self._grant is not None:
             until_s = self._grant.until_s
@@ -206,8 +214,8 @@ class Policy:
             self._end_grant(frame_time_s)
         self._remember(tracks)
         votes = {
-            track_id: dict(Counter(seen.label for seen in window if self._counts(seen)))
-            for track_id, window in windows.items()
+            track_id: dict(Counter(vote.label for vote in seen.votes))
+            for track_id, seen in evidence.items()
         }
         return Decision(state, reason, frame_time_s, until_s, votes)
 
@@ -224,8 +232,7 @@ class Policy:
     def _rule(
         self,
         tracks: Sequence[Track],
-        windows: dict[int, list[Sighting]],
-        now_s: float,
+        evidence: Mapping[int, _Evidence],
         frame_hw: tuple[int, int],
     ) -> tuple[State, Reason]:
         """Everyone in the zone who is near must comply; ALLOW starts or renews the grant."""
@@ -233,9 +240,9 @@ class Policy:
         if not inside:
             return State.IDLE, Reason.NO_FACE
         verdicts = [
-            self._judge(track, windows[track.id], now_s, frame_hw)
+            self._judge(track, evidence[track.id], height)
             for track in inside
-            if not _face_height(track, frame_hw) < self._config.near_face
+            if not (height := _face_height(track, frame_hw)) < self._config.near_face
         ]
         if not verdicts:
             return State.IDLE, Reason.TOO_SMALL
@@ -250,10 +257,11 @@ class Policy:
             return State.DENY, Reason.NO_MASK if bare else Reason.MASK_INCORRECT
         if Reason.UNCERTAIN in reasons:
             return State.CHECKING, Reason.UNCERTAIN
-        return self._permit(verdicts, now_s)
+        return self._permit(verdicts)
 
-    def _permit(self, verdicts: Sequence[_Verdict], now_s: float) -> tuple[State, Reason]:
+    def _permit(self, verdicts: Sequence[_Verdict]) -> tuple[State, Reason]:
         """All comply: renew the grant, or begin one where somebody is there who may have it."""
+        now_s = self._last_frame_s
         if self._grant is None:
             if not any(face.big and face.track.id not in self._cooling for face in verdicts):
                 return State.CHECKING, Reason.COOL_DOWN
@@ -265,37 +273,35 @@ class Policy:
         self._grant.until_s = min(face.proven_s for face in verdicts) + self._config.lease_s
         return State.ALLOW, Reason.COMPLIANT
 
-    def _judge(
-        self, track: Track, window: Sequence[Sighting], now_s: float, frame_hw: tuple[int, int]
-    ) -> _Verdict:
+    def _judge(self, track: Track, seen: _Evidence, height: float) -> _Verdict:
+        """Whether a face of this `height` (fraction of the picture) complies."""
         config = self._config
-        big = _face_height(track, frame_hw) >= config.min_face
-        if not _is_sound(track) or not window:
+        big = height >= config.min_face
+        if not seen.window or not _is_sound(track):
             return _Verdict(track, Reason.UNCERTAIN, big)
-        votes = [seen for seen in window if self._counts(seen)]
-        good_s = [seen.time_s for seen in votes if seen.label in self._compliant]
-        bad = [seen for seen in votes if seen.label not in self._compliant]
+        good_s = [vote.time_s for vote in seen.votes if vote.label in self._compliant]
+        bad = [vote for vote in seen.votes if vote.label not in self._compliant]
         if (
-            len(bad) >= max(config.deny_frames, config.deny_share * len(window))
+            len(bad) >= max(config.deny_frames, config.deny_share * len(seen.window))
             and bad[-1].time_s - bad[0].time_s >= config.deny_evidence_s - _ROUNDING_S
         ):
-            bare = sum(seen.label is MaskLabel.WITHOUT_MASK for seen in bad)
+            bare = sum(vote.label is MaskLabel.WITHOUT_MASK for vote in bad)
             reason = Reason.NO_MASK if 2 * bare >= len(bad) else Reason.MASK_INCORRECT
             return _Verdict(track, reason, big)
         held = self._grant is not None and track.id in self._grant.tracks
         share, age_s = (config.leave_share, config.max_age_s) if held else (config.enter_share, 0.0)
-        frames = len(self._frames_s) - bisect_left(self._frames_s, window[0].time_s)
+        frames = len(self._frames_s) - bisect_left(self._frames_s, seen.window[0].time_s)
         if (
-            window[-1].label in self._compliant  # one sighting of a bare face is doubt at once
-            and len(good_s) >= max(config.min_frames, share * max(frames, len(window)))
+            seen.window[-1].label in self._compliant  # one sight of a bare face is doubt at once
+            and len(good_s) >= max(config.min_frames, share * max(frames, len(seen.window)))
             and good_s[-1] - good_s[0] >= config.min_evidence_s - _ROUNDING_S
-            and now_s - good_s[-1] <= age_s
+            and self._last_frame_s - good_s[-1] <= age_s
         ):
             return _Verdict(track, Reason.COMPLIANT, big, proven_s=good_s[-1])
         return _Verdict(track, Reason.UNCERTAIN, big)
 
-    def _window(self, track: Track, now_s: float) -> list[Sighting]:
-        """Sightings from distinct frames in the evidence window, all after the last fault."""
+    def _evidence(self, track: Track, now_s: float) -> _Evidence:
+        """What counts of a track now: distinct frames, in the window, after the last fault."""
         since_s = now_s - self._config.window_s - _ROUNDING_S
         start = bisect_left(track.sightings, since_s, key=lambda seen: seen.time_s)
         window: list[Sighting] = []
@@ -304,7 +310,7 @@ class Policy:
             if newest_s < seen.time_s <= now_s:
                 window.append(seen)
                 newest_s = seen.time_s
-        return window
+        return _Evidence(window, [seen for seen in window if self._counts(seen)])
 
     def _counts(self, seen: Sighting) -> bool:
         """Whether a sighting is sure enough to vote; what is not from 0 to 1 never is."""
@@ -375,9 +381,7 @@ def _face_height(track: Track, frame_hw: tuple[int, int]) -> float:
 
 
 def _is_again(newcomer: Track, lost: Track) -> bool:
-    """Whether a new track began after `lost` ended and within one face of where it was."""
-    if newcomer.first_seen_s <= lost.last_seen_s:
-        return False
+    """Whether a new track is within one face of where another was lost."""
     x1, y1, x2, y2 = newcomer.box_xyxy
     u1, v1, u2, v2 = lost.box_xyxy
     shift = math.hypot((x1 + x2) - (u1 + u2), (y1 + y2) - (v1 + v2)) / 2

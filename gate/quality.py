@@ -125,14 +125,14 @@ class FrameGuard:
         return bool(large_enough and height * width <= self._config.max_pixels)
 
     def _has_new_size(self, image: NDArray[np.uint8]) -> bool:
-        """Whether the camera changed its picture size; what was measured before is void then."""
+        """Whether the camera changed its picture size; patience with blur begins anew then."""
         size_hw = image.shape[0], image.shape[1]
         if size_hw == self._size_hw:
             return False
         is_first = self._size_hw is None
         self._size_hw = size_hw
         self._weights = _fingerprint_weights(image.size)
-        self._newest, self._blurred_since_s, self._repeats = None, None, 0
+        self._blurred_since_s = None
         return not is_first
 
     def _is_dull(self, image: NDArray[np.uint8]) -> bool:

@@ -97,6 +97,24 @@ def test_an_answer_that_is_not_a_number_rejects_the_whole_frame(weights):
         detector(frame())
 
 
+def test_a_box_in_the_grey_bars_is_no_face(weights):
+    detector = Detector(weights, "cpu")
+    real = detector.engine
+
+    class OneInTheBar:
+        input_size = real.input_size
+
+        def __call__(self, square):
+            rows = np.zeros((2, 8), np.float32)
+            rows[:, 4:6] = 0.9
+            rows[0, :4] = [10, 2, 30, 9]  # a wide frame leaves 12 rows of grey above
+            rows[1, :4] = [10, 20, 40, 60]
+            return rows
+
+    detector.engine = OneInTheBar()
+    assert len(detector(frame())) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [(None, "no such file"), (b"", "damaged"), (b"not weights at all", "damaged|refused")],

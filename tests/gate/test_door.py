@@ -534,7 +534,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(steps=steps)
 def test_whatever_happens_every_opening_is_one_pair_of_edges_within_its_lease(make_clock, steps):
     rig = Rig(make_clock(), max_open_s=4.0)

@@ -145,10 +145,11 @@ class TestEvidence:
         gate.let_in(A=MASK)
         assert gate.run(5, A=MASK)[-1].votes[gate.id_of("A")] == {MASK: 11}
 
-    def test_a_face_missed_in_this_frame_is_not_let_in_on_older_ones(self):
+    @pytest.mark.parametrize("look", [MISSED, WEAK])
+    def test_a_face_not_well_seen_in_this_frame_is_not_let_in_on_older_ones(self, look):
         gate = Entrance()
-        gate.run(0.5, A=MASK)
-        assert says(gate.frame(A=MISSED)) == CHECKING
+        gate.run(0.9, A=MASK, B=WEAK)  # A has all it takes, B is in the way
+        assert says(gate.frame(A=look)) == CHECKING
         assert says(gate.frame(A=MASK)) == ALLOWED
 
     @pytest.mark.parametrize(
@@ -578,6 +579,13 @@ class TestPassage:
         beside = Look(box_xyxy=box(x=1100))
         gate.frame(A=MASK, B=beside)
         gate.frame(B=beside)
+        assert gate.run(0.6, B=Look(box_xyxy=place))[-1].state is State.ALLOW
+
+    def test_somebody_who_walks_to_where_the_other_was_lost_is_somebody_else(self):
+        gate = Entrance()
+        place = box(x=900)
+        gate.let_in(A=Look(box_xyxy=place))
+        gate.run(0.3, B=Look(box_xyxy=box(x=1300)))
         assert gate.run(0.6, B=Look(box_xyxy=place))[-1].state is State.ALLOW
 
     def test_a_camera_that_loses_all_names_gives_no_second_grant(self):
