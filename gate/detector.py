@@ -81,7 +81,8 @@ class Detector:
     Args:
         weights: a checkpoint (see `models.weights_file`) or an exported `.onnx`.
         device: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:N`.
-        score_threshold: lowest score of a face; the checkpoint's own when None.
+        score_threshold: lowest score of a face that is told; by default the checkpoint's own or
+            `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
 
     Attributes:
         model_id: fingerprint of the weights file, for events and audit.
@@ -94,8 +95,10 @@ class Detector:
         self, weights: Path, device: str = "auto", score_threshold: float | None = None
     ) -> None:
         self.engine, self.model_id = open_engine(weights, device)
-        own = self.engine.score_threshold
-        self.score_threshold = score_threshold or own or DEFAULT_SCORE_THRESHOLD
+        if score_threshold is None:
+            own = self.engine.score_threshold
+            score_threshold = min(own or DEFAULT_SCORE_THRESHOLD, DEFAULT_SCORE_THRESHOLD)
+        self.score_threshold = score_threshold
         self._letterbox: Letterbox | None = None
 
     def __call__(self, frame: Frame) -> Detections:

@@ -31,10 +31,14 @@ class TrackerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     high_score: float = Field(
-        default=0.4, gt=0, le=1, description="a detection this sure may begin a track"
+        default=0.2,
+        gt=0,
+        le=1,
+        description="a detection this sure may begin a track; low, because a face whose class is "
+        "in doubt scores low, and doubt must reach the policy to keep the door shut",
     )
     low_score: float = Field(
-        default=0.15, ge=0, le=1, description="a less sure one is not looked at at all"
+        default=0.1, ge=0, le=1, description="a less sure one is not looked at at all"
     )
     min_iou: float = Field(
         default=0.2, gt=0, lt=1, description="overlap with the predicted box that is enough alone"

@@ -38,6 +38,7 @@ def decode(raw: Tensor, scale: Scale) -> Tensor:
         [B, A * H * W, 5 + C]: corners x1, y1, x2, y2 in input pixels, objectness and class
         probabilities in 0..1.
     """
+    raw = raw.float()  # sizes inside the clamp are beyond half precision's range
     batch, _, height, width, channels = raw.shape
     grid_y = torch.arange(height, device=raw.device, dtype=raw.dtype).view(1, 1, height, 1)
     grid_x = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, 1, 1, width)

@@ -66,12 +66,15 @@ def test_a_high_threshold_leaves_nothing(weights):
     assert len(Detector(weights, "cpu", score_threshold=0.999)(frame())) == 0
 
 
-def test_the_checkpoints_own_threshold_counts(weights, tmp_path):
+@pytest.mark.parametrize(
+    ("own", "used"), [({}, 0.1), ({"score": 0.05}, 0.05), ({"score": 0.4}, 0.1)]
+)
+def test_a_checkpoints_threshold_never_hides_unsure_faces(tmp_path, own, used):
     network = build("yolov3_tiny")
     checkpoint = Checkpoint("yolov3_tiny", network.state_dict(), network.scales, 96)
-    checkpoint.thresholds = {"score": 0.42}
+    checkpoint.thresholds = own
     save_checkpoint(tmp_path / "b.pth", checkpoint)
-    assert Detector(tmp_path / "b.pth", "cpu").score_threshold == 0.42
+    assert Detector(tmp_path / "b.pth", "cpu").score_threshold == used
 
 
 def test_the_model_id_is_the_files_fingerprint(weights):

@@ -62,23 +62,23 @@ class TestBirthAndLife:
         assert (seen.score, seen.margin) == pytest.approx((0.9, 0.8))
 
     def test_a_doubtful_face_begins_none(self, tracker):
-        assert tracker.update(found(HERE, score=0.3), 1.0) == ()
+        assert tracker.update(found(HERE, score=0.15), 1.0) == ()
 
     def test_a_doubtful_face_keeps_a_track_alive_and_says_how_doubtful(self, tracker):
         (born,) = tracker.update(found(HERE), 1.0)
-        (kept,) = tracker.update(found(moved(HERE, 5), score=0.3), 1.1)
+        (kept,) = tracker.update(found(moved(HERE, 5), score=0.15), 1.1)
         assert kept.id == born.id
         assert kept.last_seen_s == 1.1
-        assert kept.sightings[-1].score == pytest.approx(0.3)
+        assert kept.sightings[-1].score == pytest.approx(0.15)
 
     def test_below_the_low_score_nothing_is_seen(self, tracker):
         tracker.update(found(HERE), 1.0)
-        (track,) = tracker.update(found(HERE, score=0.1), 1.1)
+        (track,) = tracker.update(found(HERE, score=0.05), 1.1)
         assert track.last_seen_s == 1.0
 
     def test_sure_faces_choose_before_doubtful_ones(self, tracker):
         tracker.update(found(HERE), 1.0)
-        nearer, sure = found(HERE, score=0.3), found(moved(HERE, 10))
+        nearer, sure = found(HERE, score=0.15), found(moved(HERE, 10))
         (track,) = tracker.update(both(nearer, sure), 1.1)
         assert track.box_xyxy == moved(HERE, 10)
 

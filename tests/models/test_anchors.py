@@ -36,6 +36,11 @@ def test_a_huge_size_logit_gives_a_finite_box():
     assert torch.isfinite(decode(raw, SCALE)).all()
 
 
+def test_half_precision_maps_give_finite_boxes_too():
+    raw = torch.full((1, 2, 2, 2, 8), 6.9, dtype=torch.float16)
+    assert torch.isfinite(decode(raw, Scale(32, ((344.0, 319.0), (116.0, 90.0))))).all()
+
+
 def test_encode_of_no_boxes():
     none = torch.zeros(0, 4)
     assert encode(none, none[:, :2], none[:, :2], 16).shape == (0, 4)
