@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,8 +39,15 @@ class Batch:
     names: tuple[str, ...]
 
 
+_NO_FACES = Truth(
+    torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+)
+
+
 def to_batch(samples: Sequence[Sample]) -> Batch:
     """Stack square samples of one size; faces stay with their image."""
+    if not samples:
+        return Batch(torch.zeros(0, 3, 0, 0), _NO_FACES, ())
     pixels = np.stack([sample.image[..., ::-1].transpose(2, 0, 1) for sample in samples])
     counts = [len(sample.labels) for sample in samples]
     truth = Truth(
@@ -54,20 +62,30 @@ def to_batch(samples: Sequence[Sample]) -> Batch:
 class BatchSource:
     """The training set as epochs of batches.
 
-    Everything drawn by chance depends on (seed, epoch, batch) alone: a resumed run sees what an
-    uninterrupted one would have seen.
+    Everything drawn by chance depends on (seed, epoch, batch, place in it) alone: a resumed run
+    sees what an uninterrupted one would have seen, and each of several processes its part of that.
 
     Args:
         samples: the training set, in memory.
-        config: of the run.
+        config: of the run; `batch_size` is that of all processes together.
+        rank: which part of every batch is made here.
+        parts: how many parts there are; each gets a share of every batch by position.
 
     Raises:
-        ValueError: no samples.
+        ValueError: no samples, or fewer images in a batch than parts.
     """
 
-    def __init__(self, samples: Sequence[Sample], config: TrainConfig) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], config: TrainConfig, rank: int = 0, parts: int = 1
+    ) -> None:
         if not samples:
             raise ValueError("expected at least one training image, got none")
+        if config.batch_size < parts:
+            raise ValueError(
+                f"batch_size: expected at least one image for each of {parts} processes, "
+                f"got {config.batch_size}"
+            )
+        self._rank, self._parts = rank, parts
         self.samples = samples
         self.config = config
         self._repeats = repeat_factors([s.labels for s in samples], config.repeat_factor)
@@ -87,8 +105,17 @@ class BatchSource:
         """How many batches `epoch` has; the last one may be smaller."""
         return -(-len(self.order(epoch)) // self.config.batch_size)
 
+    def names(self, epoch: int, step: int) -> list[str]:
+        """The images of one batch, those of all parts."""
+        at = step * self.config.batch_size
+        positions = self.order(epoch)[at : at + self.config.batch_size]
+        return [self.samples[position].name for position in positions]
+
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Batches of `epoch` from `first_step` on, each made while the one before is used."""
+        """Batches of `epoch` from `first_step` on, each made while the one before is used.
+
+        A last batch smaller than the number of parts is empty in some of them.
+        """
         order = self.order(epoch)
         size = self.config.batch_size
         parts = [order[at : at + size] for at in range(0, len(order), size)]
@@ -102,18 +129,19 @@ class BatchSource:
                     yield ready.result()
 
     def _make(self, positions: NDArray[np.int64], epoch: int, step: int) -> Batch:
-        rng = np.random.default_rng([self.config.seed, epoch, step])
+        seeds = [self.config.seed, epoch, step]
         plain = epoch >= self.config.epochs - self.config.augment.plain_epochs
         size = self.config.input_size
         if self.config.multi_scale:
             low, high = self.config.multi_scale
-            size = 32 * int(rng.integers(low // 32, high // 32 + 1))
-        return to_batch(
-            [
-                self._augment(self.samples[at], lambda: self._any(rng), size, rng, plain)
-                for at in positions
-            ]
-        )
+            size = 32 * int(np.random.default_rng(seeds).integers(low // 32, high // 32 + 1))
+        own = np.array_split(np.arange(len(positions)), self._parts)[self._rank]
+        made = []
+        for place in own.tolist():
+            rng = np.random.default_rng([*seeds, place])
+            sample = self.samples[positions[place]]
+            made.append(self._augment(sample, partial(self._any, rng), size, rng, plain))
+        return to_batch(made)
 
     def _any(self, rng: np.random.Generator) -> Sample:
         return self.samples[int(rng.integers(len(self.samples)))]

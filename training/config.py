@@ -127,7 +127,8 @@ class TrainConfig(Part):
     architecture: Literal["yolov3", "yolov3_tiny", "yolov3_lite"]
     start: str = Field(
         default="scratch",
-        description="scratch, centerface, or a file: Darknet weights or a checkpoint",
+        description="scratch, centerface, or a file: Darknet weights, a checkpoint, or a state "
+        "dict of the widespread PyTorch layout",
     )
     seed: int = 0
     epochs: PositiveInt = 100
@@ -149,6 +150,10 @@ class TrainConfig(Part):
         default="best",
         description="which epoch becomes best.pth: by mAP on watch_split, or the last",
     )
+    patience: PositiveInt | None = Field(
+        default=None,
+        description="epochs without a better mAP on watch_split after which to stop; none: never",
+    )
     score_threshold: Fraction = 0.001
     threads: PositiveInt | None = None
     augment: AugmentConfig = AugmentConfig()
@@ -158,7 +163,7 @@ class TrainConfig(Part):
     freeze: tuple[Freeze, ...] = ()
 
     @model_validator(mode="after")
-    def _sizes_fit_the_network(self) -> TrainConfig:
+    def _parts_fit_each_other(self) -> TrainConfig:
         low, high = self.multi_scale or (self.input_size, self.input_size)
         for size in (self.input_size, low, high):
             if size % 32:
@@ -167,6 +172,8 @@ class TrainConfig(Part):
             raise ValueError(f"multi_scale: expected the smaller size first, got {low} and {high}")
         if self.architecture == "yolov3_lite" and self.assign.rule != "centre":
             raise ValueError("yolov3_lite has one map; set assign.rule to centre")
+        if self.patience and not self.watch_split:
+            raise ValueError("patience waits for a better mAP; set watch_split to measure one")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,13 @@ from models.zoo import build
 from training.assign import Truth
 from training.batches import Batch, BatchSource
 from training.config import TrainConfig
-from training.losses import DetectionLoss
+from training.distributed import ALONE, Team
+from training.losses import DetectionLoss, LossParts
 from training.schedule import Average, apply_freezes, lr_factor, make_optimizer
 
 LOSS_NAMES = ("box", "objectness", "classes")
+# PyTorch's 65536 is meant for means; gradients here are sums over a batch's faces at first.
+FIRST_SCALE = 1024.0
 
 
 class TrainingError(RuntimeError):
@@ -58,6 +61,7 @@ class Engine:
         source: of batches.
         config: of the run.
         device: to train on.
+        team: the processes that train together, each with its part of every batch.
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class Engine:
         source: BatchSource,
         config: TrainConfig,
         device: torch.device,
+        team: Team = ALONE,
     ) -> None:
         self.config = config
+        self.team = team
         self.device = device
         self.source = source
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -76,20 +82,23 @@ class Engine:
         self.optimizer = make_optimizer(network, config.optim, transferred)
         self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
         self.loss = DetectionLoss(network.scales, network.num_classes, config.loss, config.assign)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        on_cuda = device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=on_cuda)
         self.progress = Progress()
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
-        steps = sum(source.steps(epoch) for epoch in range(config.epochs))
-        self.total_updates = -(-steps // config.accumulate)
+        self._counted = 0.0
+        self.total_updates = sum(
+            -(-source.steps(epoch) // config.accumulate) for epoch in range(config.epochs)
+        )
 
     def train_epoch(
-        self, on_step: Callable[[Batch, Sequence[float]], None], stop: Callable[[], bool]
+        self, on_step: Callable[[], None], stop: Callable[[], bool]
     ) -> dict[str, float]:
         """Learn from what is left of the epoch under way.
 
         Args:
-            on_step: told the batch and its loss parts after every batch.
-            stop: asked after every step of the optimizer.
+            on_step: called after every batch; `progress` says how far it is.
+            stop: asked after every step of the optimizer; all of a team must answer alike.
 
         Returns:
             Mean loss parts of the epoch.
@@ -98,18 +107,17 @@ class Engine:
             TrainingError: the loss is not finite.
             Interrupted: `stop` said so; `progress` stands at the next step.
         """
-        progress, accumulate = self.progress, self.config.accumulate
+        progress = self.progress
         self.network.train()
         apply_freezes(self.network, self.config.freeze, progress.epoch)
         steps = self.source.steps(progress.epoch)
         for batch in self.source.epoch(progress.epoch, progress.step):
-            last = progress.step + 1 == steps
-            group = min(accumulate, steps - progress.step // accumulate * accumulate)
-            parts = self._backward(batch, 1 / group)
+            parts = self._add_gradients(batch)
             progress.sums = [a + b for a, b in zip(progress.sums, parts, strict=True)]
             progress.step += 1
-            on_step(batch, parts)
-            if progress.step % accumulate == 0 or last:
+            on_step()
+            last = progress.step == steps
+            if progress.step % self.config.accumulate == 0 or last:
                 self._update()
                 if stop() and not last:
                     raise Interrupted
@@ -122,28 +130,55 @@ class Engine:
         done.history.append(row)
         done.epoch, done.step, done.sums = done.epoch + 1, 0, [0.0] * len(LOSS_NAMES)
 
-    def _backward(self, batch: Batch, share: float) -> list[float]:
+    def _add_gradients(self, batch: Batch) -> list[float]:
+        """Add this process's part of a batch to the gradients, as sums that nothing divides yet.
+
+        The loss of a batch is an average over faces or images. Only once all of an update are
+        known can it be divided rightly: then batches add up to one large batch, and processes to
+        one process.
+
+        Returns:
+            Loss parts of the batch over all processes.
+        """
+        own = torch.zeros(len(LOSS_NAMES) + 1, dtype=torch.float64)
+        if batch.names:
+            parts = self._loss(batch)
+            count = len(batch.truth if self.config.loss.average == "per_face" else batch.names)
+            weight = max(1, count)  # a batch without faces is not divided
+            self.scaler.scale(parts.total * weight).backward()  # type: ignore[no-untyped-call]
+            values = torch.stack((parts.box, parts.objectness, parts.classes)).detach()
+            own[:-1], own[-1] = values.cpu() * weight, count
+        *sums, count_of_all = self.team.sum(own).tolist()
+        self._counted += count_of_all
+        whole = [part / max(1, count_of_all) for part in sums]
+        if not all(map(math.isfinite, whole)):
+            names = self.source.names(self.progress.epoch, self.progress.step)
+            raise TrainingError(
+                f"the loss is not finite at epoch {self.progress.epoch + 1}, step "
+                f"{self.progress.step + 1} (box, objectness, classes: {whole}; learning rate "
+                f"{self.optimizer.param_groups[0]['lr']:.2g}) on {', '.join(names)}; "
+                "lower optim.lr, or look at these images with mask-gate-data check"
+            )
+        return whole
+
+    def _loss(self, batch: Batch) -> LossParts:
         images = batch.images.to(self.device, memory_format=torch.channels_last)
         faces = batch.truth
         truth = Truth(*(t.to(self.device) for t in (faces.image, faces.boxes_xyxy, faces.labels)))
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             raw_maps = self.network(images)
-        parts = self.loss([raw.float() for raw in raw_maps], truth)
-        values = [float(part.detach()) for part in (parts.box, parts.objectness, parts.classes)]
-        if not all(map(math.isfinite, values)):
-            raise TrainingError(
-                f"the loss is not finite at epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step + 1} (box, objectness, classes: {values}; learning rate "
-                f"{self.optimizer.param_groups[0]['lr']:.2g}) on {', '.join(batch.names)}; "
-                "lower optim.lr, or look at these images with mask-gate-data check"
-            )
-        self.scaler.scale(parts.total * share).backward()  # type: ignore[no-untyped-call]
-        return values
+        return self.loss([raw.float() for raw in raw_maps], truth)
 
     def _update(self) -> None:
+        """One step of the optimizer by the mean of the gradients added up."""
         factor = lr_factor(self.progress.updates, self.total_updates, self.config.optim)
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * factor
+        self.team.sum_gradients(self.network)
+        for parameter in self.network.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= max(1, self._counted)
+        self._counted = 0.0
         if self.config.optim.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm)
@@ -153,6 +188,11 @@ class Engine:
         self.progress.updates += 1
         if self.average is not None:
             self.average.update(self.network)
+
+    def checkpoint_bytes(self) -> int:
+        """About how large a resumable checkpoint is: weights, raw weights, optimizer's memory."""
+        weights = sum(t.numel() * t.element_size() for t in self.network.state_dict().values())
+        return int(weights) * (3 if self.config.optim.name == "sgd" else 4)
 
     def evaluated_network(self) -> DetectionNetwork:
         """A copy with the weights that get evaluated and saved: the average where one is kept."""

@@ -9,6 +9,12 @@ import torch
 from models.checkpoint import CheckpointError, load_checkpoint
 from models.darknet_weights import load_darknet
 from models.network import DetectionNetwork
+from models.pytorch_layout import (
+    PytorchLayoutError,
+    is_torch_file,
+    load_pytorch_layout,
+    read_pytorch_layout,
+)
 from models.yolov3_lite import YOLOv3Lite
 from models.zoo import build
 from training.centerface import load_centerface
@@ -44,12 +50,24 @@ def _load(network: DetectionNetwork, config: TrainConfig) -> str:
         load_centerface(network)
         return "trunk, pyramid and face head start as CenterFace; the class branch starts new"
     path = Path(config.start)
-    if path.suffix in (".pth", ".pt"):
-        checkpoint = load_checkpoint(path)
-        if checkpoint.architecture != config.architecture:
-            raise CheckpointError(
-                f"{path}: expected a {config.architecture}, got a {checkpoint.architecture}"
-            )
-        network.load_state_dict(checkpoint.network().state_dict())
-        return f"{path.name}: all weights taken"
+    if path.suffix in (".pth", ".pt") or is_torch_file(path):
+        return f"{path.name}: {_load_torch_file(network, config.architecture, path)}"
     return load_darknet(network, config.architecture, path)
+
+
+def _load_torch_file(network: DetectionNetwork, architecture: str, path: Path) -> str:
+    """A checkpoint of ours or a state dict of the widespread layout, told apart by content."""
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointError:
+        state = read_pytorch_layout(path)
+        if state is None:
+            raise
+        try:
+            return load_pytorch_layout(network, architecture, state)
+        except PytorchLayoutError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+    if checkpoint.architecture != architecture:
+        raise CheckpointError(f"{path}: expected a {architecture}, got a {checkpoint.architecture}")
+    network.load_state_dict(checkpoint.network().state_dict())
+    return "all weights taken"

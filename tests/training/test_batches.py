@@ -73,6 +73,38 @@ def test_an_epoch_can_be_entered_in_its_middle():
         assert torch.equal(a.truth.boxes_xyxy, b.truth.boxes_xyxy)
 
 
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_of_a_batch_make_up_the_whole(parts):
+    """Each process gets its share by position, varied as it would be in one process."""
+    augment = {"flip": 0.5, "brightness": 0.4, "scale": [0.5, 2.0], "mosaic": 0.3}
+    run = config(augment=augment, batch_size=4, multi_scale=[64, 128])
+    samples = [sample([0] * (i % 3), shade=i) for i in range(9)]
+    whole = list(BatchSource(samples, run).epoch(2))
+    split = [list(BatchSource(samples, run, rank, parts).epoch(2)) for rank in range(parts)]
+    for batch, *shares in zip(whole, *split, strict=True):
+        assert sum((share.names for share in shares), ()) == batch.names
+        images = [share.images for share in shares if share.names]
+        assert torch.equal(torch.cat(images), batch.images)
+        boxes = torch.cat([share.truth.boxes_xyxy for share in shares])
+        assert torch.equal(boxes, batch.truth.boxes_xyxy)
+
+
+def test_a_part_may_be_empty_at_the_end():
+    source = BatchSource([sample([0]) for _ in range(3)], config(), rank=1, parts=2)
+    assert [len(batch.names) for batch in source.epoch(0)] == [1, 0]
+
+
+def test_a_batch_has_at_least_one_image_for_each_process():
+    with pytest.raises(ValueError, match="batch_size: expected at least one image for each of 3"):
+        BatchSource([sample([0])], config(), rank=0, parts=3)
+
+
+def test_a_batch_can_be_named_without_making_it():
+    source = BatchSource([sample([0], name=str(i)) for i in range(5)], config())
+    names = [source.names(1, step) for step in range(3)]
+    assert names == [list(batch.names) for batch in source.epoch(1)]
+
+
 def test_multi_scale_draws_sizes_between_its_ends():
     source = BatchSource([sample([0]) for _ in range(40)], config(multi_scale=[32, 96]))
     sizes = {b.images.shape[2] for b in source.epoch(0)}

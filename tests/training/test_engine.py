@@ -132,6 +132,49 @@ def test_accumulation_steps_every_n_batches_and_at_the_end(draw_samples, accumul
     assert engine.progress.updates == updates
 
 
+def without_norms(**changes):
+    """A run whose network has no norm that learns, so that only gradients meet across batches."""
+    return config(
+        architecture="yolov3_lite",
+        assign={"rule": "centre"},
+        freeze=[{"modules": ["class_branch"]}],
+        augment={"flip": 0},
+        optim={"name": "sgd", "lr": 0.01},
+        **changes,
+    )
+
+
+def with_uneven_faces(samples):
+    """0, 1, 2, 3, 0, 1... faces an image."""
+    return [
+        Sample(s.image, s.boxes_xyxy[: i % 4], s.labels[: i % 4], s.name)
+        for i, s in enumerate(samples)
+    ]
+
+
+@pytest.mark.parametrize("images", [8, 7], ids=["whole groups", "a last short group"])
+def test_accumulation_equals_the_large_batch(draw_samples, images):
+    """A face counts the same whether its batch holds many or few: as in one batch of them all."""
+    samples = with_uneven_faces(draw_samples(images, size=64))
+    large = engine_of(samples, without_norms(batch_size=4))
+    small = engine_of(samples, without_norms(batch_size=1, accumulate=4))
+    start = weights_of(large)
+    train(large, 2)
+    train(small, 2)
+    assert large.progress.updates == small.progress.updates == 4
+    theirs = weights_of(small)
+    for name, tensor in weights_of(large).items():
+        torch.testing.assert_close(tensor, theirs[name], atol=1e-6, rtol=1e-5)
+    assert any(not torch.allclose(start[name], theirs[name], atol=1e-4) for name in start)
+
+
+def test_the_schedule_ends_with_the_last_update(draw_samples):
+    """Three batches an epoch, two at a time: two updates an epoch, the last at the lowest rate."""
+    run = config(accumulate=2, optim={"lr": 1.0, "final_lr_fraction": 0.0, "warmup_steps": 0})
+    engine = engine_of(draw_samples(6, size=64), run)
+    assert engine.total_updates == 4
+
+
 def test_images_without_faces_train_too(draw_samples):
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     empty = [Sample(s.image, *none, s.name) for s in draw_samples(4, size=64)]
@@ -146,6 +189,15 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(draw_samples):
         engine.network.head_outputs()[0].weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"epoch 1, step 1 .* on drawn\d, drawn\d; lower"):
         engine.train_epoch(nothing, never)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_size_of_a_checkpoint_is_known_before_it_is_written(draw_samples, tmp_path, name):
+    engine = engine_of(draw_samples(2, size=64), config(epochs=1, optim={"name": name}))
+    foretold = engine.checkpoint_bytes()
+    train(engine, 1)
+    save_checkpoint(tmp_path / "last.pth", engine.checkpoint(True, ABOUT))
+    assert (tmp_path / "last.pth").stat().st_size == pytest.approx(foretold, rel=0.02)
 
 
 def test_weights_alone_cannot_be_resumed(draw_samples, tmp_path):

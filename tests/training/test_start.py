@@ -54,6 +54,45 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
         start_network(config(start=str(tmp_path / "a.pth")))
 
 
+def in_pytorch_layout(network):
+    """The network's tensors under the names of the widespread layout; see its own tests."""
+    layers, state = -1, {}
+    for name, tensor in network.state_dict().items():
+        kind = name.rsplit(".", 1)[1]
+        is_kernel = tensor.ndim == 4
+        layers += is_kernel
+        is_head = any(name == f"{head}.1.bias" for head in ("coarse_head", "fine_head"))
+        part = "conv" if is_kernel or is_head else "batch_norm"
+        state[f"module_list.{layers}.{part}_{layers}.{kind}"] = tensor
+    return state
+
+
+@pytest.mark.parametrize("name", ["yolov3_ckpt_99.pth", "weights.of.somebody"])
+def test_a_state_dict_of_the_widespread_layout_starts_every_weight(tmp_path, name):
+    torch.manual_seed(9)
+    trained = build("yolov3_tiny")
+    torch.save(in_pytorch_layout(trained), tmp_path / name)
+    network, moved, said = start_network(config(start=str(tmp_path / name)))
+    pairs = zip(network.parameters(), trained.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert {"fine.0.0.weight", "coarse_head.1.weight"} <= moved
+    assert said == f"{name}: all 59 tensors of its PyTorch layout taken"
+
+
+def test_a_state_dict_for_other_classes_starts_all_but_the_heads_last_layers(tmp_path):
+    torch.save(in_pytorch_layout(build("yolov3_tiny", 80)), tmp_path / "coco.pth")
+    _, moved, said = start_network(config(start=str(tmp_path / "coco.pth")))
+    assert "each head's last layer starts new" in said
+    assert "coarse_head.0.0.weight" in moved
+    assert not any(name.startswith(("coarse_head.1", "fine_head.1")) for name in moved)
+
+
+def test_a_state_dict_of_another_network_is_refused_by_name(tmp_path):
+    torch.save(in_pytorch_layout(build("yolov3_tiny")), tmp_path / "tiny.pth")
+    with pytest.raises(CheckpointError, match=r"tiny\.pth: expected the 75 convolutions of yolov3"):
+        start_network(config("yolov3", start=str(tmp_path / "tiny.pth")))
+
+
 def test_centerface_fits_lite_only():
     with pytest.raises(CheckpointError, match="centerface fits yolov3_lite"):
         start_network(config(start="centerface"))

@@ -1,15 +1,23 @@
 """mask-gate-train as people run it: files it leaves, going on, and clear refusals."""
 
 import csv
+import importlib.util
+import math
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+import training.run
 from models.checkpoint import load_checkpoint
+from training import tensorboard_log
 from training.train import main
 
 CONFIG = """
@@ -20,6 +28,10 @@ batch_size: 4
 epochs: 2
 optim: {ema_decay: 0.9}
 """
+
+
+# The smallest network, quick to save.
+LITE = ["architecture=yolov3_lite", "assign.rule=centre"]
 
 
 @pytest.fixture
@@ -57,7 +69,7 @@ def test_a_run_leaves_checkpoints_a_table_and_pictures(command, tmp_path, capsys
 
 def test_a_finished_run_goes_on_with_more_epochs(command, tmp_path):
     assert main(command) == 0
-    assert main([*command, "--resume", "--set", "epochs=3"]) == 0
+    assert main([*command, "--resume", "--epochs", "3"]) == 0
     assert [row["epoch"] for row in rows_of(tmp_path / "runs/small")] == ["1", "2", "3"]
 
 
@@ -67,17 +79,120 @@ def test_an_earlier_run_is_never_overwritten(command, capsys):
     assert "holds a run already; add --resume" in capsys.readouterr().err
 
 
-def test_several_configs_run_one_after_another(command, config, tmp_path):
+def test_a_finished_run_says_so_and_touches_nothing(command, tmp_path, capsys):
+    short = [*command, "--epochs", "1", "--set", *LITE]
+    assert main(short) == 0
+    before = (tmp_path / "runs/small/last.pth").read_bytes()
+    capsys.readouterr()
+    assert main([*short, "--resume"]) == 0
+    said = "small: already finished: 1 of 1 epochs are done; --resume --epochs N adds more"
+    assert said in capsys.readouterr().out
+    assert (tmp_path / "runs/small/last.pth").read_bytes() == before
+
+
+def test_another_run_is_not_gone_on_with(command, capsys):
+    short = [*command, "--epochs", "1", "--set", *LITE]
+    assert main(short) == 0
+    for change, key in (
+        (["optim.name=sgd"], "optim.name adamw, the config now says sgd"),
+        (["architecture=yolov3_tiny"], "architecture yolov3_lite, the config now says yolov3_tiny"),
+    ):
+        assert main([*short, *change, "--resume"]) == 2
+        assert f"was trained with {key}; change it back" in capsys.readouterr().err
+
+
+def test_several_configs_end_in_one_comparison(command, config, tmp_path, capsys):
     other = tmp_path / "other.yaml"
     other.write_text(CONFIG.replace("small", "other"), encoding="utf-8")
-    assert main([command[0], command[1], str(other), *command[2:], "--set", "epochs=1"]) == 0
-    assert len(rows_of(tmp_path / "runs/small")) == len(rows_of(tmp_path / "runs/other")) == 1
+    several = [command[0], command[1], str(other), *command[2:], "--epochs", "1", "--set", *LITE]
+    assert main(several) == 0
+    runs = tmp_path / "runs"
+    assert len(rows_of(runs / "small")) == len(rows_of(runs / "other")) == 1
+    table = capsys.readouterr().out.splitlines()[-7:]
+    assert [line.split()[0] for line in table] == [
+        "run", "small", "last", "best.pth,", "other", "last", "best.pth,",
+    ]  # fmt: skip
+    figure = f"{float(rows_of(runs / 'small')[0]['map50']):.3f}"
+    assert table[1].split()[:4] == ["small", "best", "1", figure]
+    (runs / "comparison.png").unlink()
+    assert main([*several, "--resume"]) == 0
+    assert (runs / "comparison.png").exists()
+
+
+@pytest.fixture
+def scripted_map(monkeypatch):
+    """`scripted_map([0.2, 0.5])`: what the evaluations will say, one after another."""
+
+    def script(values):
+        left = iter(values)
+
+        def evaluate(_results):
+            value = next(left)
+            return SimpleNamespace(
+                scores=SimpleNamespace(map50=value, map50_95=value, ap50=[value] * 3)
+            )
+
+        monkeypatch.setattr(training.run, "evaluate_strict", evaluate)
+
+    return script
+
+
+def test_a_run_stops_when_its_patience_is_over(command, tmp_path, capsys, scripted_map):
+    """Equal is not better and nan is not a figure; going on knows the past from the history."""
+    scripted_map([0.5, 0.5, math.nan, 0.6, 0.1])
+    patient = [*command, "--epochs", "5", "--set", *LITE]
+    assert main([*patient, "patience=2"]) == 0
+    assert "was not better than at epoch 1 through epoch 3;" in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "runs/small")) == 3
+    assert main([*patient, "patience=2", "--resume"]) == 0
+    assert "already finished: mAP on valid was not better" in capsys.readouterr().out
+    assert main([*patient, "patience=3", "--resume"]) == 0
+    assert "finished: 5 of 5 epochs" in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "runs/small")) == 5
+
+
+def test_without_patience_a_run_goes_to_its_end(command, tmp_path, scripted_map):
+    scripted_map([0.5, 0.4, 0.3])
+    assert main([*command, "--epochs", "3", "--set", *LITE]) == 0
+    assert len(rows_of(tmp_path / "runs/small")) == 3
+
+
+def test_a_faulty_data_set_stops_the_run_before_its_first_epoch(command, tmp_path, capsys):
+    (tmp_path / "drawn/images/face0.png").write_bytes(b"no image")
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "face0.png" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_disk_without_room_is_an_output_error_with_the_bytes(command, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
+    assert main([*command, "--set", *LITE]) == 5
+    assert "bytes free, room for two checkpoints, got 5" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None,
+    reason="needs the tensorboard extra: pip install 'mask-gate[tensorboard]'",
+)
+def test_tensorboard_logs_are_written_on_request(command, tmp_path):
+    assert main([*command, "--tensorboard", "--epochs", "1", "--set", *LITE]) == 0
+    assert list((tmp_path / "runs/small/tensorboard").glob("events.*"))
+
+
+def test_tensorboard_that_is_not_there_is_refused_before_training(command, capsys, monkeypatch):
+    monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
+    assert main([*command, "--tensorboard"]) == 2
+    assert "pip install 'mask-gate[tensorboard]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("change", "code", "complaint"),
     [
         (["--set", "epochz=3"], 2, "did you mean epochs?"),
+        (["--epochs", "0"], 2, "epochs: Input should be greater than 0, got 0"),
+        (["--set", "batch_size=0"], 2, "batch_size"),
         (["--set", "start=none.weights"], 4, "none.weights: cannot be read"),
         (["--set", "start=none.pth"], 4, "none.pth: no such file"),
         (["--set", "watch_split=extra"], 2, "extra"),
@@ -102,16 +217,70 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(command, tmp_path, c
     assert "runs" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_ctrl_c_saves_exits_130_and_resumes(command, tmp_path):
-    folder = tmp_path / "runs/small"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.train", *command, "--set", "epochs=500"],
+def start(arguments):
+    """The command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.train", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def assert_same(one, other):
+    """Nested state is equal to the bit, but for the seconds that epochs took."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"seconds"}:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(command, tmp_path):
+    """SIGKILL within an epoch, an evaluation or a write: in the end the same to the bit."""
+    epochs = 6
+    chance = ["augment={flip: 0.5, brightness: 0.4, mosaic: 0.5}", "accumulate=2", "batch_size=2"]
+    whole = [*command, "--epochs", str(epochs), "--set", *LITE, *chance, "threads=1"]
+    assert main([*whole[:5], str(tmp_path / "calm"), *whole[6:]]) == 0
+
+    folder, kills = tmp_path / "runs/small", 0
+    while kills < 2:
+        process = start([*whole, "--resume"])
+        began = folder.stat().st_mtime if folder.exists() else 0
+        deadline = time.monotonic() + 120
+        while not (folder / "last.pth").exists() or folder.stat().st_mtime <= began:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(random.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        kills += 1
+    done = load_checkpoint(folder / "last.pth").progress["epoch"]
+    assert done < epochs, "too quick a machine for this test: nothing was left to resume"
+    assert main([*whole, "--resume"]) == 0
+    assert not list(folder.glob(".*.pth.*"))
+
+    calm, killed = (load_checkpoint(p / "last.pth") for p in (tmp_path / "calm/small", folder))
+    assert_same(calm.weights, killed.weights)
+    assert_same(calm.progress, killed.progress)
+    best = load_checkpoint(tmp_path / "calm/small/best.pth").weights
+    assert_same(best, load_checkpoint(folder / "best.pth").weights)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_exits_130_and_resumes(command, tmp_path):
+    folder = tmp_path / "runs/small"
+    process = start([*command, "--epochs", "500"])
     deadline = time.monotonic() + 240
     while not (folder / "results.csv").exists() and time.monotonic() < deadline:
         assert process.poll() is None
