@@ -4,8 +4,8 @@ A live camera is drained by a thread of its own, so that a slow consumer gets a 
 never one from a buffer. Files and folders either play at their own speed, as a camera would, or
 give every picture in turn with the time it has in the file.
 
-`read` returns None when no picture came in time. Then `ended` says that a file is over, and `lost`
-that a live camera is away; it is being reopened meanwhile. Going and coming back are logged once.
+`read` returns None when no picture came in time. Then `ended` says that a file is over; a live
+camera that is away is being reopened meanwhile. Going and coming back are logged once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -31,7 +31,6 @@ Clock = Callable[[], float]
 OPEN_TIMEOUT_MS = 1500  # OpenCV waits 30 s if nothing is said
 READ_TIMEOUT_MS = 1500
 V4L_SELECT_TIMEOUT_S = 2  # OpenCV waits 10 s if nothing is said
-LOST_AFTER_S = 1.0
 MAX_FRAME_AGE_S = 0.5
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8, 1.0)
 
@@ -39,15 +38,11 @@ _log = logging.getLogger(__name__)
 
 
 class Camera(Protocol):
-    """Where frames come from; also `for frame in camera`, until it has ended."""
+    """Where frames come from."""
 
     @property
     def is_live(self) -> bool:
         """Whether it has no end by itself."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether a live camera has given no picture for a second."""
 
     @property
     def ended(self) -> bool:
@@ -60,9 +55,6 @@ class Camera(Protocol):
             CameraError: the file or folder turned out to be damaged.
         """
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Every frame that `read` gives, until the end or `close`."""
-
     def close(self) -> None:
         """Let go of the device; may be called twice."""
 
@@ -72,7 +64,7 @@ def open_camera(
     *,
     realtime: bool = True,
     folder_fps: float = 10.0,
-    first_frame_s: float | None = 5.0,
+    first_frame_s: float = 5.0,
     clock: Clock = time.monotonic,
 ) -> Camera:
     """Open what `source` names.
@@ -83,8 +75,7 @@ def open_camera(
             False gives every picture, `time_s` counted from the start of the clip. No effect on
             live cameras.
         folder_fps: pictures per second of a folder.
-        first_frame_s: how long a live camera may take until its first frame; None opens it in
-            the background and reports it as lost until it comes.
+        first_frame_s: how long a live camera may take until its first frame.
         clock: monotonic seconds.
 
     Raises:
@@ -97,11 +88,8 @@ def open_camera(
     prepare_opencv()
     live = _live_opener(wanted)
     if live is not None:
-        camera = LiveCamera(live, str(wanted), clock=clock)
-        if first_frame_s is None:
-            _log.warning("waiting for the first picture of camera %s", wanted)
-        else:
-            camera.wait_for_first_frame(first_frame_s)
+        camera = LiveCamera(live, _called(wanted), _advice(wanted), clock=clock)
+        camera.wait_for_first_frame(first_frame_s)
         return camera
     clip = open_clip(wanted, folder_fps)
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
@@ -159,6 +147,17 @@ def _live_opener(source: Source) -> Opener | None:
         # The node behind a stable link is looked up at each opening: it may come back renumbered.
         return lambda: _open_device(str(Path(source.address).resolve()))
     return None
+
+
+def _called(source: Source) -> str:
+    return f"camera {source}" if source.kind is SourceKind.INDEX else str(source)
+
+
+def _advice(source: Source) -> str:
+    """What to check when there is no picture."""
+    if source.kind is SourceKind.URL:
+        return "that address, user and password are right"
+    return "that you may use it (on Linux: be in the group video)"
 
 
 def _video_devices() -> str:
@@ -277,13 +276,6 @@ class _ThreadedCamera:
         if self._thread.ident is None:
             self._thread.start()
 
-    def __iter__(self) -> Iterator[Frame]:
-        """The newest frame each time, until the end or `close`."""
-        while not self.ended:
-            frame = self.read(timeout_s=0.5)
-            if frame is not None:
-                yield frame
-
     def close(self) -> None:
         """Stop the thread; it gives the device back as soon as the driver lets it."""
         self._stop.set()
@@ -297,6 +289,7 @@ class LiveCamera(_ThreadedCamera):
     Args:
         opener: opens the device, or returns None when that fails; called again after each loss.
         name: for messages, without credentials.
+        advice: what to check when there is no picture.
         max_age_s: a frame that has waited longer than this is thrown away unread.
         clock: monotonic seconds.
     """
@@ -307,22 +300,18 @@ class LiveCamera(_ThreadedCamera):
         self,
         opener: Opener,
         name: str,
+        advice: str = "that it sends pictures",
         *,
         max_age_s: float = MAX_FRAME_AGE_S,
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(name, max_age_s, clock)
         self._opener = opener
+        self._advice = advice
         self._index = 0
         self._tries = 0
         self._told_lost: bool | None = None  # not before it was there once
         self._begin()
-
-    @property
-    def lost(self) -> bool:
-        """Whether there was no picture in the last second."""
-        newest_s = self._slot.newest_time_s
-        return newest_s is None or self._clock() - newest_s > LOST_AFTER_S
 
     def wait_for_first_frame(self, timeout_s: float) -> None:
         """Return when there is a picture; it stays there to be read.
@@ -337,8 +326,8 @@ class LiveCamera(_ThreadedCamera):
             self._stop.set()  # without waiting for a driver that may be what hangs
             raise CameraError(
                 f"no picture from {self.name} after {max(self._tries, 1)} tries in "
-                f"{timeout_s:g} s; check that it is on, that nothing else uses it and that "
-                f"address, user and password are right, or try --camera demo"
+                f"{timeout_s:g} s; check that it is on, that nothing else uses it and "
+                f"{self._advice}, or try --camera demo"
             )
 
     def _take_pictures(self) -> None:
@@ -380,14 +369,13 @@ class LiveCamera(_ThreadedCamera):
         elif lost != self._told_lost and not self._stop.is_set():
             self._told_lost = lost
             what = "lost; trying to reopen it" if lost else "back"
-            _log.warning("camera %s is %s", self.name, what)
+            _log.warning("%s is %s", self.name, what)
 
 
 class PacedCamera(_ThreadedCamera):
     """A clip played at its own speed: who reads slowly misses pictures, as with a camera."""
 
     is_live = False
-    lost = False
 
     def __init__(self, clip: Clip, *, clock: Clock = time.monotonic) -> None:
         super().__init__("clip", float("inf"), clock)  # the last picture waits for its reader
@@ -429,7 +417,6 @@ class ReplayCamera:
     """
 
     is_live = False
-    lost = False
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
@@ -445,11 +432,6 @@ class ReplayCamera:
         frame = Frame(image, self._index / self._clip.fps, self._index)
         self._index += 1
         return frame
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Every frame up to the end."""
-        while (frame := self.read(timeout_s=0)) is not None:
-            yield frame
 
     def close(self) -> None:
         """Close the clip; nothing comes after that."""

@@ -75,7 +75,7 @@ class OutputsConfig(_Section):
         default=3.0, gt=0, le=30, description="how long the command that locks may take"
     )
     fault_hold_s: float = Field(
-        default=6.0,
+        default=6.5,
         gt=0,
         le=600,
         description="after an output failed, the gate stays out of order for so long",
@@ -286,14 +286,18 @@ def _all_keys(model: type[BaseModel], above: Key = ()) -> dict[Key, str]:
     return keys
 
 
-def with_values(config: GateConfig, changes: Mapping[Key, object]) -> GateConfig:
-    """A copy with some keys set anew, as by flags on the command line, checked all over again.
+def with_flags(config: GateConfig, flags: Mapping[str, tuple[Key, object]]) -> GateConfig:
+    """A copy with some keys set anew by flags of the command line, checked all over again.
+
+    Args:
+        config: as read from the file.
+        flags: by its name on the command line, the key each flag sets, and its value.
 
     Raises:
-        ConfigError: a value is wrong; names the key.
+        ConfigError: a value is wrong; names the flag.
     """
     values = config.model_dump()
-    for (*section, name), value in changes.items():
+    for (*section, name), value in flags.values():
         place = values
         for part in section:
             place = place[part]
@@ -303,4 +307,5 @@ def with_values(config: GateConfig, changes: Mapping[Key, object]) -> GateConfig
     except ValidationError as error:
         detail = error.errors()[0]
         key = tuple(str(part) for part in detail["loc"])
-        raise ConfigError(f"{'.'.join(key)}: {_complaint(key, detail)}") from None
+        flag = next((flag for flag, (sets, _) in flags.items() if sets == key), ".".join(key))
+        raise ConfigError(f"{flag}: {_complaint(key, detail)}") from None

@@ -115,5 +115,6 @@ class Detector:
             raise ModelError("the network's output is not finite; this frame does not count")
         found = suppress(predictions, self.score_threshold)
         boxes = self._letterbox.inverse_boxes(found.boxes_xyxy)
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)  # a box in the grey bars has nothing left
+        # A box that lay in the grey bars has nothing left once it is clipped.
+        inside = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         return Detections(boxes, found.scores, found.labels, found.margins)[inside]

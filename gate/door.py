@@ -58,8 +58,8 @@ class Door:
 
     An opening begins with one ALLOW signal and ends with one DENY signal, whatever happens. One
     grant opens once: after an opening ended, for whatever reason, some other decision must come
-    before an ALLOW opens again. A DENY that an output refuses is offered again at every tick, and
-    nothing opens before it went through.
+    before an ALLOW opens again. A DENY that an output refuses is offered again at every tick and at
+    every `close`, and nothing opens before it went through.
 
     `emit` is called with the door's lock held, so that edges cannot overtake each other: it must
     not block, and of the door it may read only `is_open` and `lease_until_s`.
@@ -127,11 +127,11 @@ class Door:
             if decision.state is not State.ALLOW:
                 self._armed = True
                 self._withhold(decision.state, decision.reason, ids, now_s)
-            elif not self._makes_sense(decision, now_s):
+            elif (until_s := self._sound_until_s(decision, now_s)) is None:
                 self._withhold(State.DENY, Reason.UNCERTAIN, ids, now_s)
-            elif self._is_fresh(decision, now_s):
+            elif self._is_fresh(decision, now_s) and until_s > now_s:
                 self._newest_s = decision.time_s
-                self._allow(decision, ids, now_s)
+                self._allow(until_s, ids, now_s)
 
     def tick(self) -> None:
         """Let time pass: end a lease that is over, offer again a DENY that did not go through."""
@@ -139,8 +139,7 @@ class Door:
             if not self._running:
                 return
             self._end_lease_in_time(self._clock())
-            if self._unheard is not None and self._say(self._unheard):
-                self._unheard = None
+            self._offer_again()
 
     def close(self) -> None:
         """Lock for ever and say so (STOPPING); may be called again, and before `start`."""
@@ -148,6 +147,7 @@ class Door:
             if not self._closed:
                 self._closed, self._running = True, False
                 self._deny(Reason.STOPPING, (), self._clock())
+            self._offer_again()
         self._stopping.set()
         if self._timer is not None and self._timer is not threading.current_thread():
             self._timer.join(timeout=1.0)
@@ -168,35 +168,33 @@ class Door:
         while not self._stopping.wait(self._config.tick_s):
             self.tick()
 
-    def _makes_sense(self, decision: Decision, now_s: float) -> bool:
-        """Whether an ALLOW could have come from a sound policy: NaN, for one, could not."""
-        until_s = math.nan if decision.until_s is None else decision.until_s
-        return (
-            decision.reason is Reason.COMPLIANT
+    def _sound_until_s(self, decision: Decision, now_s: float) -> float | None:
+        """End of an ALLOW's lease; None for one that no sound policy gives: NaN, for one."""
+        until_s = decision.until_s
+        makes_sense = (
+            until_s is not None
+            and decision.reason is Reason.COMPLIANT
             and decision.time_s <= now_s
             and 0.0 < until_s - decision.time_s <= self._config.max_open_s
         )
+        return until_s if makes_sense else None
 
     def _is_fresh(self, decision: Decision, now_s: float) -> bool:
-        """Whether an ALLOW is from a new frame of just now, with time left on its lease."""
+        """Whether a decision is from a new frame of just now."""
         return (
-            decision.time_s > self._newest_s
-            and now_s - decision.time_s <= self._config.max_age_s
-            and decision.until_s is not None
-            and decision.until_s > now_s
+            decision.time_s > self._newest_s and now_s - decision.time_s <= self._config.max_age_s
         )
 
-    def _allow(self, decision: Decision, ids: tuple[int, ...], now_s: float) -> None:
+    def _allow(self, until_s: float, ids: tuple[int, ...], now_s: float) -> None:
         self._state, self._told = State.ALLOW, None
-        assert decision.until_s is not None
         if self._opening is not None:
-            self._opening.until_s = min(decision.until_s, self._opening.cap_s)
+            self._opening.until_s = min(until_s, self._opening.cap_s)
         elif self._armed and self._unheard is None:
             cap_s = now_s + self._config.max_open_s
             # Open before it is said: whatever happens in `emit`, the lease is there to end.
-            self._opening = _Opening(cap_s, min(decision.until_s, cap_s))
+            self._opening = _Opening(cap_s, min(until_s, cap_s))
             self._armed = False
-            signal = Signal(SignalKind.ALLOW, decision.reason, now_s, self._new_id(), cap_s, ids)
+            signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, self._new_id(), cap_s, ids)
             if not self._say(signal):
                 self._withhold(State.FAULT, Reason.OUTPUT_FAULT, ids, now_s)
 
@@ -220,6 +218,10 @@ class Door:
         self._opening = None
         signal = Signal(SignalKind.DENY, reason, now_s, self._new_id(), None, ids)
         self._unheard = None if self._say(signal) else signal
+
+    def _offer_again(self) -> None:
+        if self._unheard is not None and self._say(self._unheard):
+            self._unheard = None
 
     def _say(self, signal: Signal) -> bool:
         """Emit; False when an output failed, logged once however often a DENY is offered again."""

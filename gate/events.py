@@ -42,6 +42,11 @@ class Scene:
     tracks: tuple[Track, ...] = ()
     latency_s: float = 0.0
 
+    @property
+    def faces(self) -> int:
+        """How many were seen in this very frame."""
+        return sum(track.last_seen_s >= self.decision.time_s for track in self.tracks)
+
 
 STARTING = Scene(Decision(State.IDLE, Reason.STARTING, 0.0))
 """Before the first frame."""
@@ -52,13 +57,15 @@ class EventMaker:
 
     Args:
         gate: name of the door.
-        model: fingerprint of the detector.
+        model: fingerprint of the detector; None until there is one.
         wall: the time of day, for display.
     """
 
-    def __init__(self, gate: str, model: str, wall: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, gate: str, model: str | None = None, wall: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.model = model
         self._gate = gate
-        self._model = model
         self._wall = wall
 
     def of_signal(self, signal: Signal, scene: Scene) -> Event:
@@ -100,12 +107,11 @@ class EventMaker:
         }
 
     def _tail(self, scene: Scene) -> Event:
-        now_s = scene.decision.time_s
         return {
             "tracks": [_told(track, scene.decision) for track in scene.tracks[:MAX_TRACKS]],
-            "faces": sum(track.last_seen_s >= now_s for track in scene.tracks),
+            "faces": scene.faces,
             "latency_ms": _rounded(1000 * scene.latency_s, 1),
-            "model": self._model,
+            "model": self.model,
         }
 
 

@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ REAP_S = 1.0
 """How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
 
 _POLL_S = 0.02
+_EPERM_IS_DEAD = sys.platform == "darwin"  # elsewhere EPERM is a live process of another user
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ class HookProcess:
             self._pump(pipes, 0.0)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(REAP_S)
+        if (linger or code is None) and self._outlived_us():
+            why = "could not be killed (it is another user's, or hangs in a driver)"
+            return HookResult(ok=False, cancelled=False, account=why)
         return HookResult(
             ok=code == 0, cancelled=stop and code is None, account=self._account(code, limit_s)
         )
@@ -131,12 +136,24 @@ class HookProcess:
                 self._process.poll()  # a dead leader counts as a member until it is reaped
         self._signal_group(signal.SIGKILL)
 
+    def _outlived_us(self) -> bool:
+        """Whether the hook, or somebody else's process that it left behind, is still there."""
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # nobody is left whom we may signal, such as below sudo
+            return not _EPERM_IS_DEAD
+        return self._process.poll() is None  # others of ours are dying of SIGKILL
+
     def _signal_group(self, signum: int) -> bool:
-        """Send to every process of the group; False when none of it is left."""
+        """Send to every process of the group that is ours; False when none of it is left."""
         try:
             os.killpg(self._process.pid, signum)
-        except (ProcessLookupError, PermissionError):  # macOS answers EPERM for the dead
+        except ProcessLookupError:
             return False
+        except PermissionError:
+            return not _EPERM_IS_DEAD
         return True
 
     def _account(self, code: int | None, limit_s: float) -> str:

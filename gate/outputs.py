@@ -15,22 +15,22 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from gate.domain import Signal, SignalKind
 from gate.errors import ConfigError, OutputError
+from gate.events import Event
 from gate.hook_process import GRACE_S, REAP_S, HookProcess, HookResult
 
 log = logging.getLogger(__name__)
 
-Event = Mapping[str, object]
 Command = tuple[str, ...]
 
-LIMIT_S = 3.0
-"""A lock hook that takes longer has failed and is tried again."""
+MAX_LATE_S = 0.5
+"""An allow hook that cannot start this soon after its signal does not start at all."""
 
 ALLOW_GRACE_S = 1.0
 """An allow hook may live as long as the door is open, and this much longer to lock by itself."""
@@ -38,12 +38,14 @@ ALLOW_GRACE_S = 1.0
 CLOSE_S = 3.0
 """At the end of the gate, the last lock is tried for this long, or for as long as one try takes."""
 
-LONGEST_PAUSE_S = 2.5
-"""A failed lock is tried again within this time, counted from its end."""
-
 _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 2.0
+
+LONGEST_PAUSE_S = _RETRY_MAX_S + GRACE_S + REAP_S
+"""A failed lock is tried again within this time, counted from the end of its limit."""
+
 _PENDING_MAX = 16
+_BY_HAND = "the door may be unlocked: check it by hand"
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "HOME")
 
 
@@ -103,12 +105,14 @@ class CommandHook:
 
     The decision (`allow` or `deny`) is the command's last argument; the event is JSON on its
     standard input and in MASK_GATE_EVENT, beside MASK_GATE_DECISION, MASK_GATE_REASON,
-    MASK_GATE_ID and MASK_GATE_HOLD_S (seconds after which the relay must have locked by itself).
+    MASK_GATE_ID, MASK_GATE_PID (this process; when it is gone, the relay must lock),
+    MASK_GATE_HOLD_S (seconds after which the relay must have locked by itself) and
+    MASK_GATE_UNTIL (the same moment, in seconds of CLOCK_MONOTONIC; 0 with a lock).
 
     An allow hook may run until its lease and a short grace are over. A deny ends it at once
-    (SIGTERM to its group, then SIGKILL) and runs next. An opening that comes too late is dropped
-    and a failed one is reported, neither is ever repeated; a failed lock is reported and repeated
-    until it works or a newer lock takes its place.
+    (SIGTERM to its group, then SIGKILL) and runs next. An opening that comes too late is dropped;
+    this, or one that failed, is reported and never repeated. A failed lock is reported and
+    repeated until it works or a newer lock takes its place.
 
     Args:
         on_allow: command for openings, or None.
@@ -125,7 +129,7 @@ class CommandHook:
         *,
         clock: Callable[[], float],
         on_fault: Callable[[str], None],
-        limit_s: float = LIMIT_S,
+        limit_s: float,
     ) -> None:
         self._commands = {SignalKind.ALLOW: on_allow, SignalKind.DENY: on_deny}
         self._clock = clock
@@ -140,11 +144,17 @@ class CommandHook:
         self._worker.start()
 
     def send(self, signal: Signal, event: Event) -> None:
-        """Queue the hook; a deny throws out openings that still wait."""
+        """Queue the hook; a deny throws out openings that still wait.
+
+        Raises:
+            OutputError: no hook can be run any more.
+        """
         job = _Job(signal, json.dumps(event, default=str))  # no event may keep a lock from running
         with self._changed:
             if self._closing():
                 return
+            if not self._worker.is_alive():
+                raise OutputError(f"{self._lock_fault}; start the gate again")
             if job.locks:
                 self._drop_openings()
             self._pending.append(job)
@@ -161,8 +171,11 @@ class CommandHook:
                     self._pending.popleft()
             self._changed.notify()
         self._worker.join(patience_s + GRACE_S + 2 * REAP_S)
-        if self._lock_fault:
-            raise OutputError(f"{self._lock_fault}; the door may be unlocked: check it by hand")
+        fault = "the last hook does not end" if self._worker.is_alive() else self._lock_fault
+        if fault:
+            said = f"{fault}; {_BY_HAND}"
+            log.critical("%s", said)  # what else fails at the end may hide the exception
+            raise OutputError(said)
 
     def _closing(self) -> bool:
         return self._close_by < math.inf
@@ -178,11 +191,16 @@ class CommandHook:
         self._pending.extend(locks)
 
     def _work(self) -> None:
-        while (job := self._next_job()) is not None:
-            if job.locks:
-                self._lock(job)
-            else:
-                self._open(job)
+        try:
+            while (job := self._next_job()) is not None:
+                if job.locks:
+                    self._lock(job)
+                else:
+                    self._open(job)
+        except Exception:
+            self._lock_fault = "the thread that runs the hooks broke down"
+            log.exception("%s", self._lock_fault)
+            self._on_fault(f"{self._lock_fault}; {_BY_HAND}")
 
     def _next_job(self) -> _Job | None:
         with self._changed:
@@ -192,8 +210,11 @@ class CommandHook:
     def _open(self, job: _Job) -> None:
         until_s = job.signal.until_s
         hold_s = 0.0 if until_s is None else until_s - self._clock()
-        if hold_s <= 0.0:
-            log.warning("an opening was over before its hook could start: dropped")
+        late_s = self._clock() - job.signal.time_s
+        if not (hold_s > 0.0 and late_s <= MAX_LATE_S):
+            self._on_fault(
+                f"the allow hook could not start within {MAX_LATE_S:g} s and was dropped"
+            )
             return
         result = self._run(job, hold_s, hold_s + ALLOW_GRACE_S, self._must_lock)
         if not result.ok and not result.cancelled:
@@ -207,7 +228,7 @@ class CommandHook:
             if result.ok:
                 break
             self._lock_fault = f"the deny hook {result.account}"
-            self._on_fault(self._lock_fault)
+            self._on_fault(f"{self._lock_fault}; {_BY_HAND}")
             if self._give_way(pause_s):
                 return
             pause_s = min(2 * pause_s, _RETRY_MAX_S)
@@ -239,7 +260,9 @@ class CommandHook:
             "MASK_GATE_DECISION": word,
             "MASK_GATE_REASON": job.signal.reason.value,
             "MASK_GATE_ID": job.signal.id,
+            "MASK_GATE_PID": str(os.getpid()),
             "MASK_GATE_HOLD_S": f"{hold_s:.3f}",
+            "MASK_GATE_UNTIL": f"{job.signal.until_s or 0.0:.3f}",
         }
         try:
             process = HookProcess(

@@ -43,7 +43,8 @@ class PolicyConfig(BaseModel):
         default=0.10,
         gt=0,
         le=1,
-        description="height of a face, as a fraction of the picture's, from which it may be let in",
+        description="longer side of a face's box, as a fraction of the picture's height, from "
+        "which on it may be let in",
     )
     near_face: float = Field(
         default=0.07,
@@ -53,7 +54,7 @@ class PolicyConfig(BaseModel):
         "away to walk in with somebody and are ignored",
     )
     min_score: float = Field(
-        default=0.5, gt=0, le=1, description="a sighting below this score votes for nothing"
+        default=0.35, gt=0, le=1, description="a sighting below this score votes for nothing"
     )
     min_margin: float = Field(
         default=0.15, ge=0, le=1, description="nor one whose class leads the next by less"
@@ -240,9 +241,9 @@ class Policy:
         if not inside:
             return State.IDLE, Reason.NO_FACE
         verdicts = [
-            self._judge(track, evidence[track.id], height)
+            self._judge(track, evidence[track.id], size)
             for track in inside
-            if not (height := _face_height(track, frame_hw)) < self._config.near_face
+            if not (size := _face_size(track, frame_hw)) < self._config.near_face
         ]
         if not verdicts:
             return State.IDLE, Reason.TOO_SMALL
@@ -273,10 +274,10 @@ class Policy:
         self._grant.until_s = min(face.proven_s for face in verdicts) + self._config.lease_s
         return State.ALLOW, Reason.COMPLIANT
 
-    def _judge(self, track: Track, seen: _Evidence, height: float) -> _Verdict:
-        """Whether a face of this `height` (fraction of the picture) complies."""
+    def _judge(self, track: Track, seen: _Evidence, size: float) -> _Verdict:
+        """Whether a face of this `size` (see `_face_size`) complies."""
         config = self._config
-        big = height >= config.min_face
+        big = size >= config.min_face
         if not seen.window or not _is_sound(track):
             return _Verdict(track, Reason.UNCERTAIN, big)
         good_s = [vote.time_s for vote in seen.votes if vote.label in self._compliant]
@@ -373,11 +374,15 @@ def _is_sound(track: Track) -> bool:
     return all(map(math.isfinite, track.box_xyxy)) and x1 < x2 and y1 < y2
 
 
-def _face_height(track: Track, frame_hw: tuple[int, int]) -> float:
-    """Height of a face as a fraction of the picture's; NaN, never small nor big, for nonsense."""
+def _face_size(track: Track, frame_hw: tuple[int, int]) -> float:
+    """Longer side of a face over the picture's height; NaN, never small nor big, for nonsense.
+
+    Not always its height: the picture's edge cuts the face of somebody who stands near.
+    """
     if not _is_sound(track):
         return math.nan
-    return (track.box_xyxy[3] - track.box_xyxy[1]) / frame_hw[0]
+    x1, y1, x2, y2 = track.box_xyxy
+    return max(x2 - x1, y2 - y1) / frame_hw[0]
 
 
 def _is_again(newcomer: Track, lost: Track) -> bool:

@@ -48,7 +48,7 @@ class Recorder:
             )
         prepare_opencv()
         self.path = path
-        self.dropped = 0
+        self._dropped = 0
         self.error: str | None = None
         self._part = path.with_name(f"{path.stem}.part{path.suffix.lower()}")
         self._claim()
@@ -84,7 +84,7 @@ class Recorder:
             if not self._closing.is_set():
                 self._queue.put_nowait((image, time_s))
         except queue.Full:
-            self.dropped += 1
+            self._dropped += 1
 
     def close(self) -> None:
         """Finish the file; may be called twice.
@@ -98,6 +98,8 @@ class Recorder:
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             self.error = self.error or "the encoder does not end"
+        if self._dropped:
+            _log.warning("%s lacks %d pictures: the encoder was behind", self.path, self._dropped)
         if self.error is not None:
             raise OutputError(f"--record {self.path}: {self.error}; check the free space there")
 

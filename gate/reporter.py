@@ -37,19 +37,17 @@ class Reporter:
 
     Args:
         maker: words for events.
-        log: where events go, or None.
         tell: called with scene and door whenever state, reason or door have changed.
     """
 
     def __init__(
         self,
         maker: EventMaker,
-        log: EventSink | None,
         tell: Callable[[Scene, bool], None],
     ) -> None:
         self._maker = maker
-        self._log = log
         self._tell = tell
+        self._log: EventSink | None = None
         self._outputs: list[Output] = []
         self._scene = STARTING
         self._told: tuple[object, ...] = ()
@@ -59,6 +57,10 @@ class Reporter:
     def add(self, output: Output) -> None:
         """From now on, tell this output too."""
         self._outputs.append(output)
+
+    def keep(self, log: EventSink) -> None:
+        """From now on, write events there."""
+        self._log = log
 
     def signal(self, signal: Signal) -> None:
         """The door's `emit`: the outputs hear first, the log after them."""

@@ -9,13 +9,14 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gate.camera import Camera, open_camera
-from gate.config import GateConfig, Key, load_config, with_values
+from gate.config import GateConfig, Key, load_config, with_flags
 from gate.detector import Detector
 from gate.door import Door
+from gate.doorkeeper import Doorkeeper
 from gate.errors import ConfigError, GateError, OutputError
 from gate.events import EventLog, EventMaker
 from gate.outputs import Command, CommandHook, Output, PrintedHook, parse_command
@@ -28,7 +29,7 @@ from gate.runtime import Clock, Gate, Limits, ReplayClock, Summary
 from gate.screen import Screen
 from gate.shutdown import Shutdown
 from gate.sound import SoundOutput, find_player
-from gate.source import parse_source
+from gate.source import SourceKind, parse_source
 from gate.terminal import Terminal
 from gate.tracker import Tracker
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GateError as error:
         print(f"mask-gate: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:  # before the gate ran: nothing was opened yet
+    except KeyboardInterrupt:  # before it listens for signals, or after: nothing is open
         return 130
 
 
@@ -81,7 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
     add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")
-    add("--on-allow", metavar="CMD", help="command that opens; gets `allow` as last argument")
+    add(
+        "--on-allow",
+        metavar="CMD",
+        help="command that opens; gets `allow` as last argument; of the environment it sees PATH, "
+        "LANG, HOME and MASK_GATE_*",
+    )
     add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
     add("--dry-run", action="store_true", help="print these commands, run none")
     add("--mute", action="store_true", help="play no sounds")
@@ -107,7 +113,10 @@ def _version() -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return seconds
@@ -116,63 +125,85 @@ def _seconds(text: str) -> float:
 def _configured(options: argparse.Namespace) -> GateConfig:
     """The configuration file, or the defaults, with the flags laid over it."""
     config = GateConfig() if options.config is None else load_config(options.config)
-    flags: dict[Key, object] = {
-        ("gate",): options.gate,
-        ("camera", "source"): options.camera,
-        ("detector", "weights"): options.weights,
-        ("detector", "device"): options.device,
-        ("outputs", "on_allow"): options.on_allow,
-        ("outputs", "on_deny"): options.on_deny,
-        ("outputs", "events"): options.events,
-        ("outputs", "sound"): False if options.mute else None,
+    flags: dict[str, tuple[Key, object]] = {
+        "--gate": (("gate",), options.gate),
+        "--camera": (("camera", "source"), options.camera),
+        "--weights": (("detector", "weights"), options.weights),
+        "--device": (("detector", "device"), options.device),
+        "--on-allow": (("outputs", "on_allow"), options.on_allow),
+        "--on-deny": (("outputs", "on_deny"), options.on_deny),
+        "--events": (("outputs", "events"), options.events),
+        "--mute": (("outputs", "sound"), False if options.mute else None),
     }
-    return with_values(config, {key: value for key, value in flags.items() if value is not None})
+    given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
+    return with_flags(config, given)
 
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
-    """Build everything, the cheapest check first, run, and undo it all in reverse order."""
+    """Lock the door, build the rest, the cheapest check first, run, undo it all in reverse."""
     commands = (
         _command(config.outputs.on_allow, "--on-allow"),
         _command(config.outputs.on_deny, "--on-deny"),
     )
-    clock: Clock = ReplayClock() if options.fast else time.monotonic
     with contextlib.ExitStack() as stack:
         terminal = stack.enter_context(_terminal())
-        events = stack.enter_context(_events(config.outputs.events))
-        camera = stack.enter_context(_camera(config, options.fast))
-        weights = Path(config.detector.weights or BUNDLED_WEIGHTS)
-        detector = Detector(weights, config.detector.device)
-        picture = stack.enter_context(_picture(options.headless, options.record))
-        reporter = Reporter(EventMaker(config.gate, detector.model_id), events, terminal.status)
-        door = Door(config.door, clock, reporter.signal)
-        gate = Gate(
-            camera=camera,
-            guard=FrameGuard(config.quality),
-            detector=detector,
-            tracker=Tracker(config.tracker),
-            policy=Policy(config.policy),
-            door=door,
-            reporter=reporter,
-            show=picture,
-            clock=clock,
-            limits=_limits(config),
-        )
-        outputs = contextlib.ExitStack()
-        shutdown = stack.enter_context(Shutdown(door.close, outputs.close))
-        stack.enter_context(outputs)
-        for output in _outputs(options, config, commands, terminal, gate):
-            outputs.callback(output.close)
-            reporter.add(output)
-        source = parse_source(config.camera.source)
-        terminal.say(f"gate {config.gate}: watching {source} with model {detector.model_id[:19]}")
+        keeper, maker, shutdown = stack.enter_context(_door(options, config, commands, terminal))
         try:
+            camera = stack.enter_context(_camera(config, options.fast))
+            weights = Path(config.detector.weights or BUNDLED_WEIGHTS)
+            detector = Detector(weights, config.detector.device)
+            maker.model = detector.model_id
+            picture = stack.enter_context(_picture(options.headless, options.record))
+            gate = Gate(
+                camera=camera,
+                guard=FrameGuard(config.quality),
+                detector=detector,
+                tracker=Tracker(config.tracker),
+                keeper=keeper,
+                limits=_limits(config),
+                show=picture,
+            )
+            terminal.say(_greeting(config, detector))
             summary = gate.run(
                 lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
             )
         finally:
             shutdown.loop_ended()
-        terminal.say(_in_words(summary, reporter))
+        terminal.say(_in_words(summary, keeper.reporter))
     return shutdown.exit_code
+
+
+@contextlib.contextmanager
+def _door(
+    options: argparse.Namespace,
+    config: GateConfig,
+    commands: tuple[Command | None, Command | None],
+    terminal: Terminal,
+) -> Iterator[tuple[Doorkeeper, EventMaker, Shutdown]]:
+    """The door and all that it moves: locked from now on, and once more at the end.
+
+    It comes before everything that may fail: the relay of a run that was killed may still be on.
+    """
+    clock: Clock = ReplayClock() if options.fast else time.monotonic
+    maker = EventMaker(config.gate)
+    reporter = Reporter(maker, terminal.status)
+    door = Door(config.door, clock, reporter.signal)
+    hold_s = config.outputs.fault_hold_s
+    keeper = Doorkeeper(door, Policy(config.policy), reporter, clock, fault_hold_s=hold_s)
+    outputs = contextlib.ExitStack()
+    for output in _outputs(options, config, commands, terminal, keeper.output_failed):
+        outputs.callback(output.close)
+        reporter.add(output)
+    with contextlib.ExitStack() as stack:
+        shutdown = stack.enter_context(Shutdown(door.close, outputs.close))
+        records = stack.enter_context(contextlib.ExitStack())  # opened late, closed last
+        stack.enter_context(outputs)
+        stack.callback(door.close)
+        if config.outputs.events is not None:
+            events = EventLog(config.outputs.events)
+            reporter.keep(records.enter_context(contextlib.closing(events)))
+        door.start(timer=not options.fast)
+        yield keeper, maker, shutdown
 
 
 def _command(text: str | None, flag: str) -> Command | None:
@@ -192,15 +223,6 @@ def _terminal() -> Iterator[Terminal]:
         loggers.removeHandler(terminal)
         loggers.propagate = propagate
         terminal.close()
-
-
-@contextlib.contextmanager
-def _events(path: str | None) -> Iterator[EventLog | None]:
-    if path is None:
-        yield None
-        return
-    with contextlib.closing(EventLog(path)) as events:
-        yield events
 
 
 @contextlib.contextmanager
@@ -234,7 +256,6 @@ def _limits(config: GateConfig) -> Limits:
         camera_s=config.camera.timeout_s,
         result_s=config.door.max_age_s,
         fault_frames=config.detector.fault_frames,
-        output_s=config.outputs.fault_hold_s,
     )
 
 
@@ -243,7 +264,7 @@ def _outputs(
     config: GateConfig,
     commands: tuple[Command | None, Command | None],
     terminal: Terminal,
-    gate: Gate,
+    on_fault: Callable[[str], None],
 ) -> Iterator[Output]:
     """What reacts to the door; a replay moves nothing, for its time is not the world's."""
     if any(commands) and (options.dry_run or options.fast):
@@ -254,7 +275,7 @@ def _outputs(
         yield CommandHook(
             *commands,
             clock=time.monotonic,
-            on_fault=gate.output_failed,
+            on_fault=on_fault,
             limit_s=config.outputs.hook_limit_s,
         )
     if config.outputs.sound and not options.fast:
@@ -263,6 +284,13 @@ def _outputs(
             log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
         else:
             yield SoundOutput(ASSETS / "sounds", player)
+
+
+def _greeting(config: GateConfig, detector: Detector) -> str:
+    source = parse_source(config.camera.source)
+    shown = "demo" if source.kind is SourceKind.DEMO else source
+    model = f"{detector.engine.name} ({detector.model_id[:19]})"
+    return f"gate {config.gate}: watching {shown} with {model}"
 
 
 def _in_words(summary: Summary, reporter: Reporter) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gate.camera import Camera
-from gate.domain import Decision, Frame, Reason, State
-from gate.door import Door
+from gate.domain import Frame, Reason
+from gate.doorkeeper import Doorkeeper
 from gate.errors import GateError, ModelError
 from gate.events import Scene
-from gate.policy import Policy
 from gate.quality import FrameGuard
-from gate.reporter import Reporter
 from gate.tracker import Tracker
 from models.detections import Detections
 
@@ -47,13 +44,11 @@ class Limits:
         camera_s: no frame for longer is CAMERA_LOST.
         result_s: an answer about an older frame is too late to count: MODEL_FAULT.
         fault_frames: after so many model faults in a row, as many sound frames must follow.
-        output_s: after an output failed, OUTPUT_FAULT for so long.
     """
 
-    camera_s: float = 1.0
-    result_s: float = 0.5
-    fault_frames: int = 3
-    output_s: float = 6.0
+    camera_s: float
+    result_s: float
+    fault_frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +80,8 @@ class Gate:
 
     Args:
         detector: finds faces, in pixels of the frame; may raise anything.
+        keeper: has policy, door and clock; a `ReplayClock` is moved on by the frames.
         show: draws a frame, if anything does.
-        clock: the monotonic clock of frames and door; a `ReplayClock` is moved on by the frames.
     """
 
     def __init__(
@@ -96,26 +91,19 @@ class Gate:
         guard: FrameGuard,
         detector: Callable[[Frame], Detections],
         tracker: Tracker,
-        policy: Policy,
-        door: Door,
-        reporter: Reporter,
+        keeper: Doorkeeper,
+        limits: Limits,
         show: Callable[[Frame, Scene], None] | None = None,
-        clock: Clock = time.monotonic,
-        limits: Limits | None = None,
     ) -> None:
         self._camera = camera
         self._guard = guard
         self._detector = detector
         self._tracker = tracker
-        self._policy = policy
-        self._door = door
-        self._reporter = reporter
+        self._keeper = keeper
+        self._policy, self._door, self._clock = keeper.policy, keeper.door, keeper.clock
+        self._limits = limits
         self._show = show
-        self._clock = clock
-        self._limits = limits or Limits()
-        self._model = _Trust(self._limits.fault_frames)
-        self._acting = threading.Lock()
-        self._distrusted_until_s: float | None = None
+        self._model = _Trust(limits.fault_frames)
         self._count = 0
         self._newest: Frame | None = None
         self._arrival = _Arrival(0.0, 0.0)
@@ -133,22 +121,17 @@ class Gate:
         self._door.start(timer=not isinstance(self._clock, ReplayClock))
         try:
             for frame in self._frames(stop, seconds):
-                scene = self._judge(frame)
-                if scene is not None:
-                    self._display(frame, self._act(scene))
+                judged = self._judge(frame)
+                if judged is None:
+                    continue
+                scene = self._keeper.act(judged)
+                if frame is not None:
+                    self._latencies_s.append(scene.latency_s)
+                self._display(frame, scene)
         finally:
             self._door.close()
         latencies_s = tuple(sorted(self._latencies_s))
         return Summary(self._count, time.perf_counter() - began_s, latencies_s)
-
-    def output_failed(self, what: str) -> None:
-        """Lock now, and allow nothing for a while; outputs call this from threads of their own."""
-        with self._acting:
-            if not self._distrusts_outputs():
-                log.error("the door stays locked: %s", what)
-            now_s = self._clock()
-            self._distrusted_until_s = now_s + self._limits.output_s
-            self._door.apply(Decision(State.FAULT, Reason.OUTPUT_FAULT, now_s))
 
     def _frames(self, stop: Callable[[], bool], seconds: float | None) -> Iterator[Frame | None]:
         """Frames as they come; None, again and again, while a frame is overdue."""
@@ -218,28 +201,11 @@ class Gate:
         """From the picture to now; in a replay, only what we took for it."""
         return self._arrival.age_s + time.perf_counter() - self._arrival.stopwatch_s
 
-    def _act(self, scene: Scene) -> Scene:
-        """Let the door act on the scene, unless its outputs cannot be relied on."""
-        with self._acting:
-            if self._distrusts_outputs():
-                fault = self._policy.fault(Reason.OUTPUT_FAULT, scene.decision.time_s)
-                scene = Scene(fault, scene.tracks, scene.latency_s)
-            self._reporter.look(scene)
-            self._door.apply(scene.decision)
-        if scene.decision.reason is not Reason.CAMERA_LOST:
-            self._latencies_s.append(scene.latency_s)
-        self._reporter.decided(scene, self._door.is_open)
-        return scene
-
     def _display(self, frame: Frame | None, scene: Scene) -> None:
         """Show the scene, on the last picture there was."""
         self._newest = frame or self._newest
         if self._show is not None and self._newest is not None:
             self._show(self._newest, scene)
-
-    def _distrusts_outputs(self) -> bool:
-        until_s = self._distrusted_until_s
-        return until_s is not None and self._clock() < until_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import threading
@@ -27,7 +28,8 @@ class Shutdown:
 
     A thread of its own hears of a signal at once, whatever the main thread is doing (a handler in
     Python would have to wait until a long call into a library returns). It locks the door, then
-    asks the loop to end; if that has not happened after `PATIENCE_S`, it ends the process itself.
+    asks the loop to end; if that has not happened after `PATIENCE_S`, it ends the process itself
+    (with the exit code of an OutputError when the last lock did not work).
     Until the context is left, no further signal cuts short what there is to do at the end.
 
     Args:
@@ -97,13 +99,22 @@ class Shutdown:
                     return
 
     def _give_up(self) -> None:
-        log.error("the loop does not end; it is given up, the door is locked")
+        log.error("the loop does not end; it is given up")
+        code = OutputError.exit_code  # until it is known that the door is locked
         try:
             self._abandon()
+            code = self.exit_code
         except OutputError as error:
-            log.error("%s", error)
+            _say_at_once(f"mask-gate: {error}\n")  # a queued line would die with the process
         finally:
-            self._end(self.exit_code)
+            self._end(code)
+
+
+def _say_at_once(line: str) -> None:
+    """Write to standard error, unless nobody takes it there within a second."""
+    with contextlib.suppress(OSError):
+        if select.select((), (2,), (), 1.0)[1]:
+            os.write(2, line.encode("utf-8", "backslashreplace"))
 
 
 def _heard(number: int, frame: FrameType | None) -> None:

@@ -41,9 +41,8 @@ class Terminal(logging.Handler):
         decision = scene.decision
         door = "door OPEN  " if is_open else "door locked"
         parts = [decision.reason.value.replace("_", " ")]
-        faces = sum(track.last_seen_s >= decision.time_s for track in scene.tracks)
-        if faces:
-            parts.append("1 face" if faces == 1 else f"{faces} faces")
+        if scene.faces:
+            parts.append("1 face" if scene.faces == 1 else f"{scene.faces} faces")
         if decision.state is not State.FAULT:
             parts.append(f"{1000 * scene.latency_s:.0f} ms")
         self.say(f"{decision.state.value.upper():<8}  {door}  {', '.join(parts)}")

@@ -24,6 +24,11 @@ def open_torch_engine(weights: Path, device: str) -> TorchEngine:
         return TorchEngine(checkpoint, _device(device))
     except CheckpointError as error:
         raise ModelError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
+        why = next(iter(str(error).splitlines()), "out of memory")
+        raise ModelError(
+            f"{weights}: does not run on {device} ({why}); give another checkpoint or device"
+        ) from error
 
 
 def _device(name: str) -> torch.device:

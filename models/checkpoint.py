@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import pickle
 import tempfile
@@ -18,6 +19,12 @@ from models.network import DetectionNetwork
 from models.zoo import ARCHITECTURES, build
 
 FORMAT = "mask-gate checkpoint 1"
+
+INPUT_STEP = 32
+"""The coarsest stride of all networks here: input sizes are multiples of it."""
+
+MAX_INPUT = 4096
+"""Larger squares are a slip: they would take all memory."""
 
 
 class CheckpointError(ValueError):
@@ -116,8 +123,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and check a checkpoint; nothing in the file is ever executed.
 
     Raises:
-        CheckpointError: missing, damaged, pickled code, another format, other classes, or weights
-            that are not finite.
+        CheckpointError: missing, damaged, pickled code, another format, a field that is missing or
+            of another kind, other classes, or weights that are not finite.
     """
     content = _read(path)
     if content.get("format") != FORMAT:
@@ -125,34 +132,53 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: expected a file of format {FORMAT!r}, got {content.get('format')!r}; "
             "convert it with mask-gate-train --config ... --set start=FILE"
         )
-    if content["architecture"] not in ARCHITECTURES:
+    try:
+        checkpoint = _from_plain(content)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: lacks or garbles a field ({type(error).__name__}: {error}); copy it again"
+        ) from error
+    if checkpoint.architecture not in ARCHITECTURES:
         raise CheckpointError(
             f"{path}: expected an architecture of {', '.join(ARCHITECTURES)}; "
-            f"got {content['architecture']!r}"
+            f"got {checkpoint.architecture!r}"
         )
-    classes = tuple(content["classes"])
-    if classes != CLASS_NAMES:
+    if checkpoint.classes != CLASS_NAMES:
         # A swapped order would open the door to the wrong people.
         raise CheckpointError(
-            f"{path}: expected the classes {CLASS_NAMES} in this order, got {classes}"
+            f"{path}: expected the classes {CLASS_NAMES} in this order, got {checkpoint.classes}"
         )
-    for name, tensor in content["weights"].items():
+    if checkpoint.input_size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
+        raise CheckpointError(
+            f"{path}: expected as input size a multiple of {INPUT_STEP} up to {MAX_INPUT}, "
+            f"got {checkpoint.input_size}"
+        )
+    for name, tensor in checkpoint.weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: {name} holds values that are not finite")
-    scales = tuple(
-        Scale(s["stride"], tuple((float(w), float(h)) for w, h in s["anchors_wh"]))
-        for s in content["scales"]
+    return checkpoint
+
+
+def _from_plain(content: dict[str, Any]) -> Checkpoint:
+    """The checkpoint in a file's plain values; raises what Python raises where they are not so."""
+    weights = dict(content["weights"])
+    for name, tensor in weights.items():
+        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
+            raise TypeError(f"weights: expected a tensor for each name, got {name!r}")
+    return Checkpoint(
+        architecture=str(content["architecture"]),
+        weights=weights,
+        scales=tuple(
+            Scale(int(s["stride"]), tuple((float(w), float(h)) for w, h in s["anchors_wh"]))
+            for s in content["scales"]
+        ),
+        input_size=operator.index(content["input_size"]),
+        classes=tuple(content["classes"]),
+        thresholds={str(name): float(score) for name, score in content["thresholds"].items()},
+        metrics=dict(content["metrics"]),
+        training=dict(content["training"]),
+        progress=None if content["progress"] is None else dict(content["progress"]),
     )
-    fields = (
-        "architecture",
-        "weights",
-        "input_size",
-        "thresholds",
-        "metrics",
-        "training",
-        "progress",
-    )
-    return Checkpoint(scales=scales, classes=classes, **{name: content[name] for name in fields})
 
 
 def _read(path: Path) -> dict[str, Any]:

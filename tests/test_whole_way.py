@@ -81,8 +81,9 @@ def test_the_demo_told_frame_by_frame_gives_the_complete_list_of_edges(repo_root
 
 
 def edges_of(signals: list[tuple[str, str]]) -> list[str]:
-    """What the sample relay does on these signals: an opening's own script locks once more when
-    the gate stops it, and then the lock that follows every opening comes.
+    """What the sample relay does on these signals.
+
+    An opening's own script locks when the gate stops it; then the lock that follows comes.
     """
     found = []
     for (word, reason), before in zip(signals, [None, *signals], strict=False):

@@ -2,13 +2,15 @@
 
 How the gate calls a relay script:
 
-    SCRIPT [options] allow     when the door may open; MASK_GATE_HOLD_S says for how many seconds
+    SCRIPT [options] allow     when the door may open; MASK_GATE_HOLD_S says for how many seconds,
+                               MASK_GATE_UNTIL until when (CLOCK_MONOTONIC): the sooner counts
     SCRIPT [options] deny      when it must lock: at start and end of the gate, when an opening
                                ends or is revoked, and for every person turned away
 
 `allow` stays alive while the door is open and locks by itself when the hold is over. If the gate
 wants to lock earlier it sends SIGTERM, on which the script locks at once, and then runs `deny`.
-Should a script be killed in the middle of a pulse (SIGKILL), the `deny` that always follows locks.
+Should the gate itself die (MASK_GATE_PID is its process), the script locks within `WATCH_S`. Should
+a script be killed in the middle of a pulse (SIGKILL), the `deny` that always follows locks.
 Ending with another code than 0 tells the gate that the relay failed: it then stays locked and out
 of order for a while, and repeats a failed `deny` until one works.
 
@@ -29,11 +31,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 MAX_HOLD_S = 10.0
 """No pulse is longer, whatever the environment says."""
+
+
+WATCH_S = 0.1
+"""How often a pulse looks whether the gate is still there."""
 
 
 class Relay(Protocol):
@@ -62,6 +69,27 @@ def hold_s() -> float:
     return min(seconds, MAX_HOLD_S)
 
 
+def until_s() -> float:
+    """Monotonic time at which the pulse must be over, from the environment.
+
+    Raises:
+        ValueError: the gate did not say, or said nonsense.
+    """
+    by_hold_s = time.monotonic() + hold_s()
+    return min(float(os.environ.get("MASK_GATE_UNTIL", by_hold_s)), by_hold_s)
+
+
+def gate_lives(parent: int) -> bool:
+    """Whether the gate is still there, and who started this script (the gate, or a wrapper)."""
+    try:
+        os.kill(int(os.environ.get("MASK_GATE_PID", parent)), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs as another user
+        pass
+    return os.getppid() == parent
+
+
 def run(decision: str, open_relay: Callable[[], Relay]) -> int:
     """Do what `decision` says; returns the exit code.
 
@@ -72,13 +100,19 @@ def run(decision: str, open_relay: Callable[[], Relay]) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
+    parent = os.getppid()
+
+    def may_be_open() -> bool:
+        return time.monotonic() < end_s and gate_lives(parent) and not ended.is_set()
+
     try:
-        seconds = hold_s() if decision == "allow" else 0.0
+        end_s = until_s() if decision == "allow" else -math.inf
         relay = open_relay()
         try:
-            if seconds > 0 and not ended.is_set():
+            if may_be_open():
                 relay.unlock()
-                ended.wait(seconds)
+            while may_be_open():
+                ended.wait(min(WATCH_S, max(end_s - time.monotonic(), 0.0)))
         finally:
             relay.lock()
     except (OSError, ValueError) as error:

@@ -66,8 +66,8 @@ class Bench:
             "MASK_GATE_ID": "id-1",
         }
 
-    def start(self, script, *arguments, hold=None):
-        environment = dict(self.environment)
+    def start(self, script, *arguments, hold=None, **variables):
+        environment = self.environment | variables
         if hold is not None:
             environment["MASK_GATE_HOLD_S"] = hold
         return subprocess.Popen(
@@ -78,8 +78,8 @@ class Bench:
             text=True,
         )
 
-    def run(self, script, *arguments, hold=None):
-        process = self.start(script, *arguments, hold=hold)
+    def run(self, script, *arguments, hold=None, **variables):
+        process = self.start(script, *arguments, hold=hold, **variables)
         _, error = process.communicate(timeout=PATIENCE_S)
         return process.returncode, error
 
@@ -131,7 +131,7 @@ def sample(request, bench):
 class TestEveryScript:
     def test_allow_is_one_pulse_that_ends_by_itself(self, bench, sample):
         script, arguments, pulse, _, _ = sample
-        assert bench.run(script, *arguments, "allow", hold="0.2") == (0, "")
+        assert bench.run(script, *arguments, "allow", hold="0.5") == (0, "")
         assert bench.lines() == pulse
 
     def test_deny_locks_and_nothing_else(self, bench, sample):
@@ -156,6 +156,37 @@ class TestEveryScript:
         process.communicate(timeout=PATIENCE_S)
         assert bench.run(script, *arguments, "deny") == (0, "")
         assert bench.lines()[-len(lock) :] == lock
+
+    def test_a_pulse_ends_when_the_gate_dies(self, bench, sample):
+        script, arguments, pulse, _, unlocked = sample
+        gate = subprocess.Popen(
+            [
+                sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])",
+                sys.executable, str(RELAY / script), *arguments, "allow",
+            ],
+            env=bench.environment | {"MASK_GATE_HOLD_S": LONG},
+        )  # fmt: skip
+        bench.wait_for(unlocked)
+        gate.kill()
+        gate.wait()
+        began_s = time.monotonic()
+        while bench.lines() != pulse:
+            assert time.monotonic() - began_s < 8.0  # the cap of a pulse is 10 s
+            time.sleep(0.02)
+
+    def test_nothing_is_unlocked_for_a_gate_that_is_dead_already(self, bench, sample):
+        script, arguments, _, lock, _ = sample
+        gate = subprocess.Popen(["true"])
+        gate.wait()
+        told = {"MASK_GATE_PID": str(gate.pid)}
+        assert bench.run(script, *arguments, "allow", hold=LONG, **told) == (0, "")
+        assert bench.lines() == lock
+
+    def test_nor_when_the_opening_was_over_before_the_script_had_started(self, bench, sample):
+        script, arguments, _, lock, _ = sample
+        told = {"MASK_GATE_UNTIL": f"{time.monotonic() - 0.1:.3f}"}
+        assert bench.run(script, *arguments, "allow", hold=LONG, **told) == (0, "")
+        assert bench.lines() == lock
 
     def test_without_a_sensible_hold_nothing_is_unlocked(self, bench, sample):
         script, arguments, _, _, unlocked = sample
@@ -207,6 +238,23 @@ class TestHold:
         assert pulse.hold_s() == seconds
 
 
+class TestUntil:
+    @pytest.mark.parametrize("ends_in_s", [0.5, 3.0, -1.0, 100.0])
+    def test_is_the_sooner_of_hold_and_moment(self, pulse, ends_in_s, monkeypatch):
+        now_s = time.monotonic()
+        monkeypatch.setattr(pulse.time, "monotonic", lambda: now_s)
+        monkeypatch.setenv("MASK_GATE_HOLD_S", "5.000")
+        monkeypatch.setenv("MASK_GATE_UNTIL", f"{now_s + ends_in_s}")
+        assert pulse.until_s() == pytest.approx(now_s + min(ends_in_s, 5.0))
+
+    def test_without_a_moment_the_hold_counts_from_the_start_of_the_script(
+        self, pulse, monkeypatch
+    ):
+        monkeypatch.setenv("MASK_GATE_HOLD_S", "5.000")
+        monkeypatch.delenv("MASK_GATE_UNTIL", raising=False)
+        assert 4.0 < pulse.until_s() - time.monotonic() <= 5.0
+
+
 class TestHardwareThatIsNotThere:
     def test_a_pin_that_does_not_exist(self, bench):
         assert bench.run("gpio.py", "--pin", "99", "deny") == (
@@ -235,7 +283,7 @@ def test_active_low_boards_are_told_so(bench):
 
 
 def test_channels_have_their_own_bytes(bench):
-    bench.run("usb_relay.py", "--channel", "8", "allow", hold="0.1")
+    bench.run("usb_relay.py", "--channel", "8", "allow", hold="0.5")
     assert bench.lines()[1:4] == ["a0 08 00 a8", "a0 08 01 a9", "a0 08 00 a8"]
 
 
@@ -243,7 +291,7 @@ def test_channels_have_their_own_bytes(bench):
 def test_the_real_gpiozero_is_driven_without_complaint(bench):
     (bench.folder / "gpiozero.py").unlink()
     bench.environment |= {"GPIOZERO_PIN_FACTORY": "mock", "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert bench.run("gpio.py", "allow", hold="0.1") == (0, "")
+    assert bench.run("gpio.py", "allow", hold="1") == (0, "")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("serial") is None, reason="needs pyserial")
@@ -252,7 +300,7 @@ def test_the_real_pyserial_sends_the_bytes_of_a_pulse(bench):
     bench.environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     board, port = pty.openpty()
     tty.setraw(port)
-    assert bench.run("usb_relay.py", "--port", os.ttyname(port), "allow", hold="0.1") == (0, "")
+    assert bench.run("usb_relay.py", "--port", os.ttyname(port), "allow", hold="2") == (0, "")
     assert os.read(board, 100).hex(" ") == f"{OFF} {ON} {OFF}"
     os.close(board)
     os.close(port)

@@ -433,6 +433,16 @@ class TestFailingOutputs:
         rig.door.close()
         assert not rig.door.is_open
 
+    def test_a_last_deny_that_fails_is_tried_once_more_at_every_close(self, rig):
+        tries = []
+        rig.probe.broken = lambda signal: not tries.append(signal.reason)
+        rig.door.close()
+        assert tries == [Reason.STOPPING] * 2
+        rig.probe.broken = lambda signal: False
+        rig.door.close()
+        rig.door.close()
+        assert rig.probe.edges == [(DENY, Reason.STOPPING)]
+
     def test_an_interrupt_in_an_output_leaves_a_lease_that_ends(self, rig):
         def interrupt(signal):
             if signal.kind is ALLOW:

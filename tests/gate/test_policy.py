@@ -155,7 +155,7 @@ class TestEvidence:
     @pytest.mark.parametrize(
         "look",
         [
-            Look(score=0.49),
+            Look(score=0.34),
             Look(score=0.0),
             Look(score=-1.0),
             Look(score=1.01),
@@ -409,6 +409,19 @@ class TestSize:
     def test_a_bare_face_too_small_to_judge_is_not_shouted_at(self):
         look = Look(BARE, box_xyxy=box(height=80))
         assert {says(d) for d in Entrance().run(2, A=look)} == {(State.CHECKING, Reason.TOO_SMALL)}
+
+    @pytest.mark.parametrize(
+        ("box_xyxy", "expected"),
+        [
+            ((500.0, 0.0, 720.0, 30.0), (State.DENY, Reason.NO_MASK)),
+            ((500.0, 970.0, 720.0, 1000.0), (State.DENY, Reason.NO_MASK)),
+            ((0.0, 500.0, 30.0, 720.0), (State.DENY, Reason.NO_MASK)),
+        ],
+    )
+    def test_a_face_cut_by_the_edge_of_the_picture_is_near_all_the_same(self, box_xyxy, expected):
+        cut = Look(BARE, box_xyxy=box_xyxy)
+        assert says(Entrance().run(0.9, A=cut)[-1]) == expected
+        assert Entrance().run(0.9, A=Look(box_xyxy=box(x=1500)), B=cut)[-1].state is State.DENY
 
     @pytest.mark.parametrize("label", list(MaskLabel))
     def test_somebody_far_behind_does_not_block_the_door(self, label):

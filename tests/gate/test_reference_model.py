@@ -30,6 +30,7 @@ DOUBTS = (
     {"label": BADLY, "score": 0.2},
     {"x": 1400.0, "height": 120.0},
     {"x": 1600.0},
+    {"cut_off": 0.8},
 )
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 
@@ -43,11 +44,14 @@ class Face:
     label: MaskLabel | None
     score: float = 0.9
     margin: float = 0.8
+    cut_off: float = 0.0
 
     @property
     def box_xyxy(self):
+        """A square, of which the upper edge of the picture may hide a part."""
         half = self.height / 2
-        return (self.x - half, 500 - half, self.x + half, 500 + half)
+        top = 500 - half + self.cut_off * self.height
+        return (self.x - half, top, self.x + half, 500 + half)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -53,6 +54,7 @@ class FakeDetector:
     def __init__(self, weights, device):
         type(self).asked = (weights, device)
         self.model_id = "sha256:fake"
+        self.engine = SimpleNamespace(name="fake by test on cpu")
 
     def __call__(self, frame):
         return self.answer(frame)
@@ -134,12 +136,12 @@ class TestUsage:
         ("flags", "said"),
         [
             (("--config", "nothing.yaml"), "mask-gate: nothing.yaml: no such file"),
-            (("--gate", "a b"), "mask-gate: gate: expected a name for this door"),
-            (("--device", "tpu"), "mask-gate: detector.device: expected auto, cpu or cuda[:N]"),
+            (("--gate", "a b"), "mask-gate: --gate: expected a name for this door"),
+            (("--device", "tpu"), "mask-gate: --device: expected auto, cpu or cuda[:N]"),
             (("--on-allow", "no-such-program"), "mask-gate: --on-allow 'no-such-program': no"),
             (("--on-deny", "'"), 'mask-gate: --on-deny "\'": No closing quotation'),
             (("--camera", "ftp://host/x"), "mask-gate: --camera: ftp URLs are not played"),
-            (("--weights", ""), "mask-gate: detector.weights: "),
+            (("--weights", ""), "mask-gate: --weights: "),
         ],
     )
     def test_values_that_are_wrong_exit_2_with_one_sentence(self, flags, said, capfd, detector):
@@ -147,6 +149,15 @@ class TestUsage:
         error = say(capfd).err
         assert error.startswith(said)
         assert error.count("\n") == 1
+
+    @pytest.mark.parametrize("seconds", ["soon", "-1", "inf"])
+    def test_seconds_that_are_wrong_are_told_in_one_way(self, seconds, capfd):
+        assert main(["--seconds", seconds]) == 2
+        assert f"--seconds: expected a number above 0, got {seconds}" in say(capfd).err
+
+    def test_help_says_what_a_hook_sees_of_the_environment(self, capfd):
+        assert main(["--help"]) == 0
+        assert "HOME and MASK_GATE_*" in " ".join(capfd.readouterr().out.split())
 
     def test_a_slip_in_the_configuration_is_named(self, tmp_path, capfd):
         path = tmp_path / "gate.yaml"
@@ -219,6 +230,47 @@ class TestWhatIsMissing:
         assert "give --on-deny too" in say(capfd).err
 
 
+class TestAStartThatFails:
+    """An earlier run may have been killed while the door was open: it is locked in any case."""
+
+    def flags(self, relay, *flags):
+        return [*flags, "--on-allow", relay.command, "--on-deny", relay.command, *QUIET]
+
+    def test_without_a_camera(self, tmp_path, relay, detector):
+        assert main(self.flags(relay, "--camera", str(tmp_path / "nothing.mp4"))) == 3
+        assert relay()[0] == "deny starting"
+        assert relay()[-1] == "deny stopping"
+
+    def test_without_weights(self, tmp_path, relay, clip):
+        weights = ("--weights", str(tmp_path / "none.pth"))
+        assert main(self.flags(relay, "--camera", str(clip), *weights)) == 4
+        assert relay()[0] == "deny starting"
+        assert relay()[-1] == "deny stopping"
+
+    @pytest.mark.parametrize("flag", ["--events", "--record"])
+    def test_with_a_file_that_cannot_be_written(self, flag, tmp_path, relay, clip, detector):
+        path = tmp_path / "no" / "file.mp4"
+        assert main(self.flags(relay, "--camera", str(clip), flag, str(path))) == 5
+        assert relay()[-1] == "deny stopping"
+
+    def test_the_door_is_locked_before_the_model_is_loaded(
+        self, tmp_path, relay, clip, detector, monkeypatch
+    ):
+        found = []
+
+        class Slow(FakeDetector):
+            def __init__(self, weights, device):
+                super().__init__(weights, device)
+                deadline = time.monotonic() + PATIENCE_S
+                while not relay() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                found.extend(relay())
+
+        monkeypatch.setattr(command, "Detector", Slow)
+        assert main(self.flags(relay, "--camera", str(clip), "--seconds", "0.2")) == 0
+        assert found == ["deny starting"]
+
+
 class TestAClip:
     def test_plays_to_its_end_and_the_relay_hears_every_edge(
         self, clip, tmp_path, relay, capfd, detector
@@ -238,9 +290,9 @@ class TestAClip:
         assert signals(events) == expected
         lines = [json.loads(line) for line in events.read_text().splitlines()]
         assert {line["gate"] for line in lines} == {"lobby"}
-        assert {line["model"] for line in lines} == {"sha256:fake"}
+        assert [line["model"] for line in lines] == [None, *["sha256:fake"] * (len(lines) - 1)]
         said = say(capfd).err
-        assert "gate lobby: watching" in said
+        assert f"gate lobby: watching {clip} with fake by test on cpu (sha256:fake)" in said
         assert "ALLOW     door OPEN    compliant, 1 face" in said
         assert "1 opening, 1 denial" in said
 
@@ -318,13 +370,14 @@ class TestAClip:
 DRIVER = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 from gate import run
 from gate.domain import Frame
 from models.detections import Detections
 
 class Camera:
-    is_live, lost, ended, index = True, False, False, 0
+    is_live, ended, index = True, False, 0
     def read(self, timeout_s):
         time.sleep(0.03)
         self.index += 1
@@ -335,8 +388,11 @@ class Camera:
 
 class Detector:
     model_id = "sha256:fake"
+    engine = SimpleNamespace(name="fake")
     def __init__(self, weights, device):
-        pass
+        if LOADS:
+            print("loading", flush=True)
+            time.sleep(600)
     def __call__(self, frame):
         if HANGS and Path(sys.argv[-1]).exists() and "allow" in Path(sys.argv[-1]).read_text():
             print("hanging", flush=True)
@@ -345,7 +401,7 @@ class Detector:
         return Detections(np.array([[60, 30, 100, 80]], np.float32), one(0.9, np.float32),
                           one(0, np.int64), one(0.8, np.float32))
 
-HANGS = sys.argv[1] == "hangs"
+HANGS, LOADS = sys.argv[1] == "hangs", sys.argv[1] == "loads"
 run.open_camera = lambda source, **options: Camera()
 run.Detector = Detector
 sys.exit(run.main(sys.argv[2:-1]))
@@ -419,6 +475,15 @@ class TestSignals:
         assert process.returncode == 0
         assert gate.edges()[-1][:2] == ["deny", "stopping"]
         assert "the loop does not end; it is given up" in error
+        assert "Traceback" not in error
+
+    def test_while_the_model_is_still_loading(self, gate):
+        process = gate("loads")
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert [edge[:2] for edge in gate.edges()] == [["deny", "starting"], ["deny", "stopping"]]
         assert "Traceback" not in error
 
     def test_killed_outright_the_relay_still_locks_by_itself(self, gate, tmp_path):

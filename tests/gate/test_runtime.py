@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from gate.domain import Frame, Reason, SignalKind, State
 from gate.door import Door, DoorConfig
+from gate.doorkeeper import Doorkeeper
 from gate.errors import CameraError, ModelError
 from gate.events import EventMaker
 from gate.outputs import CommandHook
@@ -88,6 +90,7 @@ class Script:
 
 
 LOST = object()
+LIMITS = Limits(camera_s=1.0, result_s=0.5, fault_frames=3)
 
 
 class Heard:
@@ -120,25 +123,24 @@ def world(steps, clock=None, detector=None, camera=None, **options):
     heard, told, written = Heard(), [], []
     reporter = Reporter(
         EventMaker("lobby", "sha256:test"),
-        SimpleNamespace(write=written.append),
         lambda scene, is_open: told.append(
             (scene.decision.state.value, scene.decision.reason.value, is_open)
         ),
     )
+    reporter.keep(SimpleNamespace(write=written.append))
     reporter.add(heard)
+    door = Door(DoorConfig(), clock, reporter.signal)
+    keeper = Doorkeeper(door, Policy(PolicyConfig()), reporter, clock, fault_hold_s=6.5)
     gate = Gate(
         camera=camera or script,
         guard=FrameGuard(FrameGuardConfig()),
         detector=detector or script.detect,
         tracker=Tracker(TrackerConfig()),
-        policy=Policy(PolicyConfig()),
-        door=Door(DoorConfig(), clock, reporter.signal),
-        reporter=reporter,
-        clock=clock,
-        **options,
+        keeper=keeper,
+        **({"limits": LIMITS} | options),
     )
     return SimpleNamespace(
-        gate=gate, heard=heard, told=told, events=written, clock=clock, reporter=reporter
+        gate=gate, keeper=keeper, heard=heard, told=told, events=written, reporter=reporter
     )
 
 
@@ -412,30 +414,35 @@ class TestModelFaults:
 
 class TestOutputFaults:
     def test_a_failed_output_locks_now_and_allows_nothing_for_a_while(self):
-        steps = [faces(MASK)] * round(9 * FPS)
+        steps = [faces(MASK)] * round(10 * FPS)
         failed_at = []
 
         def fail_once(frame, scene):
             if scene.decision.state is State.ALLOW and not failed_at:
                 failed_at.append(frame.time_s)
-                played.gate.output_failed("the allow hook ended with code 3")
+                played.keeper.output_failed("the allow hook ended with code 3")
 
-        played = world(steps, show=fail_once, limits=Limits(output_s=6.0))
+        played = world(steps, show=fail_once)
         played.gate.run(never)
         kinds = [(s.kind.value, s.reason.value, s.time_s) for s in played.heard.signals]
         assert kinds[1][:2] == ("allow", "compliant")
         assert kinds[2] == ("deny", "output_fault", failed_at[0])
         later = [time_s for kind, _, time_s in kinds[2:] if kind == "allow"]
         assert later
-        assert min(later) >= failed_at[0] + 6.0
+        assert min(later) >= failed_at[0] + 6.5
 
     def test_it_is_logged_once_however_often_it_is_tried(self, caplog):
         played = world([])
         for _ in range(5):
-            played.gate.output_failed("the deny hook ended with code 1")
+            played.keeper.output_failed("the deny hook ended with code 1")
         assert [record.message for record in caplog.records] == [
-            "the door stays locked: the deny hook ended with code 1"
+            "out of order: the deny hook ended with code 1"
         ]
+
+    def test_a_lost_camera_has_no_latency_while_the_outputs_are_out_of_order_either(self):
+        played = world([faces(), *for_seconds(2, LOST)])
+        played.keeper.output_failed("the deny hook ended with code 1")
+        assert len(played.gate.run(never).latencies_s) == 1
 
 
 class TestEnds:
@@ -491,7 +498,7 @@ STEPS = {
     "bare": faces(BARE),
     "nose": faces(NOSE),
     "mixed": faces(MASK, BARE),
-    "unsure": faces(MASK, scores=0.45),
+    "unsure": faces(MASK, scores=0.3),
     "nonsense": NONSENSE["NaN score"],
     "exception": NONSENSE["an exception"],
     "still": (noise(0), faces(MASK)),
@@ -534,7 +541,7 @@ class LiveScript:
         return Frame(noise(self.index), time.monotonic(), self.index)
 
 
-PATIENT = Limits(camera_s=30.0, result_s=30.0)  # so that a busy machine is no fault
+PATIENT = replace(LIMITS, camera_s=30.0, result_s=30.0)  # so that a busy machine is no fault
 
 
 class TestInRealTime:
@@ -587,7 +594,8 @@ class TestInRealTime:
             (str(script),),
             (str(script),),
             clock=time.monotonic,
-            on_fault=played.gate.output_failed,
+            on_fault=played.keeper.output_failed,
+            limit_s=3.0,
         )
         played.reporter.add(hook)
 
@@ -624,7 +632,8 @@ class TestInRealTime:
             (str(script),),
             (str(script),),
             clock=time.monotonic,
-            on_fault=played.gate.output_failed,
+            on_fault=played.keeper.output_failed,
+            limit_s=3.0,
         )
         played.reporter.add(hook)
         played.gate.run(lambda: ("fault", "output_fault", False) in played.told, seconds=60.0)

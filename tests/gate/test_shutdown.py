@@ -63,16 +63,21 @@ def test_a_loop_that_is_stuck_is_given_up(done):
     assert done == ["locked", "let go", 130]
 
 
-def test_outputs_that_cannot_be_let_go_do_not_keep_it(caplog):
-    ended = threading.Event()
+def test_a_last_lock_that_fails_is_told_at_once_and_is_the_exit_code(capfd):
+    ended, codes = threading.Event(), []
 
     def refuse():
         raise OutputError("the relay does not answer")
 
-    with Shutdown(lambda: None, refuse, patience_s=0.1, end=lambda code: ended.set()):
+    def end_process(code):
+        codes.append(code)
+        ended.set()
+
+    with Shutdown(lambda: None, refuse, patience_s=0.1, end=end_process):
         os.kill(os.getpid(), signal.SIGTERM)
         assert ended.wait(PATIENCE_S)
-    assert caplog.messages[-1] == "the relay does not answer"
+    assert codes == [OutputError.exit_code]
+    assert capfd.readouterr().err.endswith("mask-gate: the relay does not answer\n")
 
 
 def test_handlers_are_given_back(done):

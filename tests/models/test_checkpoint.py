@@ -94,6 +94,49 @@ def test_other_files_are_refused(tmp_path):
         load_checkpoint(tmp_path / "list.pth")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": ["yolov3_lite"]},
+        {"classes": 5},
+        {"weights": None},
+        {"weights": {"a": 1}},
+        {"weights": {1: torch.zeros(1)}},
+        {"scales": [{"stride": 8}]},
+        {"scales": [{"stride": "wide", "anchors_wh": []}]},
+        {"scales": 3},
+        {"input_size": None},
+        {"input_size": 416.0},
+        {"input_size": 0},
+        {"input_size": -32},
+        {"input_size": 100},
+        {"input_size": 32 * 10**9},
+        {"thresholds": [0.5]},
+        {"thresholds": {"score": "high"}},
+        {"metrics": 1},
+        {"progress": 1},
+    ],
+)
+def test_a_field_of_another_kind_is_refused_in_a_sentence(lite, tmp_path, changes):
+    save_checkpoint(tmp_path / "a.pth", lite)
+    content = torch.load(tmp_path / "a.pth", weights_only=True) | changes
+    torch.save(content, tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match=r"b\.pth"):
+        load_checkpoint(tmp_path / "b.pth")
+
+
+def test_a_missing_field_is_refused_by_its_name(lite, tmp_path):
+    save_checkpoint(tmp_path / "a.pth", lite)
+    content = torch.load(tmp_path / "a.pth", weights_only=True)
+    for name in content.keys() - {"format"}:
+        torch.save({k: v for k, v in content.items() if k != name}, tmp_path / "b.pth")
+        with pytest.raises(CheckpointError, match=f"lacks or garbles a field .*{name}"):
+            load_checkpoint(tmp_path / "b.pth")
+    torch.save({"format": module.FORMAT}, tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match="lacks or garbles"):
+        load_checkpoint(tmp_path / "b.pth")
+
+
 def test_weights_of_another_network_are_refused(lite, tmp_path):
     lite.architecture = "yolov3_tiny"
     save_checkpoint(tmp_path / "a.pth", lite)
