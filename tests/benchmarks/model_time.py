@@ -1,6 +1,6 @@
 """How long the bundled detector takes for one frame here, in milliseconds.
 
-    python tests/benchmarks/model_time.py [--weights FILE.onnx] [--threads 2] [--runs 100]
+    .venv/bin/python tests/benchmarks/model_time.py [--weights FILE.onnx] [--threads 2] [--runs 100]
 
 Model time is ONNX Runtime alone on a letterboxed square; the rest is what `gate.detector` adds to
 it for a 640 x 480 frame. Each figure is the median with the fastest and the slowest run.
