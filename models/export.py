@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
     import onnx
 
     size = checkpoint.input_size
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its own retirement, at length
         raw = Path(folder) / path.name
         torch.onnx.export(
             _FromPixels(checkpoint.network()),

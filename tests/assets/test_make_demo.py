@@ -1,5 +1,6 @@
 """The demo clip is what its script says: every case at its time, and no frame twice."""
 
+import contextlib
 import importlib.util
 import itertools
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from gate.camera import open_camera
+from gate.domain import Frame
 from gate.quality import FrameGuard, FrameGuardConfig
 from models.labels import CLASS_NAMES
 
@@ -17,6 +19,12 @@ pytest.importorskip("skimage", reason="scikit-image, which brings a portrait, is
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 CLIP = ASSETS / "demo.mp4"
+
+
+def frames_of(source: str) -> list[Frame]:
+    """Every frame of a clip, as the gate reads it."""
+    with contextlib.closing(open_camera(source, realtime=False)) as camera:
+        return list(iter(lambda: camera.read(5.0), None))
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +40,7 @@ def demo():
 @pytest.fixture(scope="module")
 def frames():
     """Every frame of the clip as shipped."""
-    camera = open_camera("demo", realtime=False)
-    return list(camera)
+    return frames_of("demo")
 
 
 def difference(first, second):
@@ -159,8 +166,7 @@ class TestTheCommandLine:
         frames = [demo.render_frame(index) for index in range(3)]
         monkeypatch.setattr(demo, "render", lambda seed: iter(frames))
         assert demo.main(["--out", str(tmp_path / "new" / "clip.mp4")]) == 0
-        camera = open_camera(str(tmp_path / "new" / "clip.mp4"), realtime=False)
-        assert len(list(camera)) == 3
+        assert len(frames_of(str(tmp_path / "new" / "clip.mp4"))) == 3
 
     def test_asks_what_to_write(self, demo, capsys):
         with pytest.raises(SystemExit) as ended:
