@@ -112,7 +112,7 @@ def _write_atomically(path: Path, content: dict[str, Any]) -> None:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        _read(Path(name))  # what cannot be read back must not replace what can
+        read_plain(Path(name))  # what cannot be read back must not replace what can
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -126,7 +126,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: missing, damaged, pickled code, another format, a field that is missing or
             of another kind, other classes, or weights that are not finite.
     """
-    content = _read(path)
+    content = read_plain(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")
     if content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: expected a file of format {FORMAT!r}, got {content.get('format')!r}; "
@@ -181,7 +183,12 @@ def _from_plain(content: dict[str, Any]) -> Checkpoint:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_plain(path: Path) -> object:
+    """What a file written by torch.save holds, if that is tensors and plain values only.
+
+    Raises:
+        CheckpointError: missing, damaged, or holding anything that would have to be executed.
+    """
     if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
         raise CheckpointError(
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, which lets a weights file run code; unset it"
@@ -189,16 +196,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a checkpoint written by mask-gate-train")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: holds objects other than tensors and plain values, and is refused: "
             "not a weights-only file"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # random bytes make the reader fail in any way there is
         raise CheckpointError(
             f"{path}: damaged or not a checkpoint ({type(error).__name__}); copy it again"
         ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")
-    return content

@@ -8,7 +8,6 @@ size: its classes are taken to be ours in our order.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import CheckpointError
+from models.checkpoint import CheckpointError, read_plain
 from models.network import DetectionNetwork
 
 _ENTRY = re.compile(r"module_list\.(\d+)\.(conv|batch_norm)_\1\.(\w+)")
@@ -55,8 +54,8 @@ def read_pytorch_layout(path: Path) -> dict[str, Tensor] | None:
     Nothing in the file is ever executed.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        content = read_plain(path)
+    except CheckpointError:
         return None
     if not isinstance(content, dict) or not content:
         return None

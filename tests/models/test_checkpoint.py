@@ -2,10 +2,13 @@
 
 import os
 import pickle
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from models import checkpoint as module
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
@@ -81,6 +84,45 @@ def test_a_truncated_file_is_refused(lite, tmp_path, part):
     path.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(CheckpointError, match=r"a\.pth"):
         load_checkpoint(path)
+
+
+TEXT = b"root:x:0:0:root:/root:/bin/bash\n"  # whose first letters are opcodes of a pickle
+
+
+@given(st.one_of(st.binary(max_size=300), st.binary(max_size=60).map(lambda b: TEXT + b)))
+@example(TEXT)
+def test_any_bytes_are_refused_in_one_sentence(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.pth"
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"a\.pth: "):
+            load_checkpoint(path)
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_a_damaged_file_is_refused_or_still_the_same_kind_of_thing(small, data):
+    """Bytes flipped anywhere: one sentence, or a checkpoint whose weights are finite."""
+    content = bytearray(small)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.pth"
+        path.write_bytes(content)
+        try:
+            found = load_checkpoint(path)
+        except CheckpointError:
+            return
+        assert all(torch.isfinite(t).all() for t in found.weights.values())
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A checkpoint of a few bytes: reading does not look at what the weights fit."""
+    path = tmp_path_factory.mktemp("small") / "a.pth"
+    scales = build("yolov3_lite").scales
+    save_checkpoint(path, Checkpoint("yolov3_lite", {"a": torch.ones(3)}, scales, 416))
+    return path.read_bytes()
 
 
 def test_other_files_are_refused(tmp_path):
