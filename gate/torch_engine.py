@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gate.errors import ModelError
 from models.checkpoint import Checkpoint, CheckpointError
+from models.device import DeviceError, choose_device
 from models.weights_file import open_weights
 
 
@@ -21,28 +22,14 @@ def open_torch_engine(weights: Path, device: str) -> TorchEngine:
     """
     try:
         checkpoint = open_weights(weights)
-        return TorchEngine(checkpoint, _device(device))
-    except CheckpointError as error:
+        return TorchEngine(checkpoint, choose_device(device))
+    except (CheckpointError, DeviceError) as error:
         raise ModelError(str(error)) from error
     except (MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
         why = next(iter(str(error).splitlines()), "out of memory")
         raise ModelError(
             f"{weights}: does not run on {device} ({why}); give another checkpoint or device"
         ) from error
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(
-            f"device {name!r}: {torch.cuda.device_count()} CUDA devices are there; use --device cpu"
-        )
-    return device
 
 
 class TorchEngine:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from models.checkpoint import Checkpoint, CheckpointError
 from models.detections import Detections
+from models.device import DeviceError, choose_device
 from models.fingerprint import fingerprint
 from models.labels import CLASS_NAMES
 from models.letterbox import Letterbox
@@ -25,7 +26,6 @@ from training.average_precision import precision_recall
 from training.coco_json import save_detections
 from training.confusion import confusion_matrix
 from training.dataset_folder import DatasetFolder
-from training.device import UsageError, choose_device
 from training.evaluation_report import build_report
 from training.image_file import IMAGE_SUFFIXES, decode_image
 from training.inference import predictions_of
@@ -35,6 +35,7 @@ from training.plots import draw_confusion, draw_precision_recall
 from training.problems import DataError
 from training.samples import Sample
 from training.seed_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
+from training.usage import UsageError
 
 USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
 LOWEST_SCORE = 0.001
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.images:
             return _predict(arguments, network, size, device)
         return _evaluate(arguments, checkpoint, network, size, device)
-    except (DataError, UsageError) as error:
+    except (DataError, DeviceError, UsageError) as error:
         return _fail(error, USAGE_ERROR)
     except CheckpointError as error:
         return _fail(error, WEIGHTS_ERROR)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from training.device import UsageError
 from training.engine import LOSS_NAMES
+from training.usage import UsageError
 
 # What a row holds besides figures.
 NOT_FIGURES = ("epoch", "seconds")

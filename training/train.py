@@ -10,10 +10,10 @@ from pathlib import Path
 
 from models.checkpoint import CheckpointError
 from models.darknet_weights import DarknetWeightsError
+from models.device import choose_device
 from training.comparison import comparison_table
 from training.config import TrainConfig, config_path
 from training.dataset_folder import DatasetFolder
-from training.device import choose_device
 from training.distributed import Team, team_of_this_process
 from training.engine import Interrupted, TrainingError
 from training.plots import draw_comparison

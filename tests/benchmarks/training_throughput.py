@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from models.device import choose_device
 from training.batches import BatchSource
 from training.config import TrainConfig, config_path
 from training.dataset_folder import DatasetFolder
-from training.device import choose_device
 from training.engine import Engine, Interrupted
 from training.samples import Sample
 from training.start import start_network

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from training import tensorboard_log
-from training.device import UsageError
 from training.tensorboard_log import TensorBoardLog, require_tensorboard
+from training.usage import UsageError
 
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None,
