@@ -24,11 +24,6 @@ class DetectionNetwork(nn.Module):
         self.scales = scales
         self.num_classes = num_classes
 
-    @property
-    def max_stride(self) -> int:
-        """Input sizes must be multiples of this."""
-        return 32
-
     def predict(self, images: Tensor) -> Tensor:
         """Decoded boxes and probabilities of all scales, [B, N, 5 + C] (see `anchors.decode`)."""
         raw_maps = self(images)
