@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from models.labels import CLASS_NAMES
 from training.counts import count
-from training.dataset_folder import DatasetFolder, scan, size_problem
+from training.dataset_folder import DatasetFolder, scan, size_problem, stem_of
 from training.image_file import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, decode_image
 from training.problems import DataError, Problem
 from training.samples import AnnotatedImage
+from training.skipping import leave_out
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -30,12 +31,14 @@ class Findings:
     Attributes:
         dataset: what could be read.
         problems: faults that training must not start with.
+        skipped: images left out on request, and the fault of each.
         leaks: images with the same pixels in two splits: training runs, its figures flatter.
         notes: what is in order but worth knowing, one sentence each.
     """
 
     dataset: DatasetFolder
     problems: tuple[Problem, ...]
+    skipped: Mapping[str, Problem]
     leaks: tuple[Problem, ...]
     notes: tuple[str, ...]
 
@@ -45,6 +48,7 @@ def check(
     lists: Path | None = None,
     seed: int = 0,
     progress: Progress = lambda names: names,
+    skip_bad: bool = False,
 ) -> Findings:
     """Look at everything in a data set.
 
@@ -53,6 +57,7 @@ def check(
         lists: folder with the split lists, where they are not in `path`.
         seed: for the split of a data set without lists.
         progress: wraps the names of the images while they are decoded.
+        skip_bad: leave bad images out, if they are few enough, instead of calling them problems.
 
     Raises:
         DataError: there is no data set at `path` at all.
@@ -60,11 +65,16 @@ def check(
     dataset, found = scan(path, lists, seed)
     problems = list(found)
     stems_of_pixels = _decode_all(dataset, problems, progress)
+    skipped: Mapping[str, Problem] = {}
+    if skip_bad:
+        dataset, problems, skipped = leave_out(dataset, problems)
     problems += _missing_classes(dataset)
-    same = [sorted(stems) for stems in stems_of_pixels.values() if len(stems) > 1]
+    used = {image.stem for image in dataset.images}
+    groups = (sorted(used.intersection(stems)) for stems in stems_of_pixels.values())
+    same = [stems for stems in groups if len(stems) > 1]
     leaks = _leaks(dataset, same) if dataset.is_listed else ()
     unique = tuple(dict.fromkeys(problems))  # a broken image of a YOLO set is met twice
-    return Findings(dataset, unique, leaks, tuple(_notes(dataset, same)))
+    return Findings(dataset, unique, skipped, leaks, tuple(_notes(dataset, same)))
 
 
 def _decode_all(
@@ -85,7 +95,7 @@ def _decode_all(
     stems_of_pixels: dict[str, list[str]] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter
         for name, (pixels, faults) in zip(progress(names), pool.map(look_at, names), strict=True):
-            problems += faults
+            problems += [fault.of_image(stem_of(name)) for fault in faults]
             record = record_of.get(files.path(name))
             if record is not None and pixels:
                 stems_of_pixels.setdefault(pixels, []).append(record.stem)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -42,6 +42,7 @@ class DatasetFolder:
         stems_of_split: the stems of each split, in the order of its list.
         is_listed: whether the split comes from lists; if not, it was seeded.
         split_note: one sentence on where the split comes from, for a command to print.
+        left_out: the stems that a split has lost because their images are bad, by split.
     """
 
     files: DataFiles
@@ -49,6 +50,7 @@ class DatasetFolder:
     stems_of_split: Mapping[str, tuple[str, ...]]
     is_listed: bool
     split_note: str
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -80,6 +82,16 @@ class DatasetFolder:
             raise DataError(Problem(str(self.files.root), what, f"write the stems into {name}.txt"))
         image_of = {image.stem: image for image in self.images}
         return tuple(image_of[stem] for stem in self.stems_of_split[name])
+
+    def without(self, stems: Collection[str]) -> DatasetFolder:
+        """The same data set, some images left out; the others stay in their splits."""
+        kept, left_out = {}, {}
+        for name, listed in self.stems_of_split.items():
+            kept[name] = tuple(stem for stem in listed if stem not in stems)
+            lost = tuple(stem for stem in listed if stem in stems)
+            left_out[name] = (*self.left_out.get(name, ()), *lost)
+        images = tuple(image for image in self.images if image.stem not in stems)
+        return replace(self, images=images, stems_of_split=kept, left_out=left_out)
 
     def load(self, record: AnnotatedImage) -> Sample:
         """Decode one image and check that it is the one its annotation describes.
@@ -131,13 +143,16 @@ def scan(
     list_files = files if lists is None else _list_folder(lists)
     problems = list(files.problems)
     images = _read_images(files, problems)
-    stems_of_split = _read_lists(list_files, {image.stem for image in images}, problems)
+    stems = {image.stem for image in images}
+    bad = {problem.stem for problem in problems if problem.stem is not None}
+    stems_of_split = _read_lists(list_files, stems, bad, problems)
     is_listed = bool(stems_of_split)
     if is_listed:
         note = f"split by the lists in {list_files.root}"
     else:
         stems_of_split, note = _seeded_split(images, seed)
-    return DatasetFolder(files, images, stems_of_split, is_listed, note), tuple(problems)
+    dataset = DatasetFolder(files, images, stems_of_split, is_listed, note)
+    return dataset.without(bad), tuple(problems)
 
 
 def _list_folder(lists: Path) -> DataFiles:
@@ -158,7 +173,7 @@ def size_problem(record: AnnotatedImage, size_wh: tuple[int, int]) -> Problem:
     )
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """Name without folder and suffix; composed, so that Korean names of macOS and Linux agree."""
     return unicodedata.normalize("NFC", PurePosixPath(name).stem)
 
@@ -169,7 +184,7 @@ def _by_stem(
     """Stem to name of the files in a folder, with the problems of strangers and doubles."""
     name_of: dict[str, str] = {}
     for name in files.names_in(folder):
-        where, stem = str(files.path(name)), _stem(name)
+        where, stem = str(files.path(name)), stem_of(name)
         if PurePosixPath(name).suffix.lower() not in suffixes:
             what = f"not one of the files expected in `{folder}` ({', '.join(suffixes)})"
             problems.append(Problem(where, what, "move it away or convert it"))
@@ -198,16 +213,18 @@ def _read_images(files: DataFiles, problems: list[Problem]) -> tuple[AnnotatedIm
     for stem in sorted(image_names.keys() - label_names.keys()):
         mend = f"add {folder}/{stem}{suffix} (with no box in it, if it shows no face)"
         where = str(files.path(image_names[stem]))
-        problems.append(Problem(where, "an image without annotation", mend))
+        what = "an image without annotation"
+        problems.append(Problem(where, what, mend).of_image(stem))
     for stem in sorted(label_names.keys() - image_names.keys()):
         where = str(files.path(label_names[stem]))
-        problems.append(Problem(where, "an annotation without image", "add its image or remove it"))
+        what, mend = "an annotation without image", "add its image or remove it"
+        problems.append(Problem(where, what, mend).of_image(stem))
     images = []
     for stem in sorted(image_names.keys() & label_names.keys()):
         try:
             images.append(_read_one(files, image_names[stem], label_names[stem], stem))
         except DataError as error:
-            problems += error.problems
+            problems += [problem.of_image(stem) for problem in error.problems]
     return tuple(images)
 
 
@@ -231,7 +248,7 @@ def _check_filename(filename: str, stem: str, where: str) -> None:
     if _leads_outside(filename):
         what = f"<filename> {filename!r} is outside the dataset root"
         raise DataError(Problem(where, what, mend))
-    if filename and _stem(filename) != stem:
+    if filename and stem_of(filename) != stem:
         what = f"<filename> {filename!r} is another image than the one this file is named after"
         raise DataError(Problem(where, what, mend))
 
@@ -254,15 +271,15 @@ def _check_class_list(files: DataFiles, problems: list[Problem]) -> None:
 
 
 def _read_lists(
-    files: DataFiles, stems: set[str], problems: list[Problem]
+    files: DataFiles, stems: set[str], bad: set[str], problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
-    """The stems of each split list there is; nothing, when there is none."""
+    """The stems of each split list there is, `bad` ones too; nothing, when there is none."""
     stems_of_split: dict[str, tuple[str, ...]] = {}
     for split in SPLITS:
         if f"{split}.txt" in files.names:
             where = str(files.path(f"{split}.txt"))
             data = files.read(f"{split}.txt", MAX_LIST_BYTES)
-            stems_of_split[split] = _read_list(data, where, stems, problems)
+            stems_of_split[split] = _read_list(data, where, stems, bad, problems)
     if not stems_of_split:
         return {}
     for split in SPLITS[:2]:
@@ -277,7 +294,7 @@ def _read_lists(
 
 
 def _read_list(
-    data: bytes, where: str, stems: set[str], problems: list[Problem]
+    data: bytes, where: str, stems: set[str], bad: set[str], problems: list[Problem]
 ) -> tuple[str, ...]:
     listed: dict[str, int] = {}
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
@@ -294,6 +311,11 @@ def _read_list(
             what, mend = f"{entry!r} is outside the dataset root", "name the image by its stem"
         elif stem in listed:
             what, mend = f"{entry!r} again, first on line {listed[stem]}", "remove one of the two"
+        elif stem in bad:
+            listed[stem] = number
+            what, mend = f"no annotated image {entry!r}", "mend the image or remove the line"
+            problems.append(Problem(where, what, mend, number, stem))
+            continue
         elif stem not in stems:
             near = difflib.get_close_matches(stem, stems, n=1, cutoff=0.8)
             what = f"no annotated image {entry!r}"
@@ -309,7 +331,7 @@ def _listed_stem(entry: str) -> str:
     """The stem a list line means: `NAME`, or a path such as `images/NAME.png`."""
     suffix = PurePosixPath(entry).suffix.lower()
     name = PurePosixPath(entry).name
-    return _stem(name) if suffix in IMAGE_SUFFIXES else unicodedata.normalize("NFC", name)
+    return stem_of(name) if suffix in IMAGE_SUFFIXES else unicodedata.normalize("NFC", name)
 
 
 def _check_overlap(

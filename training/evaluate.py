@@ -25,16 +25,17 @@ from models.weights_file import open_weights
 from training.average_precision import precision_recall
 from training.coco_json import save_detections
 from training.confusion import confusion_matrix
-from training.dataset_folder import DatasetFolder
 from training.evaluation_report import build_report
 from training.image_file import IMAGE_SUFFIXES, decode_image
 from training.inference import predictions_of
 from training.metrics import ImageResult, StrictMatches
 from training.mistakes import draw_mistakes, find_mistakes
 from training.plots import draw_confusion, draw_precision_recall
-from training.problems import DataError
+from training.preflight import checked_split
+from training.problems import DataError, Problem
 from training.samples import Sample
 from training.seed_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
+from training.skipping import too_many
 from training.usage import UsageError
 
 USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
@@ -81,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="one class a face, as at the gate, instead of every class a box may be",
     )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
@@ -95,10 +99,7 @@ def _evaluate(
     size: int,
     device: torch.device,
 ) -> int:
-    data = DatasetFolder.open(arguments.data)
-    records = data.split(arguments.split)
-    shown = tqdm(records, "reading", unit="image", leave=False, disable=None)
-    samples = [data.load(record) for record in shown]
+    data, samples = checked_split(Path(arguments.data), arguments.split, print, arguments.skip_bad)
     predictions = list(predictions_of(network, [s.image for s in samples], size, device))
     pairs = list(zip(samples, predictions, strict=True))
     at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
@@ -118,6 +119,7 @@ def _evaluate(
             "input_size": size,
             "split": arguments.split,
             "data": data.fingerprint(),
+            "skipped": list(data.left_out.get(arguments.split, ())),
             "one_label": arguments.one_label,
             "lowest_score": LOWEST_SCORE,
         },
@@ -196,20 +198,44 @@ def _predict(
         raise UsageError(f"--images {arguments.images}: no images there; give a folder of images")
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     results = []
-    for path, image in tqdm(_read(paths), total=len(paths), unit="image", disable=None):
+    skipped: list[Problem] | None = [] if arguments.skip_bad else None
+    shown = tqdm(_read(paths, skipped), total=len(paths), unit="image", disable=None)
+    for path, image in shown:
         rows = next(iter(predictions_of(network, [image], size, device)))
         size_hw = image.shape[0], image.shape[1]
         found = _in_source(suppress(rows, LOWEST_SCORE), size_hw, size)
         results.append(ImageResult(path.stem, *nothing, found, size_hw))
+    for problem in skipped or ():
+        print(f"skipped {problem}")
     save_detections(results, arguments.save_detections)
     strong = sum(int((r.detections.scores >= arguments.conf).sum()) for r in results)
-    print(f"{len(results)} images, {strong} faces of score {arguments.conf} or more")
+    told = f"{len(results)} images, {strong} faces of score {arguments.conf} or more"
+    if skipped:
+        told += f"; skipped {len(skipped)} of {len(paths)} images"
+    print(told)
     return 0
 
 
-def _read(paths: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+def _read(
+    paths: Sequence[Path], skipped: list[Problem] | None
+) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """Every image that decodes; the first problem of each other goes to `skipped`, if given.
+
+    Raises:
+        DataError: an image does not decode, and none, or none more, may be skipped.
+    """
     for path in paths:
-        yield path, decode_image(path.read_bytes(), path.name)
+        try:
+            image = decode_image(path.read_bytes(), path.name)
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.append(error.problems[0])
+            refusal = too_many(len(skipped), len(paths), str(path.parent))
+            if refusal is not None:
+                raise DataError([refusal, *skipped]) from None
+            continue
+        yield path, image
 
 
 if __name__ == "__main__":

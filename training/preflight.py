@@ -1,4 +1,4 @@
-"""Preflight: the data set looked at once before the first epoch, then shared by all runs."""
+"""Preflight: a data set looked at once before it is used, then shared by all runs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training.check import check
-from training.dataset_folder import DatasetFolder
+from training.dataset_folder import DatasetFolder, scan
 from training.problems import DataError
 from training.samples import Sample
+from training.skipping import leave_out, tell_skipped
 
 
-def checked_dataset(path: Path, say: Callable[[str], None]) -> DatasetFolder:
+def checked_dataset(
+    path: Path, say: Callable[[str], None], skip_bad: bool = False
+) -> DatasetFolder:
     """The data set at `path`, once every file of it has been read and found in order.
 
     Args:
         path: folder or archive.
-        say: hears one line where splits share images, which training may do but figures suffer.
+        say: hears one line where splits share images, which training may do but figures suffer,
+            and one for each image that is left out.
+        skip_bad: leave out the images that are bad, where they are few enough.
 
     Raises:
         DataError: with every problem found.
@@ -27,12 +32,43 @@ def checked_dataset(path: Path, say: Callable[[str], None]) -> DatasetFolder:
     def shown(names: Iterable[str]) -> Iterable[str]:
         return tqdm(names, "checking", unit="image", leave=False, disable=None)
 
-    findings = check(path, progress=shown)
+    findings = check(path, progress=shown, skip_bad=skip_bad)
     if findings.problems:
         raise DataError(findings.problems)
+    tell_skipped(say, findings.dataset, findings.skipped)
     if findings.leaks:
         say(f"warning: {' | '.join(map(str, findings.leaks))}")
     return findings.dataset
+
+
+def checked_split(
+    path: Path, split: str, say: Callable[[str], None], skip_bad: bool = False
+) -> tuple[DatasetFolder, list[Sample]]:
+    """The data set at `path` and the samples of one of its splits; other pixels are not looked at.
+
+    Args:
+        path: folder or archive.
+        split: the one to load.
+        say: hears one line for each image that is left out.
+        skip_bad: leave out the images that are bad, where they are few enough.
+
+    Raises:
+        DataError: there is no such split, or with every problem found.
+    """
+    dataset, found = scan(path)
+    problems, samples = list(found), []
+    records = dataset.split(split)
+    for record in tqdm(records, f"reading {split}", unit="image", leave=False, disable=None):
+        try:
+            samples.append(dataset.load(record))
+        except DataError as error:
+            problems += [problem.of_image(record.stem) for problem in error.problems]
+    if skip_bad:
+        dataset, problems, skipped = leave_out(dataset, problems, split)
+        tell_skipped(say, dataset, skipped)
+    if problems:
+        raise DataError(list(dict.fromkeys(problems)))
+    return dataset, samples
 
 
 class LoadedSplits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 SHOWN_PROBLEMS = 50
@@ -23,16 +23,22 @@ class Problem:
         what: what is wrong, with the value found and the bound it breaks.
         mend: what the user can do about it.
         line: line in that file, counted from 1, where one line can be named.
+        stem: the image whose absence would mend it; None where no single image is to blame.
     """
 
     where: str
     what: str
     mend: str
     line: int | None = None
+    stem: str | None = None
 
     def __str__(self) -> str:
         place = self.where if self.line is None else f"{self.where}:{self.line}"
         return printable(f"{place}: {self.what}; {self.mend}")
+
+    def of_image(self, stem: str) -> Problem:
+        """The same problem as the fault of one image."""
+        return replace(self, stem=stem)
 
 
 class DataError(ValueError):

@@ -112,6 +112,25 @@ def draw() -> Draw:
     return draw_dataset
 
 
+@pytest.fixture(scope="session")
+def drawing_of_a_hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_dataset(tmp_path_factory.mktemp("drawing") / "drawn", 99, 1, size_wh=(64, 48))
+
+
+@pytest.fixture
+def draw_hundred(drawing_of_a_hundred: Path) -> Callable[[Path, int], Path]:
+    """`draw_hundred(folder, train)`: 64 x 48 px, `face0` to `face99`, the first `train` of them."""
+
+    def copy(folder: Path, train: int) -> Path:
+        shutil.copytree(drawing_of_a_hundred, folder)
+        stems = [f"face{number}\n" for number in range(100)]
+        (folder / "train.txt").write_text("".join(stems[:train]))
+        (folder / "valid.txt").write_text("".join(stems[train:]))
+        return folder
+
+    return copy
+
+
 Box = tuple[float, float, float, float]
 
 

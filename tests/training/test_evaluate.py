@@ -53,6 +53,53 @@ def test_images_without_labels_are_answered(weights, drawn_dataset, tmp_path, ca
     assert "12 images" in capsys.readouterr().out
 
 
+def test_a_bad_image_is_skipped_on_request_and_stands_in_the_report(
+    weights, draw, tmp_path, capsys
+):
+    data, out = draw(tmp_path / "many", train=1, valid=100, size_wh=(64, 48)), tmp_path / "out.json"
+    (data / "images/face7.png").write_bytes(b"no image")
+    command = ["--weights", weights, "--data", str(data), "--json", str(out)]
+    assert main(command) == 2
+    assert "face7.png" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped face7: " in said
+    assert "skipped 1 of 101 images (valid 1)" in said
+    report = json.loads(out.read_text())
+    assert report["images"] == 99
+    assert report["settings"]["skipped"] == ["face7"]
+
+
+def test_nothing_skipped_stands_in_the_report_too(weights, drawn_dataset, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]
+    assert main([*command, "--skip-bad"]) == 0
+    assert json.loads(out.read_text())["settings"]["skipped"] == []
+    assert "skipped" not in capsys.readouterr().out
+
+
+def test_images_without_labels_are_skipped_up_to_one_percent(
+    weights, draw_hundred, tmp_path, capsys
+):
+    images, out = draw_hundred(tmp_path / "hundred", 80) / "images", tmp_path / "dets.json"
+    (images / "face3.png").write_bytes(b"no image")
+    command = ["--weights", weights, "--images", str(images), "--save-detections", str(out)]
+    assert main(command) == 2
+    assert not out.exists()
+    assert main([*command, "--skip-bad"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped face3.png: this is no image" in said
+    assert "99 images, " in said
+    assert "; skipped 1 of 100 images" in said
+    out.unlink()
+    (images / "face4.png").write_bytes(b"")
+    assert main([*command, "--skip-bad"]) == 2
+    told = capsys.readouterr().err
+    for part in ("2 of 100 images are bad", "face3.png", "face4.png"):
+        assert part in told
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "code", "complaint"),
     [
