@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import os
 import shutil
@@ -81,6 +82,8 @@ class RunFolder:
         accuracy = accuracy_of(history)
         if accuracy is not None:
             draw_accuracy(accuracy, self.path / "map.png")
+        # Pictures hold themselves in cycles, which would pile up over many epochs.
+        gc.collect()
 
 
 def accuracy_of(history: History) -> AccuracyHistory | None:

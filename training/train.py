@@ -16,6 +16,7 @@ from training.config import TrainConfig, config_path
 from training.dataset_folder import DatasetFolder
 from training.distributed import Team, team_of_this_process
 from training.engine import Interrupted, TrainingError
+from training.memory import keep_freed_memory
 from training.plots import draw_comparison
 from training.preflight import LoadedSplits, checked_dataset
 from training.run import Run, Surroundings
@@ -28,6 +29,7 @@ USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR, INTERRUPTED = 2, 4, 5, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one run after another; returns the exit code."""
     arguments = _parser().parse_args(argv)
+    keep_freed_memory(os.environ)
     try:
         with team_of_this_process() as team:
             _train(arguments, team)
@@ -59,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--resume", action="store_true", help="go on from DIR/NAME/last.pth")
     parser.add_argument("--epochs", type=int, metavar="N", help="in all, also those already done")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
+    )
     parser.add_argument("--tensorboard", action="store_true", help="write its logs too")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="override the config"
@@ -87,7 +92,10 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
         say,
     )
     path = Path(arguments.data)
-    data = checked_dataset(path, say) if team.is_first else DatasetFolder.open(path)
+    if team.is_first or arguments.skip_bad:  # only a full check knows what to leave out
+        data = checked_dataset(path, say, arguments.skip_bad)
+    else:
+        data = DatasetFolder.open(path)
     say(f"{len(data.images)} images, {data.split_note}")
     splits = LoadedSplits(data)
     compared = []

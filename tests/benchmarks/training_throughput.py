@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from training.batches import BatchSource
 from training.config import TrainConfig, config_path
 from training.dataset_folder import DatasetFolder
 from training.engine import Engine, Interrupted
+from training.memory import keep_freed_memory
 from training.samples import Sample
 from training.start import start_network
 from training.strict_yaml import read_config
@@ -35,6 +37,7 @@ FACES = 5
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     arguments = parser().parse_args(argv)
+    tuned = arguments.allocator == "tuned" and keep_freed_memory(os.environ)
     size, batch = arguments.imgsz, arguments.batch
     overrides = [f"input_size={size}", f"batch_size={batch}", "multi_scale=null", "start=scratch"]
     config = read_config(TrainConfig, config_path(arguments.config), overrides)
@@ -51,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "batch_size": batch,
         "device": str(device),
         "threads": torch.get_num_threads(),
+        "allocator": "tuned" if tuned else "default",
         "loader_images_per_s": round(loader, 2),
         "training_images_per_s": round(training, 2),
         "loader_over_training": round(loader / training, 2),
@@ -69,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto")
     made.add_argument("--imgsz", type=int, default=416, metavar="PX")
     made.add_argument("--batch", type=int, default=16, metavar="IMAGES")
+    text = "the C library's as it is, or told what mask-gate-train tells it"
+    made.add_argument("--allocator", choices=("default", "tuned"), default="tuned", help=text)
     made.add_argument("--seconds", type=float, default=30.0, help="how long each rate is measured")
     made.add_argument("--json", type=Path, metavar="FILE")
     return made

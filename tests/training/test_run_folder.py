@@ -1,9 +1,11 @@
 """A run's folder: room is looked for before the first epoch, leftovers go, the table is whole."""
 
 import csv
+import gc
 import shutil
 
 import pytest
+from matplotlib.artist import Artist
 
 from training.run_folder import OutputError, RunFolder, accuracy_of
 
@@ -66,3 +68,18 @@ def test_epochs_that_were_not_evaluated_have_no_accuracy(folder):
     folder.prepare(1)
     folder.report([ROW])
     assert not (folder.path / "map.png").exists()
+
+
+def test_the_pictures_of_an_epoch_leave_nothing_in_memory(folder):
+    """Even where the collector would not look for a long time."""
+    folder.prepare(1)
+    gc.collect()
+    before = {id(thing) for thing in gc.get_objects() if issubclass(type(thing), Artist)}
+    gc.disable()
+    try:
+        folder.report([ROW | FIGURES])
+        after = {id(thing) for thing in gc.get_objects() if issubclass(type(thing), Artist)}
+    finally:
+        gc.enable()
+    assert (folder.path / "map.png").exists()
+    assert not after - before

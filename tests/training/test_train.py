@@ -166,6 +166,27 @@ def test_a_faulty_data_set_stops_the_run_before_its_first_epoch(command, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_bad_image_is_skipped_on_request_and_told(
+    command, draw_hundred, tmp_path, capsys, config
+):
+    """What is left trains; beyond one percent nothing does, and no folder is made."""
+    data = draw_hundred(tmp_path / "hundred", 90)
+    (data / "images/face3.png").write_bytes(b"no image")
+    config.write_text(CONFIG.replace("batch_size: 4", "batch_size: 45"), encoding="utf-8")
+    skipping = [*command, "--data", str(data), "--epochs", "1", "--skip-bad", "--set", *LITE]
+    assert main(skipping) == 0
+    said = capsys.readouterr().out
+    assert "skipped face3: " in said
+    assert "face3.png: this is no image" in said
+    assert "skipped 1 of 100 images (train 1)" in said
+    assert "99 images, split by the lists" in said
+    (data / "images/face4.png").write_bytes(b"no image")
+    shutil.rmtree(tmp_path / "runs")
+    assert main(skipping) == 2
+    assert "2 of 100 images are bad" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_disk_without_room_is_an_output_error_with_the_bytes(command, capsys, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
     assert main([*command, "--set", *LITE]) == 5
