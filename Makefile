@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup check test demo clean
+.PHONY: setup check test soak demo clean
 
 setup: $(VENV)/.installed
 
@@ -19,6 +19,9 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2
+
+soak: setup
+	MASK_GATE_SOAK_JSON=soak.json $(BIN)/python -m pytest -q -s -m soak tests/soak
 
 demo: setup
 	$(BIN)/mask-gate --camera demo

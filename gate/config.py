@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from gate.door import DoorConfig
 from gate.errors import ConfigError
-from gate.outputs import LONGEST_PAUSE_S
 from gate.policy import PolicyConfig
 from gate.quality import FrameGuardConfig
+from gate.relay_config import CommandRelayConfig, RelayConfig
+from gate.relay_worker import LONGEST_PAUSE_S
 from gate.tracker import TrackerConfig
 
 Key = tuple[str, ...]
@@ -81,20 +82,26 @@ class OutputsConfig(_Section):
         description="after an output failed, the gate stays out of order for so long",
     )
     sound: bool = Field(default=True, description="whether to play sounds")
+    sounds: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder with allow.wav, deny.wav and fault.wav, such as spoken words; null is "
+        "the bundled one",
+    )
     events: str | None = Field(
         default=None, min_length=1, description="file for one JSON line per event; - is stdout"
     )
+    heartbeat_s: float = Field(
+        default=0.5,
+        ge=0.2,
+        le=5,
+        description="a relay locks by itself when the gate has been silent for so long",
+    )
 
-    @model_validator(mode="after")
-    def _outlasts_retries(self) -> OutputsConfig:
-        """Between two tries of a lock that hangs, the gate must not come back into order."""
-        least = self.hook_limit_s + LONGEST_PAUSE_S
-        if self.fault_hold_s < least:
-            raise ValueError(
-                f"fault_hold_s: expected at least hook_limit_s + {LONGEST_PAUSE_S:g} ({least:g}), "
-                f"got {self.fault_hold_s:g}"
-            )
-        return self
+
+def _listed(value: object) -> object:
+    """YAML's lists, where a tuple is kept; an empty section says nothing."""
+    return tuple(value) if isinstance(value, list) else () if value is None else value
 
 
 class GateConfig(_Section):
@@ -116,6 +123,23 @@ class GateConfig(_Section):
     policy: PolicyConfig = PolicyConfig()
     door: DoorConfig = DoorConfig()
     outputs: OutputsConfig = OutputsConfig()
+    relays: Annotated[tuple[RelayConfig, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=8, description="what holds the door: a list, each with its kind"
+    )
+
+    @property
+    def all_relays(self) -> tuple[RelayConfig, ...]:
+        """The relays, with the two commands of `outputs` as one more."""
+        outputs = self.outputs
+        if outputs.on_allow is None and outputs.on_deny is None:
+            return self.relays
+        command = CommandRelayConfig(
+            kind="command",
+            on_allow=outputs.on_allow,
+            on_deny=outputs.on_deny,
+            limit_s=outputs.hook_limit_s,
+        )
+        return (*self.relays, command)
 
     @model_validator(mode="before")
     @classmethod
@@ -123,7 +147,7 @@ class GateConfig(_Section):
         """A section all of whose keys are commented out is null in YAML: it says nothing."""
         if not isinstance(values, dict):
             return values
-        sections = cls.model_fields.keys() - {"gate"}
+        sections = cls.model_fields.keys() - {"gate", "relays"}
         return {k: v for k, v in values.items() if v is not None or k not in sections}
 
     @model_validator(mode="after")
@@ -138,6 +162,13 @@ class GateConfig(_Section):
             raise ValueError(
                 f"tracker.memory_s: expected at least policy.window_s ({policy.window_s:g}), "
                 f"got {self.tracker.memory_s:g}"
+            )
+        longest_s = max((relay.longest_lock_s for relay in self.all_relays), default=0.0)
+        if self.outputs.fault_hold_s < longest_s + LONGEST_PAUSE_S:
+            # Between two tries of a lock that hangs, the gate must not come back into order.
+            raise ValueError(
+                f"outputs.fault_hold_s: expected at least {longest_s:g} (the longest a relay may "
+                f"take to lock) + {LONGEST_PAUSE_S:g}, got {self.outputs.fault_hold_s:g}"
             )
         return self
 
@@ -265,8 +296,11 @@ def _complaint(key: Key, detail: ErrorDetails) -> str:
 
 def _suggestion(key: Key) -> str:
     """What an unknown key was probably meant to be."""
-    known = _all_keys(GateConfig)
     *section, name = key
+    if section[:1] == ["relays"]:
+        known = {(*section, field): "" for field in _relay_keys(section[-1])}
+    else:
+        known = _all_keys(GateConfig)
     beside = [other[-1] for other in known if other[:-1] == tuple(section)]
     elsewhere = [".".join(other) for other in known if other[-1] == name]
     if elsewhere:
@@ -274,6 +308,17 @@ def _suggestion(key: Key) -> str:
     if near := difflib.get_close_matches(name, beside, n=1):
         return f"did you mean {near[0]}?"
     return f"expected one of {', '.join(beside)}"
+
+
+def _relay_keys(kind: str) -> list[str]:
+    """The keys of one kind of relay."""
+    models = get_args(get_args(RelayConfig)[0])
+    return [
+        name
+        for model in models
+        if get_args(model.model_fields["kind"].annotation) == (kind,)
+        for name in model.model_fields
+    ]
 
 
 def _all_keys(model: type[BaseModel], above: Key = ()) -> dict[Key, str]:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 from gate.domain import Decision, Reason, Signal, SignalKind, State
+from gate.errors import AuditError, GateError
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class Door:
     every `close`, and nothing opens before it went through.
 
     `emit` is called with the door's lock held, so that edges cannot overtake each other: it must
-    not block, and of the door it may read only `is_open` and `lease_until_s`.
+    not block, and of the door it may read only `is_open` and `lease_until_s`. `on_tick` is called
+    by the door's own timer: a heartbeat that ends with it.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Door:
         clock: Callable[[], float],
         emit: Callable[[Signal], None],
         new_id: Callable[[], str] = _new_signal_id,
+        on_tick: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_tick = on_tick
         self._config = config
         self._clock = clock
         self._emit = emit
@@ -167,6 +171,7 @@ class Door:
     def _keep_time(self) -> None:
         while not self._stopping.wait(self._config.tick_s):
             self.tick()
+            self._on_tick()
 
     def _sound_until_s(self, decision: Decision, now_s: float) -> float | None:
         """End of an ALLOW's lease; None for one that no sound policy gives: NaN, for one."""
@@ -195,8 +200,10 @@ class Door:
             self._opening = _Opening(cap_s, min(until_s, cap_s))
             self._armed = False
             signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, self._new_id(), cap_s, ids)
-            if not self._say(signal):
-                self._withhold(State.FAULT, Reason.OUTPUT_FAULT, ids, now_s)
+            if (error := self._say(signal)) is not None:
+                unrecorded = isinstance(error, AuditError)
+                reason = Reason.AUDIT_UNAVAILABLE if unrecorded else Reason.OUTPUT_FAULT
+                self._withhold(State.FAULT, reason, ids, now_s)
 
     def _withhold(self, state: State, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
         """Lock if open; else tell a new denial or fault, though not more often than is heard."""
@@ -217,18 +224,25 @@ class Door:
     def _deny(self, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
         self._opening = None
         signal = Signal(SignalKind.DENY, reason, now_s, self._new_id(), None, ids)
-        self._unheard = None if self._say(signal) else signal
+        self._unheard = None if self._say(signal) is None else signal
 
     def _offer_again(self) -> None:
-        if self._unheard is not None and self._say(self._unheard):
+        if self._unheard is not None and self._say(self._unheard) is None:
             self._unheard = None
 
-    def _say(self, signal: Signal) -> bool:
-        """Emit; False when an output failed, logged once however often a DENY is offered again."""
+    def _say(self, signal: Signal) -> Exception | None:
+        """Emit; why an output failed, logged once however often a DENY is offered again."""
         try:
             self._emit(signal)
-        except Exception:  # noqa: BLE001 - whatever an output throws, the door locks
+        except Exception as error:  # noqa: BLE001 - whatever an output throws, the door locks
             if signal is not self._unheard:
-                _log.exception("an output failed to take %s (%s)", signal.kind, signal.reason)
-            return False
-        return True
+                known = isinstance(error, GateError)
+                _log.error(
+                    "an output failed to take %s (%s): %s",
+                    signal.kind,
+                    signal.reason,
+                    error,
+                    exc_info=not known,
+                )
+            return error
+        return None

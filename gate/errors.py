@@ -5,6 +5,7 @@ GateError
 ├── CameraError   3  no picture: absent, refused, ended where it must not end
 ├── ModelError    4  weights missing, damaged, or not a model of ours
 └── OutputError   5  relay, hook or recording cannot do its work
+    └── AuditError   what happens at the door cannot be recorded
 """
 
 from typing import ClassVar
@@ -38,3 +39,7 @@ class OutputError(GateError, OSError):
     """A relay, hook or recording cannot do its work."""
 
     exit_code = 5
+
+
+class AuditError(OutputError):
+    """What happens at the door cannot be recorded, so that it must not open."""

@@ -32,6 +32,17 @@ class EventSink(Protocol):
         """Take an event; returns at once."""
 
 
+class Witness(Protocol):
+    """What records an opening before it happens."""
+
+    def intend(self, signal: Signal, event: Event) -> None:
+        """Record that the door is about to open; returns when that is safe on the disk.
+
+        Raises:
+            AuditError: it cannot be recorded in time; the door must not open.
+        """
+
+
 class Reporter:
     """Knows the scene of the moment, and passes on what changes.
 
@@ -47,7 +58,8 @@ class Reporter:
     ) -> None:
         self._maker = maker
         self._tell = tell
-        self._log: EventSink | None = None
+        self._logs: list[EventSink] = []
+        self._witness: Witness | None = None
         self._outputs: list[Output] = []
         self._scene = STARTING
         self._told: tuple[object, ...] = ()
@@ -59,16 +71,21 @@ class Reporter:
         self._outputs.append(output)
 
     def keep(self, log: EventSink) -> None:
-        """From now on, write events there."""
-        self._log = log
+        """From now on, write events there too."""
+        self._logs.append(log)
+
+    def swear_in(self, witness: Witness) -> None:
+        """From now on, nothing opens before this witness has recorded it."""
+        self._witness = witness
 
     def signal(self, signal: Signal) -> None:
-        """The door's `emit`: the outputs hear first, the log after them."""
+        """The door's `emit`: the witness hears of an opening first, the log after all others."""
         event = self._maker.of_signal(signal, self._scene)
+        if self._witness is not None and signal.kind is SignalKind.ALLOW:
+            self._witness.intend(signal, event)
         for output in self._outputs:
             output.send(signal, event)
-        if self._log is not None:
-            self._log.write(event)
+        self._write(event)
         self.openings += signal.kind is SignalKind.ALLOW
         self.denials += signal.reason in DENIALS
 
@@ -80,8 +97,12 @@ class Reporter:
         """Pass on a decision that the door has taken, if it is not the same as the last."""
         decision = scene.decision
         news = (decision.state, decision.reason)
-        if self._log is not None and self._told[:2] != news:
-            self._log.write(self._maker.of_decision(scene, is_open))
+        if self._logs and self._told[:2] != news:
+            self._write(self._maker.of_decision(scene, is_open))
         if self._told != (*news, is_open):
             self._told = (*news, is_open)
             self._tell(scene, is_open)
+
+    def _write(self, event: Event) -> None:
+        for log in self._logs:
+            log.write(event)

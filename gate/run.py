@@ -11,24 +11,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from gate.camera import Camera, open_camera
 from gate.config import GateConfig, Key, load_config, with_flags
 from gate.detector import Detector
+from gate.domain import Reason, Signal, SignalKind
 from gate.door import Door
 from gate.doorkeeper import Doorkeeper
 from gate.errors import ConfigError, GateError, OutputError
 from gate.events import EventLog, EventMaker
-from gate.outputs import Command, CommandHook, Output, PrintedHook, parse_command
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import Charge
+from gate.outputs import Output, PrintedRelay
 from gate.picture import Picture
 from gate.policy import Policy
 from gate.quality import FrameGuard
 from gate.recorder import Recorder
+from gate.relay_command import parse_command
+from gate.relay_config import RelayConfig
 from gate.reporter import Reporter
 from gate.runtime import Clock, Gate, Limits, ReplayClock, Summary
 from gate.screen import Screen
 from gate.shutdown import Shutdown
-from gate.sound import SoundOutput, find_player
+from gate.sound import SoundOutput, check_sounds, find_player
 from gate.source import SourceKind, parse_source
 from gate.terminal import Terminal
 from gate.tracker import Tracker
@@ -89,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "LANG, HOME and MASK_GATE_*",
     )
     add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
+    add("--lock", action="store_true", help="lock every relay, and end")
     add("--dry-run", action="store_true", help="print these commands, run none")
     add("--mute", action="store_true", help="play no sounds")
     add("--headless", "--no-show", action="store_true", help="open no window")
@@ -141,13 +148,13 @@ def _configured(options: argparse.Namespace) -> GateConfig:
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Lock the door, build the rest, the cheapest check first, run, undo it all in reverse."""
-    commands = (
-        _command(config.outputs.on_allow, "--on-allow"),
-        _command(config.outputs.on_deny, "--on-deny"),
-    )
+    _check_commands(config)
+    if options.lock:
+        return _lock(config)
+    check_sounds(_sounds(config))
     with contextlib.ExitStack() as stack:
         terminal = stack.enter_context(_terminal())
-        keeper, maker, shutdown = stack.enter_context(_door(options, config, commands, terminal))
+        keeper, maker, shutdown = stack.enter_context(_door(options, config, terminal))
         try:
             camera = stack.enter_context(_camera(config, options.fast))
             weights = Path(config.detector.weights or BUNDLED_WEIGHTS)
@@ -173,11 +180,21 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
     return shutdown.exit_code
 
 
+def _lock(config: GateConfig) -> int:
+    """Lock every relay: after a crash, or by hand."""
+    signal = Signal(SignalKind.DENY, Reason.STOPPING, time.monotonic(), uuid4().hex)
+    with contextlib.ExitStack() as relays:
+        for relay in config.all_relays:
+            output = GuardedRelay(_charge(relay, config), on_fault=log.error)
+            relays.callback(output.close)
+            output.send(signal, {"signal": "deny", "reason": signal.reason.value})
+    return 0
+
+
 @contextlib.contextmanager
 def _door(
     options: argparse.Namespace,
     config: GateConfig,
-    commands: tuple[Command | None, Command | None],
     terminal: Terminal,
 ) -> Iterator[tuple[Doorkeeper, EventMaker, Shutdown]]:
     """The door and all that it moves: locked from now on, and once more at the end.
@@ -187,18 +204,21 @@ def _door(
     clock: Clock = ReplayClock() if options.fast else time.monotonic
     maker = EventMaker(config.gate)
     reporter = Reporter(maker, terminal.status)
-    door = Door(config.door, clock, reporter.signal)
+    relays: list[GuardedRelay] = []
+    door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(relays))
     hold_s = config.outputs.fault_hold_s
     keeper = Doorkeeper(door, Policy(config.policy), reporter, clock, fault_hold_s=hold_s)
     outputs = contextlib.ExitStack()
-    for output in _outputs(options, config, commands, terminal, keeper.output_failed):
-        outputs.callback(output.close)
-        reporter.add(output)
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown(door.close, outputs.close))
         records = stack.enter_context(contextlib.ExitStack())  # opened late, closed last
         stack.enter_context(outputs)
         stack.callback(door.close)
+        for output in _outputs(options, config, terminal, keeper.output_failed):
+            outputs.callback(output.close)
+            reporter.add(output)
+            if isinstance(output, GuardedRelay):
+                relays.append(output)
         if config.outputs.events is not None:
             events = EventLog(config.outputs.events)
             reporter.keep(records.enter_context(contextlib.closing(events)))
@@ -206,8 +226,19 @@ def _door(
         yield keeper, maker, shutdown
 
 
-def _command(text: str | None, flag: str) -> Command | None:
-    return None if text is None else parse_command(text, flag)
+def _beat(relays: Sequence[GuardedRelay]) -> None:
+    for relay in relays:
+        relay.beat()
+
+
+def _check_commands(config: GateConfig) -> None:
+    """Name a relay command that cannot be run by its flag, before anything is started."""
+    for text, flag in (
+        (config.outputs.on_allow, "--on-allow"),
+        (config.outputs.on_deny, "--on-deny"),
+    ):
+        if text is not None:
+            parse_command(text, flag)
 
 
 @contextlib.contextmanager
@@ -262,28 +293,31 @@ def _limits(config: GateConfig) -> Limits:
 def _outputs(
     options: argparse.Namespace,
     config: GateConfig,
-    commands: tuple[Command | None, Command | None],
     terminal: Terminal,
     on_fault: Callable[[str], None],
 ) -> Iterator[Output]:
     """What reacts to the door; a replay moves nothing, for its time is not the world's."""
-    if any(commands) and (options.dry_run or options.fast):
-        yield PrintedHook(*commands, say=terminal.say)
-    elif any(commands):
-        if commands[1] is None:
-            log.warning("nothing locks but the relay's own timer: give --on-deny too")
-        yield CommandHook(
-            *commands,
-            clock=time.monotonic,
-            on_fault=on_fault,
-            limit_s=config.outputs.hook_limit_s,
-        )
+    for relay in config.all_relays:
+        if options.dry_run or options.fast:
+            yield PrintedRelay(relay.model_dump(), say=terminal.say)
+        else:
+            yield GuardedRelay(_charge(relay, config), on_fault=on_fault)
+    if config.outputs.on_allow is not None and config.outputs.on_deny is None:
+        log.warning("nothing locks but the relay's own timer: give --on-deny too")
     if config.outputs.sound and not options.fast:
         player = find_player()
         if player is None:
             log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
         else:
-            yield SoundOutput(ASSETS / "sounds", player)
+            yield SoundOutput(_sounds(config), player)
+
+
+def _sounds(config: GateConfig) -> Path:
+    return ASSETS / "sounds" if config.outputs.sounds is None else Path(config.outputs.sounds)
+
+
+def _charge(relay: RelayConfig, config: GateConfig) -> Charge:
+    return Charge(relay.model_dump(), config.outputs.heartbeat_s, relay.refresh_s)
 
 
 def _greeting(config: GateConfig, detector: Detector) -> str:

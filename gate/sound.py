@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from gate.domain import Signal, SignalKind
+from gate.errors import ConfigError
 from gate.reporter import DENIALS, FAULTS
 
 log = logging.getLogger(__name__)
+
+SOUNDS = ("allow", "deny", "fault")
 
 _POLL_S = 0.2
 
@@ -55,6 +58,20 @@ def sound_for(signal: Signal) -> str | None:
     if signal.reason in DENIALS:
         return "deny"
     return "fault" if signal.reason in FAULTS else None
+
+
+def check_sounds(folder: Path) -> None:
+    """Find out now, not at night, that a sound is missing.
+
+    Raises:
+        ConfigError: names the file.
+    """
+    for name in SOUNDS:
+        if not (folder / f"{name}.wav").is_file():
+            raise ConfigError(
+                f"outputs.sounds: {folder / name}.wav is not there; the folder needs "
+                + ", ".join(f"{each}.wav" for each in SOUNDS)
+            )
 
 
 class SoundOutput:

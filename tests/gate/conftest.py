@@ -1,5 +1,12 @@
 """What the tests of the gate share: a clock that stands still until it is told to go on."""
 
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import pytest
 
 
@@ -28,3 +35,40 @@ def clock() -> FakeClock:
 def make_clock() -> type[FakeClock]:
     """The class itself, for property-based tests, which need a fresh clock per example."""
     return FakeClock
+
+
+@pytest.fixture(scope="session")
+def mqtt_bench(repo_root: Path) -> ModuleType:
+    """Tools for tests of MQTT: `tests/gate/mqtt_bench.py`."""
+    spec = importlib.util.spec_from_file_location(
+        "mqtt_bench", repo_root / "tests/gate/mqtt_bench.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def fake_cameras(repo_root: Path) -> ModuleType:
+    """A camera that streams over HTTP and misbehaves: `tests/gate/fake_camera.py`."""
+    spec = importlib.util.spec_from_file_location(
+        "fake_camera", repo_root / "tests/gate/fake_camera.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fake_camera(fake_cameras: ModuleType) -> Iterator[Any]:
+    """One such camera."""
+    camera = fake_cameras.FakeCamera()
+    yield camera
+    camera.mode = "close"
+    camera.vanish()

@@ -154,8 +154,9 @@ class TestValuesThatDoNotGoTogether:
                 "gate.yaml:2: tracker.low_score: expected at most high_score (0.2), got 0.9",
             ),
             (
-                "outputs:\n  hook_limit_s: 10",
-                "gate.yaml:1: outputs.fault_hold_s: expected at least hook_limit_s + 3.3 (13.3)",
+                "outputs:\n  on_deny: relay\n  hook_limit_s: 10",
+                "gate.yaml:1: outputs.fault_hold_s: expected at least 10 (the longest a relay may take to "
+                "lock) + 3.3, got 6.5",
             ),
         ],
     )

@@ -200,8 +200,7 @@ class TestWhatIsMissing:
         assert main(flags) == 5
         assert "--record" in say(capfd).err
 
-    def test_a_lock_that_never_works_exits_5(self, tmp_path, clip, capfd, detector, monkeypatch):
-        monkeypatch.setattr("gate.outputs.CLOSE_S", 0.5)
+    def test_a_lock_that_never_works_exits_5(self, tmp_path, clip, capfd, detector):
         script = tmp_path / "broken.sh"
         script.write_text("#!/bin/sh\necho jammed; exit 1\n")
         script.chmod(0o755)
@@ -238,13 +237,13 @@ class TestAStartThatFails:
 
     def test_without_a_camera(self, tmp_path, relay, detector):
         assert main(self.flags(relay, "--camera", str(tmp_path / "nothing.mp4"))) == 3
-        assert relay()[0] == "deny starting"
+        assert set(relay()) <= {"deny starting", "deny stopping"}
         assert relay()[-1] == "deny stopping"
 
     def test_without_weights(self, tmp_path, relay, clip):
         weights = ("--weights", str(tmp_path / "none.pth"))
         assert main(self.flags(relay, "--camera", str(clip), *weights)) == 4
-        assert relay()[0] == "deny starting"
+        assert set(relay()) <= {"deny starting", "deny stopping"}
         assert relay()[-1] == "deny stopping"
 
     @pytest.mark.parametrize("flag", ["--events", "--record"])

@@ -16,7 +16,8 @@ from gate.door import Door, DoorConfig
 from gate.doorkeeper import Doorkeeper
 from gate.errors import CameraError, ModelError
 from gate.events import EventMaker
-from gate.outputs import CommandHook
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import Charge
 from gate.policy import Policy, PolicyConfig
 from gate.quality import FrameGuard, FrameGuardConfig
 from gate.reporter import Reporter
@@ -590,14 +591,9 @@ class TestInRealTime:
             detector=lambda frame: stage["now"],
             limits=PATIENT,
         )
-        hook = CommandHook(
-            (str(script),),
-            (str(script),),
-            clock=time.monotonic,
-            on_fault=played.keeper.output_failed,
-            limit_s=3.0,
-        )
-        played.reporter.add(hook)
+        commands = {"kind": "command", "on_allow": str(script), "on_deny": str(script)}
+        relay = GuardedRelay(Charge(commands, 60.0), on_fault=played.keeper.output_failed)
+        played.reporter.add(relay)
 
         def seen(line):
             return edges.exists() and line in edges.read_text()
@@ -609,7 +605,7 @@ class TestInRealTime:
             return seen("deny no_mask")
 
         played.gate.run(stop, seconds=60.0)
-        hook.close()
+        relay.close()
         heard = edges.read_text().splitlines()
         assert opened.is_set()
         assert heard == [" ".join(edge) for edge in played.heard.edges]
@@ -628,16 +624,11 @@ class TestInRealTime:
             detector=lambda frame: faces(MASK),
             limits=PATIENT,
         )
-        hook = CommandHook(
-            (str(script),),
-            (str(script),),
-            clock=time.monotonic,
-            on_fault=played.keeper.output_failed,
-            limit_s=3.0,
-        )
-        played.reporter.add(hook)
+        commands = {"kind": "command", "on_allow": str(script), "on_deny": str(script)}
+        relay = GuardedRelay(Charge(commands, 60.0), on_fault=played.keeper.output_failed)
+        played.reporter.add(relay)
         played.gate.run(lambda: ("fault", "output_fault", False) in played.told, seconds=60.0)
-        hook.close()
+        relay.close()
         assert played.heard.edges == [
             START,
             ("allow", "compliant"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gate.domain import Reason, Signal, SignalKind
-from gate.sound import SoundOutput, find_player, sound_for
+from gate.errors import ConfigError
+from gate.sound import SoundOutput, check_sounds, find_player, sound_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -185,3 +186,12 @@ def test_looking_for_a_player_leaves_the_log_of_others_alone():
     before = logging.getLogger().level
     find_player()
     assert logging.getLogger().level == before
+
+
+def test_a_folder_with_all_sounds_is_taken_and_one_without_is_refused_by_name(tmp_path):
+    for name in ("allow", "deny", "fault"):
+        (tmp_path / f"{name}.wav").touch()
+    check_sounds(tmp_path)
+    (tmp_path / "deny.wav").unlink()
+    with pytest.raises(ConfigError, match=r"deny\.wav is not there; the folder needs allow\.wav"):
+        check_sounds(tmp_path)

@@ -1,0 +1,58 @@
+"""MqttConfig: what gate.yaml may say of telling an MQTT broker about the gate."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_TOPIC = r"^[^+#/$\x00-\x1f]([^+#\x00-\x1f]*[^+#/\x00-\x1f])?$"
+
+
+class MqttConfig(BaseModel):
+    """The gate's state for others to see; it hears nothing, so nothing can be opened this way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    host: str = Field(min_length=1, description="name or address of the broker")
+    port: int = Field(default=1883, ge=1, le=65535, description="mostly 8883 with tls")
+    username: str | None = Field(default=None, min_length=1)
+    password_file: str | None = Field(
+        default=None, min_length=1, description="file with the password, readable by nobody else"
+    )
+    tls: bool = Field(
+        default=False, description="encrypt the connection and check the broker's certificate"
+    )
+    ca_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="certificates to check it with; null: those of the system",
+    )
+    base_topic: str = Field(
+        default="mask-gate",
+        max_length=200,
+        pattern=_TOPIC,
+        description="everything is below <base_topic>/<gate>, as mask-gate/entrance/state",
+    )
+    discovery_prefix: str | None = Field(
+        default="homeassistant",
+        max_length=200,
+        pattern=_TOPIC,
+        description="where Home Assistant looks for new devices; null: it is told nothing",
+    )
+    keepalive_s: int = Field(
+        default=15,
+        ge=2,
+        le=600,
+        description="the broker says offline when the gate was silent for one and a half of this",
+    )
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> MqttConfig:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("username: needed with password_file")
+        if self.ca_file is not None and not self.tls:
+            raise ValueError("ca_file: has no meaning without tls: true")
+        return self
+
+    def root(self, gate: str) -> str:
+        """The topic that everything about this gate is below."""
+        return f"{self.base_topic}/{gate}"

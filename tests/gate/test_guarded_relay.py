@@ -1,0 +1,261 @@
+"""A relay and its guardian as real processes: whoever dies or hangs, the door ends up locked."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gate.domain import Reason, Signal, SignalKind
+from gate.errors import OutputError
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import Charge
+
+PATIENCE_S = 30.0
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+def wait_until(condition, what="the condition"):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"gave up waiting for {what}"
+        time.sleep(0.01)
+
+
+def allow(hold_s=60.0, signal_id="a", late_s=0.0):
+    now_s = time.monotonic() - late_s
+    return Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, signal_id, until_s=now_s + hold_s)
+
+
+def deny(signal_id="d"):
+    return Signal(SignalKind.DENY, Reason.NO_MASK, time.monotonic(), signal_id)
+
+
+class DoorProbe:
+    """Every edge of the door, from before the first process to after the last."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def edges(self):
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return [(float(time_s), level) for time_s, level, *_ in map(str.split, lines)]
+
+    def levels(self):
+        return [level for _, level in self.edges()]
+
+    def is_locked(self):
+        return self.levels()[-1:] == ["locked"]
+
+
+@pytest.fixture
+def probe(tmp_path):
+    return DoorProbe(tmp_path / "door")
+
+
+@pytest.fixture
+def guarded(probe):
+    """Makes guarded relays whose heart beats, as it does by the door's timer."""
+    over = threading.Event()
+    made = []
+
+    def make(heartbeat_s=0.5, beating=True, owner=None):
+        charge = Charge({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
+        relay = GuardedRelay(
+            charge,
+            on_fault=make.faults.append,
+            on_done=lambda *what: make.done.append(what),
+            owner=owner,
+        )
+        made.append(relay)
+        if beating:
+            threading.Thread(target=beat, args=(relay,), daemon=True).start()
+        return relay
+
+    def beat(relay):
+        while not over.wait(0.02):
+            relay.beat()
+
+    make.faults, make.done = [], []
+    yield make
+    over.set()
+    for relay in made:
+        with contextlib.suppress(OutputError):
+            relay.close()
+
+
+class TestWork:
+    def test_ready_means_locked(self, guarded, probe):
+        guarded()
+        assert probe.levels() == ["locked"]
+
+    def test_orders_are_carried_out_in_order_and_told(self, guarded, probe):
+        relay = guarded()
+        relay.send(allow(), {})
+        relay.send(deny(), {})
+        wait_until(lambda: len(guarded.done) >= 1)
+        relay.send(allow(signal_id="b"), {})
+        wait_until(lambda: ("b", "allow", f"recording {probe.path}") in guarded.done)
+        assert probe.levels()[-1] == "unlocked"
+        assert guarded.faults == []
+
+    def test_closing_locks(self, guarded, probe):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        relay.close()
+        assert probe.is_locked()
+        relay.close()
+
+    def test_nothing_is_sent_after_the_end(self, guarded, probe):
+        relay = guarded()
+        relay.close()
+        relay.send(allow(), {})
+        assert "unlocked" not in probe.levels()
+
+    def test_no_event_is_too_strange_to_lock(self, guarded):
+        guarded().send(deny("odd"), {"score": float("nan"), "odd": object(), "마": "\ud800"})
+        wait_until(lambda: any("odd" in done for done in guarded.done))
+
+    def test_an_opening_that_was_kept_back_on_its_way_is_dropped(self, guarded, probe):
+        guarded().send(allow(late_s=1.0), {})
+        wait_until(lambda: guarded.faults)
+        assert guarded.faults == ["the opening could not start within 0.5 s and was dropped"]
+        assert probe.levels() == ["locked"]
+
+    def test_sending_never_waits_for_a_guardian_that_stands_still(self, guarded):
+        relay = guarded(beating=False)
+        os.kill(relay._guardian.pid, signal.SIGSTOP)
+        began_s = time.monotonic()
+
+        def flood():
+            for _ in range(10_000):
+                relay.send(deny(), {"padding": "x" * 100})
+
+        with pytest.raises(OutputError, match="cannot be reached"):
+            flood()
+        assert time.monotonic() - began_s < PATIENCE_S
+
+    def test_the_guardian_keeps_the_door_owned(self, guarded, tmp_path):
+        with (tmp_path / "owner").open("w") as owner:
+            relay = guarded(owner=owner.fileno())
+            held = Path(f"/proc/{relay._guardian.pid}/fd/{owner.fileno()}")
+            assert held.readlink() == tmp_path / "owner"
+
+
+class TestStart:
+    def test_a_relay_that_is_not_there_is_one_sentence(self, tmp_path):
+        charge = Charge({"kind": "recording", "path": str(tmp_path / "no" / "door")}, 0.5)
+        with pytest.raises(OutputError, match="cannot be written"):
+            GuardedRelay(charge, on_fault=print)
+
+    def test_a_device_that_hangs_is_given_up(self, tmp_path, monkeypatch):
+        os.mkfifo(tmp_path / "door")  # opening it for writing waits for a reader that never comes
+        monkeypatch.setattr("gate.guarded_relay.START_S", 1.0)
+        charge = Charge({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
+        with pytest.raises(OutputError, match="not ready in 1 s; check the device"):
+            GuardedRelay(charge, on_fault=print)
+
+
+class TestAGuardianThat:
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+    def test_dies_is_replaced_and_the_next_one_locks(self, guarded, probe, number):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        os.kill(relay._guardian.pid, number)
+        wait_until(probe.is_locked)
+        wait_until(lambda: guarded.faults)
+        assert "ended; the door may be unlocked" in guarded.faults[0]
+        wait_until(relay._ready.is_set)
+        relay.send(allow(signal_id="again"), {})
+        wait_until(lambda: not probe.is_locked())
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGABRT])
+    def test_is_told_to_stop_locks_and_opens_no_more(self, guarded, probe, number):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        os.kill(relay._guardian.pid, number)
+        wait_until(probe.is_locked)
+        relay.send(allow(signal_id="again"), {})
+        relay.send(deny("last"), {})
+        wait_until(lambda: any("last" in done for done in guarded.done))
+        assert probe.levels().count("unlocked") == 1
+        relay.close()
+        assert guarded.faults == []
+
+    def test_is_dead_takes_no_orders(self, guarded, monkeypatch):
+        monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
+        relay = guarded()
+        relay._guardian.kill()
+        wait_until(lambda: guarded.faults)
+        with pytest.raises(OutputError, match="cannot be reached"):
+            relay.send(allow(), {})
+        with pytest.raises(OutputError, match="check it by hand"):
+            relay.close()
+
+    def test_stands_still_is_replaced(self, guarded, probe):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        os.kill(relay._guardian.pid, signal.SIGSTOP)
+        wait_until(probe.is_locked)
+        assert guarded.faults
+
+    def test_is_told_nonsense_locks_and_is_replaced(self, guarded, probe):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        os.write(relay._guardian.stdin.fileno(), b"open sesame\n")
+        wait_until(probe.is_locked)
+        wait_until(relay._ready.is_set)
+
+
+GATE = """
+import sys, threading, time
+from gate.domain import Reason, Signal, SignalKind
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import Charge
+charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
+relay = GuardedRelay(charge, on_fault=lambda what: None)
+now_s = time.monotonic()
+relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
+while True:
+    relay.beat()
+    time.sleep(0.02)
+"""
+
+
+class TestAGateThat:
+    @pytest.fixture
+    def gate(self, probe):
+        process = subprocess.Popen(
+            [sys.executable, "-c", GATE, str(probe.path)], cwd=ROOT, start_new_session=True
+        )
+        wait_until(lambda: probe.levels() == ["locked", "unlocked"], "the door to open")
+        yield process
+        process.kill()
+        process.wait()
+
+    def test_is_killed_leaves_a_locked_door(self, gate, probe):
+        killed_s = time.monotonic()
+        gate.kill()
+        wait_until(probe.is_locked)
+        assert probe.edges()[-1][0] - killed_s < PATIENCE_S
+
+    def test_stands_still_is_locked_out_until_it_asks_again(self, gate, probe):
+        time.sleep(1.0)
+        assert not probe.is_locked(), "its heart beats"
+        gate.send_signal(signal.SIGSTOP)
+        wait_until(probe.is_locked)
+        gate.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        assert probe.is_locked()

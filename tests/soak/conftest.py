@@ -1,0 +1,56 @@
+"""Long runs of faults: what each came to is kept, and written down at the end."""
+
+import json
+import os
+import platform
+import random
+from pathlib import Path
+
+import pytest
+
+SHARE = float(os.environ.get("MASK_GATE_SOAK", "1"))
+"""The part of the full number of repetitions that is run."""
+
+_ROWS = pytest.StashKey[list]()
+
+
+def pytest_configure(config):
+    config.stash[_ROWS] = []
+
+
+def pytest_sessionfinish(session):
+    rows = session.config.stash[_ROWS]
+    path = os.environ.get("MASK_GATE_SOAK_JSON")
+    if rows and path:
+        found = {"machine": platform.machine(), "cores": os.cpu_count(), "rows": rows}
+        Path(path).write_text(json.dumps(found, indent=1) + "\n")
+
+
+@pytest.fixture
+def rng(request):
+    """Chance that is the same at every run."""
+    return random.Random(request.node.name)
+
+
+@pytest.fixture
+def times():
+    """How often to repeat what is done `full` times in a full run."""
+    return lambda full: max(2, round(full * SHARE))
+
+
+@pytest.fixture
+def keep(request):
+    """Keeps what one test came to."""
+
+    def keep(fault, count, wrong_openings, worst_s, bar):
+        row = {
+            "fault": fault,
+            "count": count,
+            "wrong_openings": wrong_openings,
+            "worst_s": None if worst_s is None else round(worst_s, 3),
+            "bar": bar,
+        }
+        request.config.stash[_ROWS].append(row)
+        print(row)
+
+    return keep

@@ -1,0 +1,135 @@
+"""The gate and its guardian killed at random moments, in every order, with the door open."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30.0
+
+GATE = """
+import os, sys, threading, time
+from gate.domain import Reason, Signal, SignalKind
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import Charge
+charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
+relay = GuardedRelay(charge, on_fault=lambda what: None)
+print(relay._guardian.pid, flush=True)
+now_s = time.monotonic()
+relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
+while True:
+    relay.beat()
+    time.sleep(0.02)
+"""
+
+LOCK = "import sys; from gate.run import main; sys.exit(main())"
+
+pytestmark = pytest.mark.soak
+
+
+def edges(path):
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(float(time_s), level) for time_s, level, *_ in map(str.split, lines)]
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "gave up waiting"
+        time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def open_gate(path):
+    """A gate with its door open: its process, and the pid of its guardian."""
+    path.unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", GATE, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        guardian = int(process.stdout.readline())
+        wait_until(lambda: [level for _, level in edges(path)] == ["locked", "unlocked"])
+        yield process, guardian
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def is_locked(path):
+    return edges(path)[-1][1] == "locked"
+
+
+def kill(pid, number=signal.SIGKILL):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def test_the_gate_is_killed(tmp_path, rng, times, keep):
+    worst_s = 0.0
+    for _ in range(times(100)):
+        with open_gate(tmp_path / "door") as (gate, _guardian):
+            time.sleep(rng.uniform(0.0, 0.3))
+            killed_s = time.monotonic()
+            kill(gate.pid)
+            wait_until(lambda: is_locked(tmp_path / "door"))
+            worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - killed_s)
+    keep("gate killed, door open: locked by the guardian", times(100), 0, worst_s, "0.2 s")
+
+
+def test_the_gate_stands_still(tmp_path, rng, times, keep):
+    worst_s = 0.0
+    for _ in range(times(20)):
+        with open_gate(tmp_path / "door") as (gate, _guardian):
+            time.sleep(rng.uniform(0.0, 0.3))
+            stopped_s = time.monotonic()
+            kill(gate.pid, signal.SIGSTOP)
+            wait_until(lambda: is_locked(tmp_path / "door"))
+            worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - stopped_s)
+    keep("gate stopped, door open: locked by the guardian", times(20), 0, worst_s, "1 s")
+
+
+def test_the_guardian_is_killed(tmp_path, rng, times, keep):
+    worst_s = 0.0
+    for _ in range(times(100)):
+        with open_gate(tmp_path / "door") as (_gate, guardian):
+            time.sleep(rng.uniform(0.0, 0.3))
+            killed_s = time.monotonic()
+            kill(guardian)
+            wait_until(lambda: is_locked(tmp_path / "door"))
+            worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - killed_s)
+    keep("guardian killed, door open: locked by the next one", times(100), 0, worst_s, "1 s")
+
+
+def test_both_are_killed_and_the_supervisor_locks(tmp_path, rng, times, keep):
+    path = tmp_path / "door"
+    config = tmp_path / "gate.yaml"
+    config.write_text(f"relays:\n  - {{kind: recording, path: {path}}}\n")
+    worst_s, left_open = 0.0, 0
+    for number in range(times(50)):
+        with open_gate(path) as (gate, guardian):
+            first, second = (gate.pid, guardian) if number % 2 else (guardian, gate.pid)
+            killed_s = time.monotonic()
+            kill(first)
+            time.sleep(rng.uniform(0.0, 0.05))
+            kill(second)
+            time.sleep(0.05)
+            left_open += not is_locked(path)
+            lock = [sys.executable, "-c", LOCK, "--lock", "--config", str(config)]
+            subprocess.run(lock, cwd=ROOT, check=True, timeout=PATIENCE_S)
+            assert is_locked(path)
+            worst_s = max(worst_s, edges(path)[-1][0] - killed_s)
+    keep(
+        f"gate and guardian killed within 50 ms, either first ({left_open} left open): locked by "
+        "`mask-gate --lock`, as the systemd unit runs it",
+        times(50),
+        0,
+        worst_s,
+        "5 s",
+    )
