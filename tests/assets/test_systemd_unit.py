@@ -1,0 +1,301 @@
+"""The shipped systemd unit: its times against the gate's own, its box, and what systemd says."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import annotated_types
+import pytest
+
+from gate import (
+    detector_process,
+    guarded_relay,
+    live_camera,
+    recorder,
+    relay_worker,
+    runtime,
+    shutdown,
+)
+from gate.audit import CLOSE_S as AUDIT_CLOSE_S
+from gate.audit_config import AuditConfig
+from gate.camera import open_camera
+from gate.config import GateConfig
+from gate.door import DoorConfig
+from gate.errors import CameraError, ConfigError, ModelError, OutputError
+from gate.hook_process import GRACE_S, REAP_S
+from gate.ownership import WAIT_S, runtime_folder
+from gate.relay_config import CommandRelayConfig
+from gate.supervisor import PING_S
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "systemd"
+UNIT = FOLDER / "mask-gate.service"
+MANUAL = FOLDER.parents[1] / "docs" / "operate.md"
+EXPOSURE = 2.0  # of 10; measured 1.6 with systemd 252
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is not installed: apt-get install systemd",
+)
+
+
+def read_unit(path):
+    """Values of each key, in order, by section."""
+    sections = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            keys = sections.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            key, equals, value = line.partition("=")
+            assert equals, line
+            keys.setdefault(key, []).append(value)
+    return sections
+
+
+SECTIONS = read_unit(UNIT)
+SERVICE = SECTIONS["Service"]
+
+
+def one(key):
+    (value,) = SERVICE[key]
+    return value
+
+
+def seconds(key):
+    """A time of the unit; all are written as plain seconds."""
+    return float(one(key))
+
+
+def most(model, name):
+    """The largest value that the configuration may give."""
+    for limit in model.model_fields[name].metadata:
+        if isinstance(limit, annotated_types.Le):
+            return float(limit.le)
+    raise AssertionError(f"{name} has no upper limit")
+
+
+class TestTheWatchdog:
+    """A gate that works is never taken for one that hangs."""
+
+    def test_half_its_time_is_more_than_the_longest_turn_of_the_loop(self):
+        """With the largest limits a configuration may set."""
+        turn_s = (
+            PING_S  # nothing is said for so long after a ping
+            + runtime._SLICE_S  # a look for a frame
+            + most(DoorConfig, "max_age_s")  # an answer of the detector is not waited for longer
+            + most(AuditConfig, "wait_s")  # an opening waits for its row
+        )
+        assert turn_s < seconds("WatchdogSec") / 2
+
+    def test_and_more_than_every_limit_on_a_part_that_is_silent_one_after_the_other(self):
+        """Also what other threads and processes wait for, as if the loop waited for them."""
+        config = GateConfig()
+        sum_s = (
+            PING_S
+            + runtime._SLICE_S
+            + config.camera.timeout_s
+            + live_camera.SILENCE_LIMIT_S
+            + config.door.max_age_s
+            + detector_process.ProcessLimits(None).hang_s
+            + AuditConfig().wait_s
+            + CommandRelayConfig(kind="command").limit_s
+            + guarded_relay.ANSWER_S
+        )
+        assert sum_s < seconds("WatchdogSec") / 2
+
+    def test_is_the_gates_alone_to_feed(self):
+        assert one("Type") == "notify"
+        assert one("NotifyAccess") == "main"
+
+    def test_leaves_word_of_where_the_gate_hung_but_no_picture(self):
+        assert one("WatchdogSignal") == "SIGABRT"
+        assert "PYTHONFAULTHANDLER=1" in SERVICE["Environment"]
+        assert seconds("TimeoutAbortSec") <= 5
+        assert one("LimitCORE") == "0"
+
+
+class TestStartAndEnd:
+    def test_the_longest_start_is_waited_for(self):
+        relays = next(
+            limit.max_length
+            for limit in GateConfig.model_fields["relays"].metadata
+            if isinstance(limit, annotated_types.MaxLen)
+        )
+        first_frame_s = open_camera.__kwdefaults__["first_frame_s"]
+        start_s = (
+            WAIT_S
+            + relays * guarded_relay.START_S
+            + first_frame_s
+            + detector_process.ProcessLimits(None).start_s
+        )
+        assert start_s < seconds("TimeoutStartSec")
+
+    def test_the_longest_last_lock_is_waited_for(self):
+        patience_s = max(relay_worker.CLOSE_S, most(CommandRelayConfig, "limit_s"))
+        relay_s = patience_s + guarded_relay.ANSWER_S + guarded_relay._REAP_S + GRACE_S + 2 * REAP_S
+        rest_s = (
+            shutdown.PATIENCE_S
+            + detector_process._CLOSE_S
+            + live_camera._CLOSE_S
+            + AUDIT_CLOSE_S
+            + recorder.CLOSE_TIMEOUT_S
+        )
+        assert relay_s + rest_s < seconds("TimeoutStopSec")
+
+    def test_every_end_is_followed_by_a_lock_with_the_same_configuration(self):
+        start, stop = one("ExecStart").split(), one("ExecStopPost").split()
+        assert start == [*stop[:-1], "--headless"]
+        assert stop[1] == "--config"
+        assert stop[-1] == "--lock"
+
+    def test_a_crash_leaves_the_guardian_the_time_to_lock(self):
+        """Where KillMode is `mixed`, it is killed together with a gate that is gone already."""
+        assert one("KillMode") == "control-group"
+        assert "SendSIGKILL" not in SERVICE
+
+    def test_the_door_is_never_given_up_but_for_a_wrong_configuration(self):
+        assert one("Restart") == "always"
+        assert float(one("RestartSec")) == 1
+        assert SECTIONS["Unit"]["StartLimitIntervalSec"] == ["0"]
+        kept_down = [int(code) for code in one("RestartPreventExitStatus").split()]
+        assert kept_down == [ConfigError.exit_code]
+        others = {CameraError.exit_code, ModelError.exit_code, OutputError.exit_code}
+        assert not others & set(kept_down)
+
+    def test_the_network_outlives_the_gate_at_shutdown(self):
+        assert "network.target" in " ".join(SECTIONS["Unit"]["After"]).split()
+
+
+class TestTheBox:
+    """The gate can reach its camera and its relay, and little else."""
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("User", "mask-gate"),
+            ("NoNewPrivileges", "yes"),
+            ("CapabilityBoundingSet", ""),
+            ("AmbientCapabilities", ""),
+            ("ProtectSystem", "strict"),
+            ("ProtectHome", "yes"),
+            ("PrivateTmp", "yes"),
+            ("DevicePolicy", "closed"),
+            ("UMask", "0077"),
+            ("LimitCORE", "0"),
+            ("MemorySwapMax", "0"),
+            ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+            ("StateDirectoryMode", "0700"),
+            ("RuntimeDirectoryMode", "0700"),
+        ],
+    )
+    def test_is_closed(self, key, value):
+        assert one(key) == value
+
+    def test_only_camera_serial_port_and_pins_are_devices(self):
+        allowed = {value.split()[0] for value in SERVICE["DeviceAllow"]}
+        assert allowed == {
+            "char-video4linux", "char-ttyUSB", "char-ttyACM", "char-ttyS", "char-ttyAMA",
+            "char-gpiochip",
+        }  # fmt: skip
+        assert {value.split()[1] for value in SERVICE["DeviceAllow"]} == {"rw"}
+
+    def test_memory_is_bounded(self):
+        assert 0 < int(one("MemoryMax").removesuffix("%")) < 100
+
+    def test_a_detector_that_the_kernel_ended_is_left_to_the_gate(self):
+        assert one("OOMPolicy") == "continue"
+
+    def test_the_groups_are_made_where_a_distribution_lacks_them(self):
+        """A group that does not exist would keep the service from starting at all."""
+        lines = (FOLDER / "mask-gate.sysusers").read_text().splitlines()
+        made = {tuple(line.split()[:2]) for line in lines if line and not line.startswith("#")}
+        assert ("u", one("User")) in made
+        assert {("g", group) for group in one("SupplementaryGroups").split()} <= made
+
+    @pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("systemd-sysusers") is None,
+        reason="makes users in a folder of its own: needs root and systemd-sysusers",
+    )
+    def test_systemd_makes_them(self, tmp_path):
+        (tmp_path / "etc").mkdir()
+        command = ["systemd-sysusers", f"--root={tmp_path}", str(FOLDER / "mask-gate.sysusers")]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        groups = {line.split(":")[0] for line in (tmp_path / "etc/group").read_text().splitlines()}
+        assert {"mask-gate", *one("SupplementaryGroups").split()} <= groups
+        assert "/nologin" in (tmp_path / "etc/passwd").read_text()
+
+    def test_the_owner_of_the_door_is_told_where_root_looks_for_it_too(self):
+        folder = f"/run/{one('RuntimeDirectory')}"
+        assert str(runtime_folder({"RUNTIME_DIRECTORY": folder})) == "/run/mask-gate"
+        assert one("RuntimeDirectoryPreserve") == "yes"
+
+
+@needs_systemd
+class TestWhatSystemdSays:
+    @pytest.fixture
+    def installed(self, tmp_path):
+        """The unit, with programs that are there."""
+        text = UNIT.read_text(encoding="utf-8").replace(
+            "/opt/mask-gate/.venv/bin/mask-gate", "/bin/true"
+        )
+        path = tmp_path / "mask-gate.service"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def run(self, *command):
+        return subprocess.run(
+            ["systemd-analyze", *command], capture_output=True, text=True, timeout=60
+        )
+
+    def test_it_understands_every_line(self, installed):
+        said = self.run("verify", str(installed))
+        ours = [line for line in said.stderr.splitlines() if "mask-gate" in line]
+        assert (said.returncode, ours) == (0, [])
+
+    def test_it_would_not_understand_another(self, installed):
+        """So that the test above can fail."""
+        installed.write_text(installed.read_text().replace("WatchdogSec=30", "WatchdogSeconds=30"))
+        assert "WatchdogSeconds" in self.run("verify", str(installed)).stderr
+
+    def test_little_of_the_machine_is_exposed(self, installed):
+        said = self.run(
+            "security", "--offline=yes", f"--threshold={round(10 * EXPOSURE)}", str(installed)
+        )
+        if "unrecognized option" in said.stderr:
+            pytest.skip("this systemd cannot judge a unit that is not loaded: needs 250 or later")
+        found = re.search(r"exposure level for mask-gate.service: (\d+\.\d)", said.stdout)
+        assert found, said.stdout + said.stderr
+        assert float(found[1]) <= EXPOSURE
+        assert said.returncode == 0
+
+
+@pytest.fixture
+def text():
+    """The manual."""
+    return MANUAL.read_text(encoding="utf-8")
+
+
+class TestTheManual:
+    """What docs/operate.md says in numbers is what the unit says."""
+
+    @pytest.mark.parametrize(
+        "key", ["WatchdogSec", "RestartSec", "TimeoutStopSec", "RestartPreventExitStatus"]
+    )
+    def test_numbers_are_those_of_the_unit(self, text, key):
+        assert re.findall(rf"`{key}={one(key)}`", text), f"{key}={one(key)} is not in the manual"
+        assert set(re.findall(rf"\b{key}=(\d+)", text)) == {one(key)}
+
+    def test_every_exit_code_is_there(self, text):
+        for error in (ConfigError, CameraError, ModelError, OutputError):
+            assert re.search(rf"^\| {error.exit_code} \|", text, re.MULTILINE), error
+
+    def test_it_installs_what_the_unit_starts(self, text):
+        for path in (one("ExecStart").split()[0], "/etc/mask-gate/gate.yaml", "mask-gate.sysusers"):
+            assert Path(path).name in text
+        assert "/opt/mask-gate" in text
+
+
+def test_nothing_is_said_twice_but_lists():
+    repeated = {key for key, values in SERVICE.items() if len(values) > 1}
+    assert repeated <= {"DeviceAllow", "SystemCallFilter", "Environment"}
