@@ -142,7 +142,15 @@ class TrainConfig(Part):
         default=0.0,
         description="images of a class on fewer than this part of all are shown more often; 0: off",
     )
+    epoch_images: PositiveInt | None = Field(
+        default=None,
+        description="images shown in an epoch, those there are again and again; none: each once",
+    )
     train_split: str = "train"
+    only_images_with: Literal["with_mask", "without_mask", "mask_weared_incorrect"] | None = Field(
+        default=None,
+        description="learn only from images that show this class, as the report's balanced subset",
+    )
     watch_split: str | None = Field(
         default="valid", description="evaluated after each epoch; none evaluates nothing"
     )
@@ -156,6 +164,11 @@ class TrainConfig(Part):
     )
     score_threshold: Fraction = 0.001
     threads: PositiveInt | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="of the network's layers: auto is float16 on CUDA and float32 elsewhere; "
+        "bfloat16 is twice as fast on CPUs with AMX or AVX512-BF16; losses are always float32",
+    )
     augment: AugmentConfig = AugmentConfig()
     assign: AssignConfig = AssignConfig()
     loss: LossConfig = LossConfig()
