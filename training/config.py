@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from models.labels import CLASS_NAMES
+
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -147,7 +149,7 @@ class TrainConfig(Part):
         description="images shown in an epoch, those there are again and again; none: each once",
     )
     train_split: str = "train"
-    only_images_with: Literal["with_mask", "without_mask", "mask_weared_incorrect"] | None = Field(
+    only_images_with: str | None = Field(
         default=None,
         description="learn only from images that show this class, as the report's balanced subset",
     )
@@ -185,6 +187,11 @@ class TrainConfig(Part):
             raise ValueError(f"multi_scale: expected the smaller size first, got {low} and {high}")
         if self.architecture == "yolov3_lite" and self.assign.rule != "centre":
             raise ValueError("yolov3_lite has one map; set assign.rule to centre")
+        if self.only_images_with not in (None, *CLASS_NAMES):
+            raise ValueError(
+                f"only_images_with: expected one of {', '.join(CLASS_NAMES)}, "
+                f"got {self.only_images_with}"
+            )
         if self.patience and not self.watch_split:
             raise ValueError("patience waits for a better mAP; set watch_split to measure one")
         return self
