@@ -343,7 +343,7 @@ class TestACaptureProcess:
         with pytest.raises(CameraError, match="no picture from cam after") as told:
             camera.wait_for_first_frame(SOON_S)
         assert "process" in str(told.value)
-        assert descriptors() == used
+        assert descriptors() <= used
 
     @pytest.mark.parametrize("words", ["zzzz", "!ValueError: what"])
     def test_that_talks_nonsense_is_replaced(self, words, caplog):
