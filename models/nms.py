@@ -110,8 +110,7 @@ def _overlap_more(
 ) -> NDArray[np.bool_]:
     """Whether each of the first `count` of `rows` [5, N] and each of all overlap more: [count, N].
 
-    Args:
-        scratch: [3, count * N or more], written over.
+    `scratch` [3, count * N or more] is written over.
     """
     a, b = rows[:, :count, None], rows[:, None, :]
     shape = count, rows.shape[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,9 @@ import pytest
 
 # Tests run beside each other; threads of their own would only make them wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What tests measure is not what a user of this machine would.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"mask-gate-tests-{os.getuid()}")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -128,7 +128,7 @@ def test_weights_that_tell_nothing_or_the_wrong_thing_are_refused(selftest, alte
 def test_so_are_exported_ones(selftest, altered, name):
     path = altered(CHANGES[name])
     export_onnx(load_checkpoint(path), path.with_suffix(".onnx"), fingerprint(path))
-    detector = Detector(path, "cpu")
+    detector = Detector(path, "cpu", engine=EngineKind.ONNX)
     assert "ONNX Runtime" in detector.engine.name
     with pytest.raises(ModelError, match=REFUSED):
         selftest(detector)
