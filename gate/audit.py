@@ -21,7 +21,7 @@ from gate.audit_chain import Row, Tip
 from gate.audit_rows import detail, printable, row_of_event
 from gate.audit_store import AuditStore, Connect
 from gate.domain import Reason, Signal
-from gate.errors import OutputError
+from gate.errors import AuditError, OutputError
 from gate.events import Event, utc_now
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,6 @@ _CLOSING_RETRY_S = 0.1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-class AuditError(OutputError):
-    """An opening could not be recorded in time; it must not happen."""
-
-    reason = Reason.AUDIT_UNAVAILABLE
-
-
 class Audit:
     """The audit of one gate.
 
@@ -67,6 +61,7 @@ class Audit:
         wall: the time of day; it is recorded, and decides only which rows are old.
         wait_s: how long an opening waits for its row.
         keep_days: older rows are deleted.
+        config: fingerprint of the configuration, for every row.
         connect: `sqlite3.connect`, or what a test puts in its place.
     """
 
@@ -79,11 +74,12 @@ class Audit:
         wall: Callable[[], datetime] = utc_now,
         wait_s: float = 0.25,
         keep_days: float = 365.0,
+        config: str | None = None,
         connect: Connect = sqlite3.connect,
     ) -> None:
         self.path = path
         self.model: str | None = None
-        self.config: str | None = None
+        self.config = config
         self._wait_s = wait_s
         self._keep = timedelta(days=keep_days)
         self._wall = wall

@@ -20,6 +20,15 @@ os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"mask-gate-tes
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _no_state_of_this_machine(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Audit and locks of gates that a test starts are its own, not those of a gate in service."""
+    for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
+        monkeypatch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     return ROOT
@@ -55,6 +64,12 @@ def load_script(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def gate_bench(repo_root: Path) -> ModuleType:
+    """A real gate as a process of its own, with a probe at its door."""
+    return load_script(repo_root / "tests/gate/gate_bench.py")
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,17 @@ from models.letterbox import Letterbox
 from models.network import DetectionNetwork
 from models.nms import suppress
 from models.weights_file import open_weights
+from training.approach import people_of
 from training.average_precision import precision_recall
 from training.coco_json import save_detections
 from training.confusion import confusion_matrix
+from training.dataset_writer import write_file
 from training.evaluation_report import build_report
 from training.image_file import IMAGE_SUFFIXES, decode_image
 from training.inference import predictions_of
 from training.metrics import ImageResult, StrictMatches
 from training.mistakes import draw_mistakes, find_mistakes
+from training.passages import Passage, passages_table, plan, play, summarise
 from training.plots import draw_confusion, draw_precision_recall
 from training.preflight import checked_split
 from training.problems import DataError, Problem
@@ -52,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if size % 32:
             raise UsageError(f"--imgsz {size}: expected a multiple of 32")
         network = checkpoint.network().to(device)
+        if arguments.passages:
+            return _passages(arguments)
         if arguments.images:
             return _predict(arguments, network, size, device)
         return _evaluate(arguments, checkpoint, network, size, device)
@@ -72,8 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    where = "folder with train.txt and valid.txt, where they are not in the data"
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
     parser.add_argument("--split", default="valid")
     parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
+    text = "instead: N passages of each kind played to mask-gate, with false accepts and rejects"
+    parser.add_argument("--passages", type=int, metavar="N", help=text)
     parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
@@ -99,7 +109,9 @@ def _evaluate(
     size: int,
     device: torch.device,
 ) -> int:
-    data, samples = checked_split(Path(arguments.data), arguments.split, print, arguments.skip_bad)
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+    )
     predictions = list(predictions_of(network, [s.image for s in samples], size, device))
     pairs = list(zip(samples, predictions, strict=True))
     at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
@@ -178,6 +190,34 @@ def _draw(
     draw_precision_recall(curves, folder / "precision_recall.png", min_score)
     draw_confusion(confusion_matrix(at_gate, min_score), folder / "confusion.png")
     draw_mistakes(find_mistakes(at_gate, min_score), images.__getitem__, folder / "mistakes.png")
+
+
+def _passages(arguments: argparse.Namespace) -> int:
+    """People of the split, alone and in pairs, walk up to the gate itself."""
+    if arguments.passages < 0:
+        raise UsageError(f"--passages {arguments.passages}: expected a number above 0")
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+    )
+    people = people_of(samples)
+    if not people:
+        raise UsageError(f"{arguments.split}: nobody there is large enough and alone")
+    planned = plan(people, arguments.passages, arguments.seed)
+
+    def shown(done: Iterable[Passage]) -> Iterable[Passage]:
+        return tqdm(done, "passing", total=len(planned), unit="passage", disable=None)
+
+    summary = summarise(play(planned, arguments.weights, shown))
+    print(passages_table(summary))
+    if arguments.json:
+        settings = {
+            "weights": fingerprint(arguments.weights),
+            "split": arguments.split,
+            "data": data.fingerprint(),
+            "seed": arguments.seed,
+        }
+        write_file(arguments.json, json.dumps({**summary, "settings": settings}, indent=1).encode())
+    return 0
 
 
 def _predict(
