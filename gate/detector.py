@@ -49,11 +49,11 @@ def open_engine(
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_driver_present())):
         exported = weights if is_exported else _twin(weights, identity)
         kinds = _able(weights, exported)
-        if wanted is EngineKind.AUTO:
+        if wanted == EngineKind.AUTO:
             wanted = EngineChoice(choice_file())(weights, identity, kinds)
         elif wanted not in kinds:
             raise ModelError(_why_not(weights, wanted))
-        if exported is not None and wanted is not EngineKind.TORCH:
+        if exported is not None and wanted != EngineKind.TORCH:
             return _open_exported(exported, wanted), identity
     elif is_exported:
         raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
@@ -90,9 +90,9 @@ def _able(weights: Path, exported: Path | None) -> tuple[EngineKind, ...]:
 
 
 def _why_not(weights: Path, wanted: EngineKind) -> str:
-    if wanted is EngineKind.TORCH:
+    if wanted == EngineKind.TORCH:
         return f"{weights}: exported files are not for engine torch; give the .pth checkpoint"
-    if wanted is not EngineKind.ONNX and find_spec("openvino") is None:
+    if wanted != EngineKind.ONNX and find_spec("openvino") is None:
         return f"engine {wanted} is not installed: pip install 'mask-gate[openvino]'"
     return (
         f"{weights}: engine {wanted} needs its exported twin: mask-gate-export --weights {weights}"
@@ -101,13 +101,13 @@ def _why_not(weights: Path, wanted: EngineKind) -> str:
 
 def _open_exported(exported: Path, kind: EngineKind) -> Engine:
     # Each brings a library of its own, and only one is loaded.
-    if kind is EngineKind.ONNX:
+    if kind == EngineKind.ONNX:
         from gate.onnx_engine import open_onnx_engine
 
         return open_onnx_engine(exported)
     from gate.openvino_engine import open_openvino_engine
 
-    return open_openvino_engine(exported, "bf16" if kind is EngineKind.OPENVINO_BF16 else "f32")
+    return open_openvino_engine(exported, "bf16" if kind == EngineKind.OPENVINO_BF16 else "f32")
 
 
 def _cuda_driver_present() -> bool:
@@ -145,6 +145,7 @@ class Detector:
             score_threshold = min(own or DEFAULT_SCORE_THRESHOLD, DEFAULT_SCORE_THRESHOLD)
         self.score_threshold = score_threshold
         self._letterbox: Letterbox | None = None
+        self._square = np.zeros((0, 0, 3), np.uint8)
 
     def __call__(self, frame: Frame) -> Detections:
         """Faces in pixels of the frame, best first, one label each.
@@ -155,7 +156,8 @@ class Detector:
         size_hw = frame.image.shape[0], frame.image.shape[1]
         if self._letterbox is None or self._letterbox.source_hw != size_hw:
             self._letterbox = Letterbox(size_hw, self.engine.input_size)
-        predictions = self.engine(self._letterbox.image(frame.image))
+            self._square = self._letterbox.square()
+        predictions = self.engine(self._letterbox.image(frame.image, self._square))
         if not np.isfinite(predictions).all():
             raise ModelError("the network's output is not finite; this frame does not count")
         found = suppress(predictions, self.score_threshold)

@@ -40,10 +40,10 @@ def suppress(
     Returns:
         Detections in the pixels of `predictions`, by falling score.
     """
-    usable = np.isfinite(predictions).all(1)
-    usable &= (predictions[:, 2] > predictions[:, 0]) & (predictions[:, 3] > predictions[:, 1])
-    usable &= predictions[:, 4] >= score_threshold
-    rows = predictions[usable]
+    rows = predictions[predictions[:, 4] >= score_threshold]  # first, for few are left by it
+    usable = np.isfinite(rows).all(1)
+    usable &= (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
+    rows = rows[usable]
     class_scores = rows[:, 4:5] * rows[:, 5:]
     candidates = _one_per_box if one_label else _one_per_class
     found = candidates(rows[:, :4], class_scores, score_threshold)

@@ -32,8 +32,6 @@ class OnnxFile:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # One shape is ever asked for, so an arena would only hold memory; it is no faster.
-        options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(

@@ -12,6 +12,7 @@ import torch
 from gate.detector import Detector
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
+from gate.engine import EngineKind
 from gate.errors import ModelError
 from gate.policy import PolicyConfig
 from gate.selftest import SelfTest

@@ -77,3 +77,14 @@ def test_another_image_size_is_refused():
 def test_an_empty_image_is_refused():
     with pytest.raises(ValueError, match="at least 1 pixel"):
         Letterbox((0, 20), 32)
+
+
+@pytest.mark.parametrize("size_hw", [(100, 201), (480, 640), (1080, 1920), (57, 57)])
+def test_a_square_may_be_used_again(size_hw):
+    box = Letterbox(size_hw, 416)
+    square = box.square()
+    for seed in range(2):
+        image = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3)).astype(np.uint8)
+        assert box.image(image, square) is square
+        np.testing.assert_array_equal(square, box.image(image))
+        assert square.std() > 0
