@@ -152,15 +152,16 @@ def _configured(options: argparse.Namespace) -> GateConfig:
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Check what is cheap to check, then do what was asked for."""
     _check_commands(config)
+    if options.lock:  # whatever else may be wrong
+        with _terminal():
+            lock_relays(config)
+        return 0
     check_sounds(sounds_folder(config))
     path = audit_path(config)
     if options.validate_config:
         print(f"gate {config.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
-        if options.lock:
-            lock_relays(config)
-            return 0
         return _watch(options, config, terminal)
 
 

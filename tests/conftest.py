@@ -73,5 +73,11 @@ def gate_bench(repo_root: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def mqtt_bench(repo_root: Path) -> ModuleType:
+    """A real broker, somebody who listens, a lock, and a bad road."""
+    return load_script(repo_root / "tests/gate/mqtt_bench.py")
+
+
+@pytest.fixture(scope="session")
 def opencv_darknet(repo_root: Path) -> ModuleType:
     return load_script(repo_root / "tests/models/make_opencv_darknet.py")

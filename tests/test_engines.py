@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from models.nms import suppress
 from training.dataset_folder import DatasetFolder
 from training.metrics import ImageResult, evaluate_strict
 
+ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = "assets/weights/mask-gate-lite.pth"
 needs_openvino = pytest.mark.skipif(
     find_spec("openvino") is None,
@@ -115,3 +119,17 @@ def test_openvinos_own_files_carry_their_description(repo_root, tmp_path):
     (tmp_path / "a.bin").unlink()
     with pytest.raises(ExportedFileError, match=r"its \.bin is missing"):
         OpenVinoFile(tmp_path / "a.xml")
+
+
+@needs_openvino
+def test_openvino_reports_to_nobody():
+    """Its package tells its makers of every import, unless what tells them is not there."""
+    code = (
+        "import sys\n"
+        "from models.openvino_file import openvino_runtime\n"
+        "openvino_runtime().Core()\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "assert telemetry_utils.tm.__name__.endswith('telemetry_stub'), telemetry_utils.tm\n"
+        "sys.exit(any(name.startswith('openvino_telemetry') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
     )
+    text = "other weights: print by how much these differ from them, on the same images"
+    parser.add_argument("--against", type=Path, metavar="FILE", help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
@@ -112,8 +114,8 @@ def _evaluate(
     data, samples = checked_split(
         Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
     )
-    predictions = list(predictions_of(network, [s.image for s in samples], size, device))
-    pairs = list(zip(samples, predictions, strict=True))
+    images = [sample.image for sample in samples]
+    pairs = list(zip(samples, predictions_of(network, images, size, device), strict=True))
     at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
     ranked = at_gate
     if not arguments.one_label:
@@ -125,8 +127,10 @@ def _evaluate(
         min_score=arguments.conf,
         gate_results=at_gate,
         seed_results=lenient,
+        other_results=_others(arguments, samples, device) if arguments.against else None,
         settings={
             "weights": fingerprint(arguments.weights),
+            "against": fingerprint(arguments.against) if arguments.against else None,
             "architecture": checkpoint.architecture,
             "input_size": size,
             "split": arguments.split,
@@ -144,6 +148,20 @@ def _evaluate(
     if arguments.plots:
         _draw(ranked, at_gate, samples, arguments.conf, arguments.plots)
     return 0
+
+
+def _others(
+    arguments: argparse.Namespace, samples: Sequence[Sample], device: torch.device
+) -> list[ImageResult]:
+    """What the weights to compare with make of the same images."""
+    other = open_weights(arguments.against)
+    size = arguments.imgsz or other.input_size
+    images = [sample.image for sample in samples]
+    found = predictions_of(other.network().to(device), images, size, device)
+    return [
+        _strict_result(sample, rows, size, arguments.one_label)
+        for sample, rows in zip(samples, found, strict=True)
+    ]
 
 
 def _strict_result(

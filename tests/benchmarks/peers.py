@@ -24,12 +24,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 
 from gate.engine_choice import cpu_name
 from models.darknet_weights import load_darknet
 from models.fusion import fuse_norms
+from models.openvino_file import openvino_runtime
 from models.zoo import build
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.onnx"
@@ -78,7 +78,7 @@ def by_onnx(path: Path) -> Callable[[], object]:
 
 
 def by_openvino(path: Path, precision: str) -> Callable[[], object]:
-    core, given = openvino.Core(), input_of(path)
+    core, given = openvino_runtime().Core(), input_of(path)
     model = core.read_model(path)
     model.reshape(list(given.shape))
     settings = {
@@ -116,7 +116,7 @@ def by_torch(network, *, tuned: bool) -> Callable[[], object]:
 
 def gflop(path: Path) -> float:
     """Twice the multiply-adds of a file's convolutions, for one picture."""
-    model = openvino.Core().read_model(path)
+    model = openvino_runtime().Core().read_model(path)
     model.reshape(list(input_of(path).shape))
     total = 0.0
     for node in model.get_ordered_ops():
@@ -209,7 +209,7 @@ def main() -> int:
         },
         "versions": {
             "onnxruntime": onnxruntime.__version__,
-            "openvino": openvino.__version__,
+            "openvino": openvino_runtime().__version__,
             "opencv": cv2.__version__,
             "torch": torch.__version__,
         },

@@ -56,6 +56,7 @@ def main() -> None:
     axes.legend(loc="center left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlim(4.5, 150)
+    axes.set_ylim(0.3, 0.95)
     figure.savefig(options.out, dpi=110)
 
 

@@ -170,6 +170,22 @@ class TestTheDetector:
         gate.check()
 
 
+def test_neither_torch_nor_a_runtime_is_loaded_where_an_exported_twin_does(start, gate_bench):
+    """The gate itself loads no runtime at all, its detector that of the exported twin alone."""
+
+    def loaded(pid):
+        return Path(f"/proc/{pid}/maps").read_text()
+
+    gate = start()
+    gate.wait_for_opening()
+    for pid in (gate.pid, *gate_bench.processes_below(gate.pid)):
+        assert "libtorch" not in loaded(pid)
+    assert "onnxruntime" not in loaded(gate.pid)
+    assert "onnxruntime" in loaded(gate.child("gate.detector_worker"))
+    assert gate.end() == 0
+    gate.check()
+
+
 class TestTheGuardian:
     def test_killed_or_stopped_is_replaced_by_one_that_locks_first(self, start, gate_bench):
         gate = start()
