@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,18 @@ from numpy.typing import NDArray
 from models.export_metadata import METADATA_KEY, ExportedFileError, ExportMetadata
 
 Precision = Literal["f32", "bf16"]
+
+
+class _Told(Protocol):
+    value: object
+
+
+class _Described(Protocol):
+    """What OpenVINO's models have of their files' remarks."""
+
+    def has_rt_info(self, where: str | list[str]) -> bool: ...
+
+    def get_rt_info(self, where: str | list[str]) -> _Told: ...
 
 
 class OpenVinoFile:
@@ -80,7 +92,7 @@ def save_openvino(onnx_path: Path, path: Path) -> None:
         raise OSError(f"{path}: cannot be written") from error
 
 
-def _description(model: Any) -> str | None:
+def _description(model: _Described) -> str | None:
     """What stands under our key, in OpenVINO's own file or as it is read from an ONNX file."""
     for where in (METADATA_KEY, ["framework", METADATA_KEY]):
         if model.has_rt_info(where):
