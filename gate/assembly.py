@@ -24,6 +24,7 @@ from gate.detector_process import DetectorProcess, ProcessLimits
 from gate.domain import Reason, Signal, SignalKind
 from gate.door import Door
 from gate.doorkeeper import Doorkeeper
+from gate.engine import EngineKind
 from gate.errors import ConfigError, OutputError, OwnedError
 from gate.events import EventLog, EventMaker, Scene
 from gate.guarded_relay import GuardedRelay
@@ -202,7 +203,9 @@ def open_detector(config: GateConfig, manner: Manner) -> DetectorProcess:
         max_memory_mb=wanted.max_memory_mb,
     )
     weights = Path(wanted.weights or BUNDLED_WEIGHTS)
-    return DetectorProcess(worker_command(weights, wanted.device), selftest, limits)
+    return DetectorProcess(
+        worker_command(weights, wanted.device, EngineKind(wanted.engine)), selftest, limits
+    )
 
 
 @contextlib.contextmanager

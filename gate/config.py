@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from gate.audit_config import AuditConfig
 from gate.door import DoorConfig
+from gate.engine import EngineKind
 from gate.errors import ConfigError
 from gate.mqtt_config import MqttConfig
 from gate.policy import PolicyConfig
@@ -57,6 +58,11 @@ class DetectorConfig(_Section):
     )
     device: str = Field(
         default="auto", pattern="^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu or cuda[:N]"
+    )
+    engine: str = Field(
+        default="auto",
+        pattern=f"^({'|'.join(EngineKind)})$",
+        description=f"{', '.join(EngineKind)}; auto measures once which is the fastest here",
     )
     fault_frames: int = Field(
         default=3,

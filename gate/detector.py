@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate.domain import Frame
+from gate.engine import Engine, EngineKind
+from gate.engine_choice import EngineChoice, choice_file
 from gate.errors import ModelError
-from gate.onnx_engine import open_onnx_engine
 from models.detections import Detections
 from models.fingerprint import fingerprint
 from models.letterbox import Letterbox
@@ -23,51 +23,91 @@ log = logging.getLogger(__name__)
 # of theirs, and an unsure face must reach them to count as doubt.
 DEFAULT_SCORE_THRESHOLD = 0.1
 
-
-class Engine(Protocol):
-    """Runs a network on one letterboxed square.
-
-    Attributes:
-        input_size: side of the square in pixels.
-        score_threshold: the checkpoint's operating point, if it brings one.
-        name: what runs it and where, for people.
-    """
-
-    input_size: int
-    score_threshold: float | None
-    name: str
-
-    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.anchors.decode`)."""
-        ...
+_EXPORTED = (".onnx", ".xml")
 
 
-def open_engine(weights: Path, device: str) -> tuple[Engine, str]:
-    """What runs a weights file fastest on a device, and the file's fingerprint.
+def open_engine(
+    weights: Path, device: str, wanted: EngineKind = EngineKind.AUTO
+) -> tuple[Engine, str]:
+    """What runs a weights file on a device, and the file's fingerprint.
 
-    On a CPU that is ONNX Runtime, where the file is an exported one or has an exported twin beside
-    it (same name, `.onnx`, made from this very file); else torch.
+    On a CPU, ONNX Runtime and OpenVINO run exported files, and checkpoints that have an exported
+    twin beside them (same name, `.onnx`, made from this very file); torch runs checkpoints.
+
+    Args:
+        weights: a checkpoint, or an exported `.onnx` or `.xml`.
+        device: as in `Detector`.
+        wanted: AUTO takes the fastest, which is measured once (see `gate.engine_choice`).
 
     Raises:
-        ModelError: the weights cannot be used, or the device is not there.
+        ModelError: the weights cannot be used, or the engine or the device is not there.
     """
     if not weights.is_file():
         raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
     identity = fingerprint(weights)
-    on_cpu = device == "cpu" or (device == "auto" and not _cuda_driver_present())
-    if weights.suffix == ".onnx":
-        if not on_cpu and device != "auto":
-            raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
-        return open_onnx_engine(weights), identity
-    twin = weights.with_suffix(".onnx")
-    if on_cpu and twin.is_file():
-        engine = open_onnx_engine(twin)
-        if engine.made_from == identity:
-            return engine, identity
-        log.warning("%s was exported from another checkpoint and is left alone", twin)
+    is_exported = weights.suffix in _EXPORTED
+    if device == "cpu" or (device == "auto" and (is_exported or not _cuda_driver_present())):
+        exported = weights if is_exported else _twin(weights, identity)
+        kinds = _able(weights, exported)
+        if wanted == EngineKind.AUTO:
+            wanted = EngineChoice(choice_file())(weights, identity, kinds)
+        elif wanted not in kinds:
+            raise ModelError(_why_not(weights, wanted))
+        if exported is not None and wanted != EngineKind.TORCH:
+            return _open_exported(exported, wanted), identity
+    elif is_exported:
+        raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
+    elif wanted not in (EngineKind.AUTO, EngineKind.TORCH):
+        raise ModelError(f"engine {wanted} runs on the CPU; take torch for {device}")
     from gate.torch_engine import open_torch_engine  # seconds to import, so only where needed
 
     return open_torch_engine(weights, device), identity
+
+
+def _twin(weights: Path, identity: str) -> Path | None:
+    """The exported file made from these weights, if it lies beside them."""
+    twin = weights.with_suffix(".onnx")
+    if not twin.is_file():
+        return None
+    if identity.encode() in twin.read_bytes():  # its metadata names what it was made from
+        return twin
+    log.warning("%s was exported from another checkpoint and is left alone", twin)
+    return None
+
+
+def _able(weights: Path, exported: Path | None) -> tuple[EngineKind, ...]:
+    """What can run a file on a CPU here, the default first."""
+    kinds = []
+    if exported is not None and exported.suffix == ".onnx":
+        kinds.append(EngineKind.ONNX)
+    if exported is not None and find_spec("openvino") is not None:
+        kinds += [EngineKind.OPENVINO, EngineKind.OPENVINO_BF16]
+    if weights.suffix not in _EXPORTED:
+        kinds.append(EngineKind.TORCH)
+    if not kinds:
+        raise ModelError(_why_not(weights, EngineKind.OPENVINO))
+    return tuple(kinds)
+
+
+def _why_not(weights: Path, wanted: EngineKind) -> str:
+    if wanted == EngineKind.TORCH:
+        return f"{weights}: exported files are not for engine torch; give the .pth checkpoint"
+    if wanted != EngineKind.ONNX and find_spec("openvino") is None:
+        return f"engine {wanted} is not installed: pip install 'mask-gate[openvino]'"
+    return (
+        f"{weights}: engine {wanted} needs its exported twin: mask-gate-export --weights {weights}"
+    )
+
+
+def _open_exported(exported: Path, kind: EngineKind) -> Engine:
+    # Each brings a library of its own, and only one is loaded.
+    if kind == EngineKind.ONNX:
+        from gate.onnx_engine import open_onnx_engine
+
+        return open_onnx_engine(exported)
+    from gate.openvino_engine import open_openvino_engine
+
+    return open_openvino_engine(exported, "bf16" if kind == EngineKind.OPENVINO_BF16 else "f32")
 
 
 def _cuda_driver_present() -> bool:
@@ -79,10 +119,11 @@ class Detector:
     """The detector as the gate sees it.
 
     Args:
-        weights: a checkpoint (see `models.weights_file`) or an exported `.onnx`.
+        weights: a checkpoint (see `models.weights_file`) or an exported `.onnx` or `.xml`.
         device: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:N`.
         score_threshold: lowest score of a face that is told; by default the checkpoint's own or
             `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
+        engine: what runs it.
 
     Attributes:
         model_id: fingerprint of the weights file, for events and audit.
@@ -92,14 +133,19 @@ class Detector:
     """
 
     def __init__(
-        self, weights: Path, device: str = "auto", score_threshold: float | None = None
+        self,
+        weights: Path,
+        device: str = "auto",
+        score_threshold: float | None = None,
+        engine: EngineKind = EngineKind.AUTO,
     ) -> None:
-        self.engine, self.model_id = open_engine(weights, device)
+        self.engine, self.model_id = open_engine(weights, device, engine)
         if score_threshold is None:
             own = self.engine.score_threshold
             score_threshold = min(own or DEFAULT_SCORE_THRESHOLD, DEFAULT_SCORE_THRESHOLD)
         self.score_threshold = score_threshold
         self._letterbox: Letterbox | None = None
+        self._square = np.zeros((0, 0, 3), np.uint8)
 
     def __call__(self, frame: Frame) -> Detections:
         """Faces in pixels of the frame, best first, one label each.
@@ -110,7 +156,8 @@ class Detector:
         size_hw = frame.image.shape[0], frame.image.shape[1]
         if self._letterbox is None or self._letterbox.source_hw != size_hw:
             self._letterbox = Letterbox(size_hw, self.engine.input_size)
-        predictions = self.engine(self._letterbox.image(frame.image))
+            self._square = self._letterbox.square()
+        predictions = self.engine(self._letterbox.image(frame.image, self._square))
         if not np.isfinite(predictions).all():
             raise ModelError("the network's output is not finite; this frame does not count")
         found = suppress(predictions, self.score_threshold)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.detector_wire import FrameMemory, Message, MessageReader, pack_question
+from gate.engine import EngineKind
 
 REAP_S = 1.0
 """How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
@@ -180,7 +181,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def worker_command(weights: Path, device: str) -> list[str]:
+def worker_command(weights: Path, device: str, engine: EngineKind = EngineKind.AUTO) -> list[str]:
     """Starts the detector of a weights file (see `gate.detector_worker`)."""
     # -P: a folder `models` where the gate happens to be started is not taken for ours.
-    return [sys.executable, "-P", "-m", "gate.detector_worker", str(weights), device]
+    return [sys.executable, "-P", "-m", "gate.detector_worker", str(weights), device, engine]

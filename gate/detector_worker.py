@@ -1,8 +1,9 @@
 """The detector's process: loads the weights, then answers one frame after the other.
 
-`python -m gate.detector_worker WEIGHTS DEVICE DESCRIPTOR` is started by `gate.detector_process`,
-with the shared memory for frames as DESCRIPTOR, questions on standard input and messages on
-standard output (see `gate.detector_wire`). It ends when its standard input does.
+`python -m gate.detector_worker WEIGHTS DEVICE ENGINE DESCRIPTOR` is started by
+`gate.detector_process`, with the shared memory for frames as DESCRIPTOR, questions on standard
+input and messages on standard output (see `gate.detector_wire`). It ends when its standard input
+does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Protocol
 
 from gate.detector_wire import FrameMemory, Kind, pack_answer, pack_message, read_question
 from gate.domain import Frame
+from gate.engine import EngineKind
 from gate.errors import GateError, ModelError
 from models.detections import Detections
 
@@ -53,12 +55,12 @@ class Served(Protocol):
 
 def main(argv: Sequence[str]) -> int:
     """Serve the detector of a weights file until the gate hangs up; returns the exit code."""
-    weights, device, descriptor = argv
+    weights, device, engine, descriptor = argv
 
     def open_detector() -> Served:
         from gate.detector import Detector  # loads a runtime for networks
 
-        return Detector(Path(weights), device)
+        return Detector(Path(weights), device, engine=EngineKind(engine))
 
     return serve(open_detector, int(descriptor))
 

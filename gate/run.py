@@ -24,6 +24,7 @@ from gate.assembly import (
 )
 from gate.config import GateConfig, Key, load_config, with_flags
 from gate.detector_process import DetectorProcess
+from gate.engine import EngineKind
 from gate.errors import GateError
 from gate.quality import FrameGuard
 from gate.relay_command import parse_command
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
     add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")
+    add("--engine", metavar="NAME", help=f"{', '.join(EngineKind)}; auto measures once")
     add(
         "--on-allow",
         metavar="CMD",
@@ -136,6 +138,7 @@ def _configured(options: argparse.Namespace) -> GateConfig:
         "--camera": (("camera", "source"), options.camera),
         "--weights": (("detector", "weights"), options.weights),
         "--device": (("detector", "device"), options.device),
+        "--engine": (("detector", "engine"), options.engine),
         "--on-allow": (("outputs", "on_allow"), options.on_allow),
         "--on-deny": (("outputs", "on_deny"), options.on_deny),
         "--events": (("outputs", "events"), options.events),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.checkpoint import Checkpoint
+from models.export_metadata import METADATA_KEY, ExportMetadata
 from models.network import DetectionNetwork
-from models.onnx_file import FORMAT, METADATA_KEY
 
 OPSET = 17
 
@@ -63,22 +61,13 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
             dynamic_axes={"squares": {0: "batch"}, "predictions": {0: "batch"}},
         )
         model = onnx.load(str(raw))
-        onnx.helper.set_model_props(
-            model, {METADATA_KEY: json.dumps(_about(checkpoint, made_from))}
-        )
+        onnx.helper.set_model_props(model, {METADATA_KEY: _about(checkpoint, made_from).to_json()})
         onnx.checker.check_model(model)
         onnx.save(model, str(raw))
         raw.replace(path)
 
 
-def _about(checkpoint: Checkpoint, made_from: str) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "architecture": checkpoint.architecture,
-        "classes": list(checkpoint.classes),
-        "input_size": checkpoint.input_size,
-        "thresholds": checkpoint.thresholds,
-        "made_from": made_from,
-        "input": "squares: [B, S, S, 3] uint8 BGR, letterboxed with grey 128",
-        "output": "predictions: [B, N, 5 + C] x1 y1 x2 y2 in input pixels, objectness, classes",
-    }
+def _about(checkpoint: Checkpoint, made_from: str) -> ExportMetadata:
+    return ExportMetadata(
+        checkpoint.architecture, checkpoint.input_size, checkpoint.thresholds, made_from
+    )

@@ -42,8 +42,18 @@ class Letterbox:
         """How many square pixels one source pixel becomes, along the width."""
         return float(self._gain[0])
 
-    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """[H, W, 3] to a new [size, size, 3].
+    def square(self) -> NDArray[np.uint8]:
+        """A grey [size, size, 3] to give to `image` again and again."""
+        return np.full((self.size, self.size, 3), BORDER_GREY, np.uint8)
+
+    def image(
+        self, image: NDArray[np.uint8], square: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """[H, W, 3] to [size, size, 3].
+
+        Args:
+            image: of `source_hw`.
+            square: made by `square`, written over and returned; a new one when None.
 
         Raises:
             ValueError: the image has another size than `source_hw`.
@@ -53,9 +63,9 @@ class Letterbox:
         inner_h, inner_w = self._inner_hw
         # Averaging keeps thin things (mask edges) when shrinking; it is blocky when growing.
         method = cv2.INTER_AREA if max(self.source_hw) > self.size else cv2.INTER_LINEAR
-        square = np.full((self.size, self.size, 3), BORDER_GREY, np.uint8)
+        square = self.square() if square is None else square
         inner = square[self._top : self._top + inner_h, self._left : self._left + inner_w]
-        inner[:] = cv2.resize(image, (inner_w, inner_h), interpolation=method)
+        cv2.resize(_halved(image, self.size), (inner_w, inner_h), dst=inner, interpolation=method)
         return square
 
     def boxes(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,3 +77,15 @@ class Letterbox:
         height, width = self.source_hw
         boxes = (boxes_xyxy - self._shift) / self._gain
         return np.asarray(boxes.clip(0, np.array([width, height] * 2, np.float32)), np.float32)
+
+
+def _halved(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The image, halved while it is four times larger than the square or more.
+
+    Averages of averages are averages, but for rounding, and halving is many times faster.
+    """
+    while max(image.shape[:2]) >= 4 * size and min(image.shape[:2]) >= 2:
+        halves = image.shape[1] // 2, image.shape[0] // 2
+        even = image[: 2 * halves[1], : 2 * halves[0]]
+        image = np.asarray(cv2.resize(even, halves, interpolation=cv2.INTER_AREA), np.uint8)
+    return image

@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.boxes import pairwise_iou_xyxy
 from models.detections import Detections
 
 # More candidates than this in one picture are noise; the bound keeps the worst case's time known.
 MAX_CANDIDATES = 1000
+MAX_DETECTIONS = 300
+IOU_THRESHOLD = 0.5
+"""Overlap above which two boxes are one face."""
+
+_BLOCK = 64
 
 
 def suppress(
     predictions: NDArray[np.float32],
     score_threshold: float,
-    iou_threshold: float = 0.5,
-    max_detections: int = 300,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
     one_label: bool = True,
 ) -> Detections:
     """Keep the best of overlapping boxes.
@@ -36,10 +40,10 @@ def suppress(
     Returns:
         Detections in the pixels of `predictions`, by falling score.
     """
-    usable = np.isfinite(predictions).all(1)
-    usable &= (predictions[:, 2] > predictions[:, 0]) & (predictions[:, 3] > predictions[:, 1])
-    usable &= predictions[:, 4] >= score_threshold
-    rows = predictions[usable]
+    rows = predictions[predictions[:, 4] >= score_threshold]  # first, for few are left by it
+    usable = np.isfinite(rows).all(1)
+    usable &= (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
+    rows = rows[usable]
     class_scores = rows[:, 4:5] * rows[:, 5:]
     candidates = _one_per_box if one_label else _one_per_class
     found = candidates(rows[:, :4], class_scores, score_threshold)
@@ -72,12 +76,61 @@ def _one_per_class(
 def _keep(
     boxes: NDArray[np.float32], groups: NDArray[np.int64], iou_threshold: float, limit: int
 ) -> NDArray[np.int64]:
-    """Positions that survive, boxes being sorted by falling score; one round a survivor."""
-    remaining = np.arange(len(boxes))
-    kept: list[int] = []
-    while len(remaining) and len(kept) < limit:
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(int(best))
-        overlap = pairwise_iou_xyxy(boxes[best : best + 1], boxes[remaining])[0]
-        remaining = remaining[(overlap <= iou_threshold) | (groups[remaining] != groups[best])]
-    return np.array(kept, np.int64)
+    """Positions that survive, boxes being sorted by falling score; one round a block of them.
+
+    A round holds the best boxes left against all others left, so that its cost is known: no row of
+    overlaps is ever computed twice, and no more than `limit` rows and one block.
+    """
+    rows = np.empty((5, len(boxes)), np.float32)  # x1, y1, x2, y2, area
+    rows[:4] = boxes.T
+    left = np.arange(len(boxes))
+    several_groups = bool(len(groups)) and bool((groups != groups[0]).any())
+    # Fresh memory for every product would cost more than the arithmetic.
+    scratch = np.empty((3, _BLOCK * len(boxes)), np.float32)
+    kept: list[NDArray[np.int64]] = []
+    count = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # boxes too huge for an area beat nobody
+        rows[4] = (rows[2] - rows[0]) * (rows[3] - rows[1])
+        while len(left) and count < limit:
+            best = left[:_BLOCK]
+            beats = _overlap_more(rows, len(best), iou_threshold, scratch)
+            if several_groups:
+                beats &= groups[best, None] == groups[left]
+            stay = _standing(beats[:, : len(best)])
+            kept.append(best[stay])
+            count += len(kept[-1])
+            beats &= stay[:, None]
+            others = np.flatnonzero(~beats[:, len(best) :].any(0)) + len(best)
+            left, rows = left[others], rows.take(others, axis=1)
+    return np.concatenate(kept)[:limit] if kept else left
+
+
+def _overlap_more(
+    rows: NDArray[np.float32], count: int, iou_threshold: float, scratch: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Whether each of the first `count` of `rows` [5, N] and each of all overlap more: [count, N].
+
+    `scratch` [3, count * N or more] is written over.
+    """
+    a, b = rows[:, :count, None], rows[:, None, :]
+    shape = count, rows.shape[1]
+    shared, height, other = (part[: shape[0] * shape[1]].reshape(shape) for part in scratch)
+    np.minimum(a[2], b[2], out=shared)
+    shared -= np.maximum(a[0], b[0], out=other)
+    np.maximum(shared, 0, out=shared)
+    np.minimum(a[3], b[3], out=height)
+    height -= np.maximum(a[1], b[1], out=other)
+    shared *= np.maximum(height, 0, out=height)
+    # IoU > t, written without the union: shared * (1 + t) / t > area a + area b.
+    shared *= np.float32((1 + iou_threshold) / iou_threshold)
+    more: NDArray[np.bool_] = shared > np.add(a[4], b[4], out=other)
+    return more
+
+
+def _standing(beats: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which boxes of a block no better survivor beats; row i says whom box i overlaps too much."""
+    standing = np.ones(len(beats), np.bool_)
+    for row in np.flatnonzero(np.count_nonzero(beats, axis=1) > 1):  # each "overlaps" itself
+        if standing[row]:
+            standing[row + 1 :] &= ~beats[row, row + 1 :]
+    return standing

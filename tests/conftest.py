@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,9 @@ import pytest
 
 # Tests run beside each other; threads of their own would only make them wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What tests measure is not what a user of this machine would.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"mask-gate-tests-{os.getuid()}")
 
 ROOT = Path(__file__).resolve().parents[1]
 

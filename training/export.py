@@ -1,10 +1,11 @@
-"""mask-gate-export: a checkpoint as ONNX, which the gate then runs without torch."""
+"""mask-gate-export: a checkpoint as ONNX and OpenVINO, which the gate then runs without torch."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from models.checkpoint import CheckpointError
@@ -20,11 +21,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mask-gate-export", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--out", type=Path, metavar="FILE", help="beside the weights by default")
+    parser.add_argument(
+        "--openvino", action="store_true", help="also OpenVINO's .xml and .bin, beside the .onnx"
+    )
     arguments = parser.parse_args(argv)
     out = arguments.out or arguments.weights.with_suffix(".onnx")
+    if arguments.openvino and find_spec("openvino") is None:
+        return _fail("needs OpenVINO: pip install 'mask-gate[openvino]'", USAGE_ERROR)
     try:
         checkpoint = open_weights(arguments.weights)
         export_onnx(checkpoint, out, fingerprint(arguments.weights))
+        if arguments.openvino:
+            from models.openvino_file import save_openvino  # an extra
+
+            save_openvino(out, out.with_suffix(".xml"))
     except CheckpointError as error:
         return _fail(error, WEIGHTS_ERROR)
     except ImportError:

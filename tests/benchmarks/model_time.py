@@ -44,14 +44,15 @@ def main() -> None:
     options = parser.parse_args()
     model = OnnxFile(options.weights, options.threads)
     rng = np.random.default_rng(0)
-    squares = rng.integers(0, 256, (1, model.input_size, model.input_size, 3)).astype(np.uint8)
+    side = model.about.input_size
+    squares = rng.integers(0, 256, (1, side, side, 3)).astype(np.uint8)
     detector = Detector(options.weights)
     frame = Frame(rng.integers(0, 256, (480, 640, 3)).astype(np.uint8), 0.0, 0)
     report = {
         "machine": platform.processor() or platform.machine(),
         "onnxruntime": onnxruntime.__version__,
         "threads": options.threads,
-        "input_size": model.input_size,
+        "input_size": side,
         "model_ms": milliseconds(lambda: model(squares), options.runs),
         "frame_640x480_ms": milliseconds(lambda: detector(frame), options.runs),
     }

@@ -9,6 +9,7 @@ import torch
 
 from gate.detector import Detector
 from gate.domain import Frame
+from gate.engine import EngineKind
 from gate.errors import ModelError
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.export import export_onnx
@@ -136,7 +137,7 @@ def test_on_a_cpu_the_exported_twin_runs_and_says_the_same(weights, tmp_path):
     copy.write_bytes(weights.read_bytes())
     by_torch = Detector(copy, "cpu")
     export_onnx(load_checkpoint(copy), tmp_path / "a.onnx", fingerprint(copy))
-    by_onnx = Detector(copy, "cpu")
+    by_onnx = Detector(copy, "cpu", engine=EngineKind.ONNX)
     assert "torch" in by_torch.engine.name
     assert "ONNX Runtime" in by_onnx.engine.name
     assert by_onnx.model_id == by_torch.model_id

@@ -574,6 +574,7 @@ import cv2
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
 from gate.domain import Frame
+from gate.engine import EngineKind
 from gate.selftest import SelfTest
 
 weights = Path("assets/weights/mask-gate-lite.pth")
@@ -585,7 +586,7 @@ def numbers(found):
     return [a.tolist() for a in (found.boxes_xyxy, found.scores, found.labels, found.margins)]
 
 limits = ProcessLimits(result_s=None, hang_s=60.0, start_s=300.0)
-process = DetectorProcess(worker_command(weights, "cpu"), selftest, limits)
+process = DetectorProcess(worker_command(weights, "cpu", EngineKind.ONNX), selftest, limits)
 ours = [numbers(process(frame)) for frame in frames[:3]]
 os.kill(pid := process.pid, signal.SIGKILL)
 while process.pid == pid: time.sleep(0.01)
@@ -593,7 +594,7 @@ ours += [numbers(process(frame)) for frame in frames[3:]]
 process.close()
 loaded = [name for name in ("torch", "onnxruntime", "models.onnx_file") if name in sys.modules]
 from gate.detector import Detector
-detector = Detector(weights, "cpu")
+detector = Detector(weights, "cpu", engine=EngineKind.ONNX)
 theirs = [numbers(detector(frame)) for frame in frames]
 print(json.dumps({
     "loaded": loaded, "ours": ours, "theirs": theirs, "engine_name": process.engine_name,

@@ -51,7 +51,7 @@ class FakeDetector:
     asked = None
 
     def __init__(self, command, selftest, limits):
-        type(self).asked = tuple(command[-2:])
+        type(self).asked = tuple(command[-3:-1])
         self.model_id = "sha256:fake"
         self.engine_name = "fake by test on cpu"
 

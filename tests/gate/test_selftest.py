@@ -12,6 +12,7 @@ import torch
 from gate.detector import Detector
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
+from gate.engine import EngineKind
 from gate.errors import ModelError
 from gate.policy import PolicyConfig
 from gate.selftest import SelfTest
@@ -128,7 +129,7 @@ def test_weights_that_tell_nothing_or_the_wrong_thing_are_refused(selftest, alte
 def test_so_are_exported_ones(selftest, altered, name):
     path = altered(CHANGES[name])
     export_onnx(load_checkpoint(path), path.with_suffix(".onnx"), fingerprint(path))
-    detector = Detector(path, "cpu")
+    detector = Detector(path, "cpu", engine=EngineKind.ONNX)
     assert "ONNX Runtime" in detector.engine.name
     with pytest.raises(ModelError, match=REFUSED):
         selftest(detector)

@@ -11,8 +11,9 @@ import torch
 
 from models.checkpoint import Checkpoint
 from models.export import export_onnx
+from models.export_metadata import METADATA_KEY, ExportedFileError
 from models.labels import CLASS_NAMES
-from models.onnx_file import METADATA_KEY, OnnxFile, OnnxFileError
+from models.onnx_file import OnnxFile
 from models.zoo import build
 
 pytestmark = pytest.mark.skipif(
@@ -44,7 +45,7 @@ def rewritten(exported, path, change):
 
 
 def test_it_opens_without_torch_in_sight(exported):
-    assert OnnxFile(exported).input_size == 64
+    assert OnnxFile(exported).about.input_size == 64
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_it_opens_without_torch_in_sight(exported):
     ],
 )
 def test_odd_metadata_is_refused(exported, tmp_path, change, complaint):
-    with pytest.raises(OnnxFileError, match=complaint):
+    with pytest.raises(ExportedFileError, match=complaint):
         OnnxFile(rewritten(exported, tmp_path / "b.onnx", change))
 
 
@@ -66,12 +67,12 @@ def test_odd_metadata_is_refused(exported, tmp_path, change, complaint):
 def test_a_truncated_file_is_refused(exported, tmp_path, part):
     path = tmp_path / "b.onnx"
     path.write_bytes(exported.read_bytes()[: int(exported.stat().st_size * part)])
-    with pytest.raises(OnnxFileError, match=r"damaged|not exported"):
+    with pytest.raises(ExportedFileError, match=r"damaged|not exported"):
         OnnxFile(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(OnnxFileError, match=r"none\.onnx: no such file"):
+    with pytest.raises(ExportedFileError, match=r"none\.onnx: no such file"):
         OnnxFile(tmp_path / "none.onnx")
 
 

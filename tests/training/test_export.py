@@ -37,9 +37,9 @@ def test_the_exported_file_says_what_the_checkpoint_says(tmp_path, architecture,
     with torch.inference_mode():
         expected = network.predict(rgb).numpy()
     np.testing.assert_allclose(exported(squares), expected, atol=1e-3, rtol=1e-4)
-    assert exported.input_size == 64
-    assert exported.score_threshold == 0.25
-    assert exported.made_from == fingerprint(tmp_path / "a.pth")
+    assert exported.about.input_size == 64
+    assert exported.about.score_threshold == 0.25
+    assert exported.about.made_from == fingerprint(tmp_path / "a.pth")
 
 
 def test_mistakes_get_one_sentence(tmp_path, capsys):

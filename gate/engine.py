@@ -1,0 +1,40 @@
+"""Engine: what runs a network on one letterboxed square, and the names of the kinds there are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class EngineKind(StrEnum):
+    """What `--engine` may say."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    OPENVINO_BF16 = "openvino-bf16"
+    TORCH = "torch"
+
+
+class Engine(Protocol):
+    """Runs a network on one letterboxed square.
+
+    Attributes:
+        input_size: side of the square in pixels.
+        score_threshold: the checkpoint's operating point, if it brings one.
+        name: what runs it and where, for people.
+    """
+
+    input_size: int
+    score_threshold: float | None
+    name: str
+
+    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.anchors.decode`).
+
+        The array may be written over by the next call.
+        """
+        ...

@@ -1,0 +1,41 @@
+"""ExportedEngine: an exported detector as the gate's engine, whatever library runs it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.export_metadata import ExportMetadata
+
+
+class ExportedFile(Protocol):
+    """`models.onnx_file.OnnxFile` or `models.openvino_file.OpenVinoFile`."""
+
+    about: ExportMetadata
+
+    def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, S, S, 3] BGR to predictions [B, N, 5 + C]."""
+        ...
+
+
+class ExportedEngine:
+    """See `gate.engine.Engine`.
+
+    Args:
+        file: the opened file.
+        ran_by: the library and device, for people.
+    """
+
+    def __init__(self, file: ExportedFile, ran_by: str) -> None:
+        self.input_size = file.about.input_size
+        self.score_threshold = file.about.score_threshold
+        self.name = f"{file.about.architecture} by {ran_by}"
+        self._file = file
+        self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
+
+    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[S, S, 3] BGR to [N, 5 + C] predictions."""
+        predictions: NDArray[np.float32] = self._file(square[None])[0]
+        return predictions

@@ -1,0 +1,135 @@
+"""The engines: on real pictures every one says what torch says, and costs no accuracy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gate.detector import open_engine
+from gate.engine import EngineKind
+from gate.engine_trial import try_engine
+from gate.errors import ModelError
+from models.export_metadata import ExportedFileError
+from models.letterbox import Letterbox
+from models.nms import suppress
+from training.dataset_folder import DatasetFolder
+from training.metrics import ImageResult, evaluate_strict
+
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLED = "assets/weights/mask-gate-lite.pth"
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None,
+    reason="needs the openvino extra: pip install 'mask-gate[openvino]'",
+)
+EXACT = [
+    pytest.param(EngineKind.ONNX),
+    pytest.param(EngineKind.OPENVINO, marks=needs_openvino),
+]
+# What float32 in another order of additions may differ by.
+SCORES, PIXELS = 1e-4, 1e-2
+MAP_LOSS = 0.002
+
+
+@pytest.fixture(scope="module")
+def pictures(real_data):
+    """Seventy-five of the training pictures, never those that accuracy is reported on."""
+    data = DatasetFolder.open(real_data)
+    records = data.split("train")
+    chosen = np.random.default_rng(0).permutation(len(records))[:75]
+    return [data.load(records[index]) for index in sorted(chosen)]
+
+
+def mean_ap(engine, samples) -> float:
+    results = []
+    for sample in samples:
+        box = Letterbox(sample.size_hw, engine.input_size)
+        found = suppress(engine(box.image(sample.image)), 0.001, one_label=False)
+        boxes = box.inverse_boxes(found.boxes_xyxy)
+        found = type(found)(boxes, found.scores, found.labels, found.margins)
+        truth = sample.boxes_xyxy, sample.labels
+        results.append(ImageResult(sample.name, *truth, found, sample.size_hw))
+    return evaluate_strict(results).map50
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_every_engine_says_what_torch_says(repo_root, pictures, kind):
+    torch_engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)
+    engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind)
+    for sample in pictures[:12]:
+        square = Letterbox(sample.size_hw, engine.input_size).image(sample.image)
+        expected, said = torch_engine(square), engine(square)
+        np.testing.assert_allclose(said[:, 4:], expected[:, 4:], atol=SCORES)
+        faces = expected[:, 4] > 0.1
+        np.testing.assert_allclose(said[faces, :4], expected[faces, :4], atol=PIXELS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [*EXACT, pytest.param(EngineKind.OPENVINO_BF16, marks=needs_openvino)]
+)
+def test_no_engine_costs_accuracy(repo_root, pictures, kind):
+    torch_engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)
+    try:
+        engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind)
+    except ModelError as error:
+        pytest.skip(f"{error}; run this test on a processor that has it")
+    assert mean_ap(engine, pictures) == pytest.approx(mean_ap(torch_engine, pictures), abs=MAP_LOSS)
+
+
+def test_a_trial_measures_in_a_process_of_its_own(repo_root, tmp_path):
+    weights = (repo_root / BUNDLED).with_suffix(".onnx")
+    assert try_engine(weights, EngineKind.ONNX) > 0
+    assert try_engine(weights, EngineKind.TORCH) is None  # torch runs no exported file
+    assert try_engine(tmp_path / "none.onnx", EngineKind.ONNX) is None
+
+
+def test_an_engine_that_cannot_run_the_file_is_refused(repo_root, tmp_path):
+    checkpoint = tmp_path / "a.pth"
+    checkpoint.write_bytes((repo_root / BUNDLED).read_bytes())
+    with pytest.raises(ModelError, match=r"needs its exported twin: mask-gate-export --weights"):
+        open_engine(checkpoint, "cpu", EngineKind.ONNX)
+    with pytest.raises(ModelError, match=r"not for engine torch; give the \.pth checkpoint"):
+        open_engine((repo_root / BUNDLED).with_suffix(".onnx"), "cpu", EngineKind.TORCH)
+    with pytest.raises(ModelError, match="engine onnx runs on the CPU; take torch for cuda"):
+        open_engine(checkpoint, "cuda", EngineKind.ONNX)
+
+
+def test_an_engine_that_is_not_installed_says_how_to(repo_root, monkeypatch):
+    monkeypatch.setattr("gate.detector.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'mask-gate\[openvino\]'"):
+        open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO)
+
+
+@needs_openvino
+def test_openvinos_own_files_carry_their_description(repo_root, tmp_path):
+    from models.openvino_file import OpenVinoFile, save_openvino
+
+    onnx = (repo_root / BUNDLED).with_suffix(".onnx")
+    save_openvino(onnx, tmp_path / "a.xml")
+    ours, theirs = OpenVinoFile(tmp_path / "a.xml"), OpenVinoFile(onnx)
+    assert ours.about == theirs.about
+    side = ours.about.input_size
+    squares = np.random.default_rng(0).integers(0, 256, (1, side, side, 3)).astype(np.uint8)
+    np.testing.assert_allclose(ours(squares), theirs(squares), atol=1e-4)
+    (tmp_path / "a.bin").unlink()
+    with pytest.raises(ExportedFileError, match=r"its \.bin is missing"):
+        OpenVinoFile(tmp_path / "a.xml")
+
+
+@needs_openvino
+def test_openvino_reports_to_nobody():
+    """Its package tells its makers of every import, unless what tells them is not there."""
+    code = (
+        "import sys\n"
+        "from models.openvino_file import openvino_runtime\n"
+        "openvino_runtime().Core()\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "assert telemetry_utils.tm.__name__.endswith('telemetry_stub'), telemetry_utils.tm\n"
+        "sys.exit(any(name.startswith('openvino_telemetry') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
