@@ -26,6 +26,7 @@ from gate.guardian import Charge
 from gate.outputs import Output, PrintedRelay
 from gate.picture import Picture
 from gate.policy import Policy
+from gate.privacy import PrivacyConfig
 from gate.quality import FrameGuard
 from gate.recorder import Recorder
 from gate.relay_command import parse_command
@@ -38,6 +39,7 @@ from gate.sound import SoundOutput, check_sounds, find_player
 from gate.source import SourceKind, parse_source
 from gate.terminal import Terminal
 from gate.tracker import Tracker
+from gate.words import load_words
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
@@ -279,7 +281,7 @@ def _picture(headless: bool, record: Path | None) -> Iterator[Picture]:
                 screen = stack.enter_context(contextlib.closing(Screen()))
             except OutputError as error:
                 log.warning("%s; going on without", error)
-        yield Picture(screen, recorder)
+        yield Picture(screen, recorder, load_words("en"), PrivacyConfig())
 
 
 def _limits(config: GateConfig) -> Limits:
