@@ -21,7 +21,7 @@ from gate.audit_chain import Row, Tip
 from gate.audit_rows import detail, printable, row_of_event
 from gate.audit_store import AuditStore, Connect
 from gate.domain import Reason, Signal
-from gate.errors import OutputError
+from gate.errors import AuditError, OutputError
 from gate.events import Event, utc_now
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,6 @@ PRUNE_AFTER_S = 3600.0
 _IDLE_S = 1.0
 _CLOSING_RETRY_S = 0.1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class AuditError(OutputError):
-    """An opening could not be recorded in time; it must not happen."""
-
-    reason = Reason.AUDIT_UNAVAILABLE
 
 
 class Audit:

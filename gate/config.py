@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -11,9 +13,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from gate.audit_config import AuditConfig
+from gate.console_config import ConsoleConfig
 from gate.door import DoorConfig
 from gate.errors import ConfigError
+from gate.mqtt_config import MqttConfig
 from gate.policy import PolicyConfig
+from gate.privacy_config import PrivacyConfig
 from gate.quality import FrameGuardConfig
 from gate.relay_config import CommandRelayConfig, RelayConfig
 from gate.relay_worker import LONGEST_PAUSE_S
@@ -60,6 +66,21 @@ class DetectorConfig(_Section):
         le=100,
         description="after so many faults of the model in a row, as many sound frames in a row "
         "must come before it is trusted again",
+    )
+    start_s: float = Field(
+        default=60.0,
+        ge=5,
+        le=80,
+        description="loading the weights and the self-test may take so long",
+    )
+    hang_s: float = Field(
+        default=2.0,
+        ge=0.5,
+        le=30,
+        description="its process is killed and replaced when it is silent about a frame for longer",
+    )
+    max_memory_mb: int = Field(
+        default=4096, ge=256, le=262144, description="the same when it has more MiB in memory"
     )
 
 
@@ -126,6 +147,22 @@ class GateConfig(_Section):
     relays: Annotated[tuple[RelayConfig, ...], BeforeValidator(_listed)] = Field(
         default=(), max_length=8, description="what holds the door: a list, each with its kind"
     )
+    audit: AuditConfig = AuditConfig()
+    mqtt: MqttConfig | None = Field(
+        default=None, description="a broker that is told how the gate is; null: none"
+    )
+
+    language: str = Field(
+        default="en", pattern=r"^[A-Za-z-]{2,16}$", description="a file of assets/languages: en, ko"
+    )
+    privacy: PrivacyConfig = PrivacyConfig()
+    console: ConsoleConfig = ConsoleConfig()
+
+    @property
+    def identity(self) -> str:
+        """A fingerprint of everything that is configured, as the audit keeps it."""
+        text = json.dumps(self.model_dump(), sort_keys=True)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     @property
     def all_relays(self) -> tuple[RelayConfig, ...]:
@@ -288,8 +325,9 @@ class _Document:
 def _complaint(key: Key, detail: ErrorDetails) -> str:
     """What is wrong with a value, and what was expected."""
     got = f"got {detail['input']!r:.80}"
-    if detail["type"] == "string_pattern_mismatch":
-        return f"expected {_all_keys(GateConfig)[key]}, {got}"
+    meant = _all_keys(GateConfig).get(key)
+    if detail["type"] == "string_pattern_mismatch" and meant:
+        return f"expected {meant}, {got}"
     message = detail["msg"]
     return f"{message[:1].lower()}{message[1:]}, {got}"
 
@@ -326,8 +364,9 @@ def _all_keys(model: type[BaseModel], above: Key = ()) -> dict[Key, str]:
     keys: dict[Key, str] = {}
     for name, field in model.model_fields.items():
         keys[*above, name] = field.description or ""
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys |= _all_keys(field.annotation, (*above, name))
+        for part in (field.annotation, *get_args(field.annotation)):  # also of `Section | None`
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= _all_keys(part, (*above, name))
     return keys
 
 

@@ -120,11 +120,15 @@ class Door:
             self._timer = threading.Thread(target=self._keep_time, name="door-timer", daemon=True)
             self._timer.start()
 
-    def apply(self, decision: Decision) -> None:
-        """Take in a decision: open, renew, lock, or say no."""
+    def apply(self, decision: Decision) -> Reason | None:
+        """Take in a decision: open, renew, lock, or say no.
+
+        Returns:
+            Why an opening that was due did not come about, where an output or the audit refused it.
+        """
         with self._lock:
             if not self._running:
-                return
+                return None
             now_s = self._clock()
             self._end_lease_in_time(now_s)
             ids = tuple(sorted(decision.votes))
@@ -135,7 +139,8 @@ class Door:
                 self._withhold(State.DENY, Reason.UNCERTAIN, ids, now_s)
             elif self._is_fresh(decision, now_s) and until_s > now_s:
                 self._newest_s = decision.time_s
-                self._allow(until_s, ids, now_s)
+                return self._allow(until_s, ids, now_s)
+            return None
 
     def tick(self) -> None:
         """Let time pass: end a lease that is over, offer again a DENY that did not go through."""
@@ -190,7 +195,7 @@ class Door:
             decision.time_s > self._newest_s and now_s - decision.time_s <= self._config.max_age_s
         )
 
-    def _allow(self, until_s: float, ids: tuple[int, ...], now_s: float) -> None:
+    def _allow(self, until_s: float, ids: tuple[int, ...], now_s: float) -> Reason | None:
         self._state, self._told = State.ALLOW, None
         if self._opening is not None:
             self._opening.until_s = min(until_s, self._opening.cap_s)
@@ -204,6 +209,8 @@ class Door:
                 unrecorded = isinstance(error, AuditError)
                 reason = Reason.AUDIT_UNAVAILABLE if unrecorded else Reason.OUTPUT_FAULT
                 self._withhold(State.FAULT, reason, ids, now_s)
+                return reason
+        return None
 
     def _withhold(self, state: State, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
         """Lock if open; else tell a new denial or fault, though not more often than is heard."""

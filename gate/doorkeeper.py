@@ -1,4 +1,4 @@
-"""Doorkeeper: hands decisions to the door, and keeps it locked while its outputs have failed."""
+"""Doorkeeper: hands decisions to the door, and keeps it locked while something it needs fails."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Doorkeeper:
         reporter: told of each scene that the door has acted on.
         clock: the monotonic clock of frames and door.
         fault_hold_s: after an output failed, OUTPUT_FAULT for so long.
+        audit_fault: why nothing can be recorded now, if that is so: AUDIT_UNAVAILABLE meanwhile.
+        alarm: told of an output that failed, in one sentence, when none had failed just before.
     """
 
     def __init__(
@@ -34,23 +36,29 @@ class Doorkeeper:
         clock: Callable[[], float],
         *,
         fault_hold_s: float,
+        audit_fault: Callable[[], str | None] = lambda: None,
+        alarm: Callable[[str], None] = lambda what: None,
     ) -> None:
         self.door = door
         self.policy = policy
         self.reporter = reporter
         self.clock = clock
         self._fault_hold_s = fault_hold_s
+        self._audit_fault = audit_fault
+        self._alarm = alarm
         self._acting = threading.Lock()
         self._distrusted_until_s: float | None = None
 
     def act(self, scene: Scene) -> Scene:
-        """Let the door act on the scene, unless its outputs cannot be relied on; what it took."""
+        """Let the door act on the scene, unless what it needs cannot be relied on; what it took."""
         with self._acting:
-            if self._distrusts_outputs():
-                fault = self.policy.fault(Reason.OUTPUT_FAULT, scene.decision.time_s)
-                scene = Scene(fault, scene.tracks, scene.latency_s)
+            if (fault := self._fault()) is not None:
+                scene = self._overruled(scene, fault)
             self.reporter.look(scene)
-            self.door.apply(scene.decision)
+            refused = self.door.apply(scene.decision)
+            if refused is not None:  # the grant is over: whoever stands there is judged anew
+                scene = self._overruled(scene, refused)
+                self.reporter.look(scene)
         self.reporter.decided(scene, self.door.is_open)
         return scene
 
@@ -59,9 +67,20 @@ class Doorkeeper:
         with self._acting:
             if not self._distrusts_outputs():
                 log.error("out of order: %s", what)
+                self._alarm(what)
             now_s = self.clock()
             self._distrusted_until_s = now_s + self._fault_hold_s
             self.door.apply(Decision(State.FAULT, Reason.OUTPUT_FAULT, now_s))
+
+    def _fault(self) -> Reason | None:
+        """What keeps the door locked whatever the policy says."""
+        if self._distrusts_outputs():
+            return Reason.OUTPUT_FAULT
+        return None if self._audit_fault() is None else Reason.AUDIT_UNAVAILABLE
+
+    def _overruled(self, scene: Scene, reason: Reason) -> Scene:
+        fault = self.policy.fault(reason, scene.decision.time_s)
+        return Scene(fault, scene.tracks, scene.latency_s)
 
     def _distrusts_outputs(self) -> bool:
         until_s = self._distrusted_until_s

@@ -5,7 +5,8 @@ GateError
 ├── CameraError   3  no picture: absent, refused, ended where it must not end
 ├── ModelError    4  weights missing, damaged, or not a model of ours
 └── OutputError   5  relay, hook or recording cannot do its work
-    └── AuditError   what happens at the door cannot be recorded
+    ├── AuditError   what happens at the door cannot be recorded
+    └── OwnedError   another process keeps the door
 """
 
 from typing import ClassVar
@@ -43,3 +44,7 @@ class OutputError(GateError, OSError):
 
 class AuditError(OutputError):
     """What happens at the door cannot be recorded, so that it must not open."""
+
+
+class OwnedError(OutputError):
+    """Another process keeps the door, and this one must not touch it."""

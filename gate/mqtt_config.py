@@ -30,7 +30,7 @@ class MqttConfig(BaseModel):
         default="mask-gate",
         max_length=200,
         pattern=_TOPIC,
-        description="everything is below <base_topic>/<gate>, as mask-gate/entrance/state",
+        description="a topic that everything is below, as mask-gate in mask-gate/entrance/state",
     )
     discovery_prefix: str | None = Field(
         default="homeassistant",

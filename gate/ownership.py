@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from gate.errors import OutputError
+from gate.errors import OutputError, OwnedError
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ class Ownership:
         wall: the time of day, for whoever is turned away.
 
     Raises:
-        OutputError: another process keeps the door, or the folder cannot be trusted or used.
+        OwnedError: another process keeps the door.
+        OutputError: the folder cannot be trusted or used.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Ownership:
                     return file
                 owner = _owner(os.pread(file, 100, 0))
                 if clock() >= until_s:
-                    raise OutputError(f"door {self._gate!r} {owner}")
+                    raise OwnedError(f"door {self._gate!r} {owner}")
                 if not told:
                     log.warning("door %r %s; waiting for it", self._gate, owner)
                 told = True

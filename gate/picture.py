@@ -10,7 +10,8 @@ from gate.events import Scene
 from gate.ink import Image
 from gate.kiosk import draw_kiosk
 from gate.overlay import draw
-from gate.privacy import PrivacyConfig, blurred
+from gate.privacy import blurred
+from gate.privacy_config import PrivacyConfig
 from gate.recorder import Recorder
 from gate.screen import Screen
 from gate.words import Words

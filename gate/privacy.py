@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
-from pydantic import BaseModel, ConfigDict, Field
 
 from gate.domain import Decision, State, Track
 from gate.ink import Image
@@ -17,20 +16,6 @@ BLOCKS = 6
 _MARGIN = 0.25
 _WHOLE_BLOCKS = 24  # across a picture of which nobody knows where the faces are
 _UNKNOWN = frozenset({State.FAULT})
-
-
-class PrivacyConfig(BaseModel):
-    """Who is shown faces. A face that the detector does not see is not blurred."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    blur_visitor: bool = Field(
-        default=False, description="blur faces on the visitor's screen, in the window and the page"
-    )
-    blur_guard: bool = Field(
-        default=False, description="blur faces in the gate's window and the guard's console"
-    )
-    blur_recording: bool = Field(default=False, description="blur faces in what --record writes")
 
 
 def blurred(image: Image, tracks: Sequence[Track], decision: Decision) -> Image:

@@ -7,42 +7,38 @@ import contextlib
 import importlib.metadata
 import logging
 import math
+import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from uuid import uuid4
 
-from gate.camera import Camera, open_camera
+from gate.assembly import (
+    Manner,
+    audit_path,
+    lock_relays,
+    open_console,
+    open_detector,
+    open_entrance,
+    open_picture,
+    open_source,
+    sounds_folder,
+)
 from gate.config import GateConfig, Key, load_config, with_flags
-from gate.detector import Detector
-from gate.domain import Reason, Signal, SignalKind
-from gate.door import Door
-from gate.doorkeeper import Doorkeeper
-from gate.errors import ConfigError, GateError, OutputError
-from gate.events import EventLog, EventMaker
-from gate.guarded_relay import GuardedRelay
-from gate.guardian import Charge
-from gate.outputs import Output, PrintedRelay
-from gate.picture import Picture
-from gate.policy import Policy
-from gate.privacy import PrivacyConfig
+from gate.console import Console
+from gate.console_access import write_password
+from gate.detector_process import DetectorProcess
+from gate.errors import GateError
 from gate.quality import FrameGuard
-from gate.recorder import Recorder
 from gate.relay_command import parse_command
-from gate.relay_config import RelayConfig
 from gate.reporter import Reporter
-from gate.runtime import Clock, Gate, Limits, ReplayClock, Summary
-from gate.screen import Screen
-from gate.shutdown import Shutdown
-from gate.sound import SoundOutput, check_sounds, find_player
+from gate.runtime import Gate, Limits, Summary
+from gate.set_up import ask_password, print_cameras, write_config
+from gate.sound import check_sounds
 from gate.source import SourceKind, parse_source
+from gate.supervisor import Supervisor
 from gate.terminal import Terminal
 from gate.tracker import Tracker
 from gate.words import load_words
-
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # --help, --version, or a flag that is wrong
         return int(end.code or 0)
     try:
+        if (helped := _help_to_set_up(options)) is not None:
+            return helped
         return _run(options, _configured(options))
     except GateError as error:
         print(f"mask-gate: {error}", file=sys.stderr)
@@ -97,12 +95,26 @@ def _parser() -> argparse.ArgumentParser:
         "LANG, HOME and MASK_GATE_*",
     )
     add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
+    add("--console", action="store_true", help="serve the guard's console (docs/console.md)")
+    add(
+        "--set-password", metavar="FILE", type=Path, help="make a password for the console, and end"
+    )
+    add("--list-cameras", action="store_true", help="say which cameras there are, and end")
+    add("--init", metavar="FILE", type=Path, help="write a commented gate.yaml, and end")
     add("--lock", action="store_true", help="lock every relay, and end")
-    add("--dry-run", action="store_true", help="print these commands, run none")
+    add("--validate-config", action="store_true", help="say whether the configuration is right")
+    add("--dry-run", action="store_true", help="say what relays would be told, tell them nothing")
     add("--mute", action="store_true", help="play no sounds")
     add("--headless", "--no-show", action="store_true", help="open no window")
+    add("--kiosk", action="store_true", help="the window is the visitor's screen, and fills it")
+    add("--language", metavar="CODE", help="of window and pages: en, ko; see assets/languages")
     add("--record", metavar="FILE", type=Path, help="record what the window shows (.mp4)")
     add("--events", metavar="FILE", help="append one JSON line per event; - is standard output")
+    add(
+        "--audit",
+        metavar="FILE",
+        help="record of what happens, an .sqlite file; nothing opens unrecorded",
+    )
     add("--seconds", metavar="N", type=_seconds, help="end after so many seconds")
     add(
         "--fast",
@@ -142,95 +154,91 @@ def _configured(options: argparse.Namespace) -> GateConfig:
         "--on-allow": (("outputs", "on_allow"), options.on_allow),
         "--on-deny": (("outputs", "on_deny"), options.on_deny),
         "--events": (("outputs", "events"), options.events),
+        "--audit": (("audit", "path"), options.audit),
+        "--console": (("console", "enabled"), True if options.console else None),
+        "--language": (("language",), options.language),
         "--mute": (("outputs", "sound"), False if options.mute else None),
     }
     given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
     return with_flags(config, given)
 
 
+def _help_to_set_up(options: argparse.Namespace) -> int | None:
+    """What needs no gate; None when nothing of it is asked for."""
+    if options.list_cameras:
+        return print_cameras()
+    if options.init is not None:
+        write_config(options.init)
+        print(f"{options.init}: written; see what it says, then mask-gate --config {options.init}")
+        return 0
+    if options.set_password is not None:
+        password = ask_password()
+        write_password(options.set_password, password)
+        print(f"{options.set_password}: written")
+        return 0
+    return None
+
+
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
-    """Lock the door, build the rest, the cheapest check first, run, undo it all in reverse."""
+    """Check what is cheap to check, then do what was asked for."""
     _check_commands(config)
-    if options.lock:
-        return _lock(config)
-    check_sounds(_sounds(config))
+    check_sounds(sounds_folder(config))
+    load_words(config.language)
+    path = audit_path(config)
+    if options.validate_config:
+        print(f"gate {config.gate}: the configuration is right; its audit is {path}")
+        return 0
+    with _terminal() as terminal:
+        if options.lock:
+            lock_relays(config)
+            return 0
+        return _watch(options, config, terminal)
+
+
+def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
+    """Lock the door, build the rest, run, undo it all in reverse."""
+    manner = Manner(replay=options.fast, dry=options.dry_run)
     with contextlib.ExitStack() as stack:
-        terminal = stack.enter_context(_terminal())
-        keeper, maker, shutdown = stack.enter_context(_door(options, config, terminal))
+        supervisor = stack.enter_context(contextlib.closing(Supervisor(os.environ)))
+        entrance = stack.enter_context(open_entrance(config, manner, terminal, supervisor))
+        shutdown, reporter = entrance.shutdown, entrance.keeper.reporter
         try:
-            camera = stack.enter_context(_camera(config, options.fast))
-            weights = Path(config.detector.weights or BUNDLED_WEIGHTS)
-            detector = Detector(weights, config.detector.device)
-            maker.model = detector.model_id
-            picture = stack.enter_context(_picture(options.headless, options.record))
+            camera = stack.enter_context(open_source(config, manner))
+            detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
+            entrance.name_model(detector.model_id)
+            console = stack.enter_context(open_console(config, entrance, terminal))
+            picture = stack.enter_context(
+                open_picture(
+                    config, options.headless, options.record, kiosk=options.kiosk, watcher=console
+                )
+            )
             gate = Gate(
                 camera=camera,
                 guard=FrameGuard(config.quality),
                 detector=detector,
                 tracker=Tracker(config.tracker),
-                keeper=keeper,
+                keeper=entrance.keeper,
                 limits=_limits(config),
                 show=picture,
+                on_turn=lambda: _turn(supervisor, console),
             )
             terminal.say(_greeting(config, detector))
+            supervisor.ready()
             summary = gate.run(
                 lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
             )
         finally:
             shutdown.loop_ended()
-        terminal.say(_in_words(summary, keeper.reporter))
+            supervisor.stopping()
+        terminal.say(_in_words(summary, reporter))
     return shutdown.exit_code
 
 
-def _lock(config: GateConfig) -> int:
-    """Lock every relay: after a crash, or by hand."""
-    signal = Signal(SignalKind.DENY, Reason.STOPPING, time.monotonic(), uuid4().hex)
-    with contextlib.ExitStack() as relays:
-        for relay in config.all_relays:
-            output = GuardedRelay(_charge(relay, config), on_fault=log.error)
-            relays.callback(output.close)
-            output.send(signal, {"signal": "deny", "reason": signal.reason.value})
-    return 0
-
-
-@contextlib.contextmanager
-def _door(
-    options: argparse.Namespace,
-    config: GateConfig,
-    terminal: Terminal,
-) -> Iterator[tuple[Doorkeeper, EventMaker, Shutdown]]:
-    """The door and all that it moves: locked from now on, and once more at the end.
-
-    It comes before everything that may fail: the relay of a run that was killed may still be on.
-    """
-    clock: Clock = ReplayClock() if options.fast else time.monotonic
-    maker = EventMaker(config.gate)
-    reporter = Reporter(maker, terminal.status)
-    relays: list[GuardedRelay] = []
-    door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(relays))
-    hold_s = config.outputs.fault_hold_s
-    keeper = Doorkeeper(door, Policy(config.policy), reporter, clock, fault_hold_s=hold_s)
-    outputs = contextlib.ExitStack()
-    with contextlib.ExitStack() as stack:
-        shutdown = stack.enter_context(Shutdown(door.close, outputs.close))
-        records = stack.enter_context(contextlib.ExitStack())  # opened late, closed last
-        stack.enter_context(outputs)
-        stack.callback(door.close)
-        for output in _outputs(options, config, terminal, keeper.output_failed):
-            outputs.callback(output.close)
-            reporter.add(output)
-            if isinstance(output, GuardedRelay):
-                relays.append(output)
-        if config.outputs.events is not None:
-            events = EventLog(config.outputs.events)
-            reporter.keep(records.enter_context(contextlib.closing(events)))
-        door.start(timer=not options.fast)
-        yield keeper, maker, shutdown
-
-
-def _beat(relays: Sequence[GuardedRelay]) -> None:
-    for relay in relays:
-        relay.beat()
+def _turn(supervisor: Supervisor, console: Console | None) -> None:
+    """The loop has done its work once more: a watchdog and a guard may know."""
+    supervisor.progress()
+    if console is not None:
+        console.turn()
 
 
 def _check_commands(config: GateConfig) -> None:
@@ -258,32 +266,6 @@ def _terminal() -> Iterator[Terminal]:
         terminal.close()
 
 
-@contextlib.contextmanager
-def _camera(config: GateConfig, fast: bool) -> Iterator[Camera]:
-    camera = open_camera(
-        config.camera.source, realtime=not fast, folder_fps=config.camera.folder_fps
-    )
-    with contextlib.closing(camera):
-        if fast and camera.is_live:
-            raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
-        yield camera
-
-
-@contextlib.contextmanager
-def _picture(headless: bool, record: Path | None) -> Iterator[Picture]:
-    """The window, where one can be opened, and the recording, where one is wanted."""
-    with contextlib.ExitStack() as stack:
-        screen, recorder = None, None
-        if record is not None:
-            recorder = stack.enter_context(contextlib.closing(Recorder(record)))
-        if not headless:
-            try:
-                screen = stack.enter_context(contextlib.closing(Screen()))
-            except OutputError as error:
-                log.warning("%s; going on without", error)
-        yield Picture(screen, recorder, load_words("en"), PrivacyConfig())
-
-
 def _limits(config: GateConfig) -> Limits:
     return Limits(
         camera_s=config.camera.timeout_s,
@@ -292,40 +274,10 @@ def _limits(config: GateConfig) -> Limits:
     )
 
 
-def _outputs(
-    options: argparse.Namespace,
-    config: GateConfig,
-    terminal: Terminal,
-    on_fault: Callable[[str], None],
-) -> Iterator[Output]:
-    """What reacts to the door; a replay moves nothing, for its time is not the world's."""
-    for relay in config.all_relays:
-        if options.dry_run or options.fast:
-            yield PrintedRelay(relay.model_dump(), say=terminal.say)
-        else:
-            yield GuardedRelay(_charge(relay, config), on_fault=on_fault)
-    if config.outputs.on_allow is not None and config.outputs.on_deny is None:
-        log.warning("nothing locks but the relay's own timer: give --on-deny too")
-    if config.outputs.sound and not options.fast:
-        player = find_player()
-        if player is None:
-            log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
-        else:
-            yield SoundOutput(_sounds(config), player)
-
-
-def _sounds(config: GateConfig) -> Path:
-    return ASSETS / "sounds" if config.outputs.sounds is None else Path(config.outputs.sounds)
-
-
-def _charge(relay: RelayConfig, config: GateConfig) -> Charge:
-    return Charge(relay.model_dump(), config.outputs.heartbeat_s, relay.refresh_s)
-
-
-def _greeting(config: GateConfig, detector: Detector) -> str:
+def _greeting(config: GateConfig, detector: DetectorProcess) -> str:
     source = parse_source(config.camera.source)
     shown = "demo" if source.kind is SourceKind.DEMO else source
-    model = f"{detector.engine.name} ({detector.model_id[:19]})"
+    model = f"{detector.engine_name} ({detector.model_id[:19]})"
     return f"gate {config.gate}: watching {shown} with {model}"
 
 

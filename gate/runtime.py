@@ -82,6 +82,7 @@ class Gate:
         detector: finds faces, in pixels of the frame; may raise anything.
         keeper: has policy, door and clock; a `ReplayClock` is moved on by the frames.
         show: draws a frame, if anything does.
+        on_turn: called at each turn of the loop, when a frame has been dealt with or is not there.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Gate:
         keeper: Doorkeeper,
         limits: Limits,
         show: Callable[[Frame, Scene], None] | None = None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._camera = camera
         self._guard = guard
@@ -103,6 +105,7 @@ class Gate:
         self._policy, self._door, self._clock = keeper.policy, keeper.door, keeper.clock
         self._limits = limits
         self._show = show
+        self._on_turn = on_turn
         self._model = _Trust(limits.fault_frames)
         self._count = 0
         self._newest: Frame | None = None
@@ -137,6 +140,7 @@ class Gate:
         """Frames as they come; None, again and again, while a frame is overdue."""
         begin_s = newest_s = self._clock()
         while not stop() and not self._camera.ended:
+            self._on_turn()
             if seconds is not None and self._clock() - begin_s >= seconds:
                 return
             frame = self._camera.read(_SLICE_S)

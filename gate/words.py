@@ -35,7 +35,6 @@ PAGE_KEYS = (
     "filter",
     "fps",
     "from",
-    "gate",
     "health",
     "history",
     "json",

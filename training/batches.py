@@ -95,6 +95,14 @@ class BatchSource:
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Positions of the samples shown in `epoch`, shuffled; rare ones stand in it repeatedly."""
         rng = np.random.default_rng([self.config.seed, epoch])
+        wanted = self.config.epoch_images
+        order = self._shuffled(rng)
+        while wanted and len(order) < wanted:
+            order = np.concatenate((order, self._shuffled(rng)))
+        return order[:wanted]
+
+    def _shuffled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Every sample once, or as often as its rarest class asks for."""
         whole = np.floor(self._repeats)
         times = whole + (rng.random(len(whole)) < self._repeats - whole)
         order = np.repeat(np.arange(len(self.samples)), times.astype(np.int64))

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from models.labels import CLASS_NAMES
+
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -142,7 +144,15 @@ class TrainConfig(Part):
         default=0.0,
         description="images of a class on fewer than this part of all are shown more often; 0: off",
     )
+    epoch_images: PositiveInt | None = Field(
+        default=None,
+        description="images shown in an epoch, those there are again and again; none: each once",
+    )
     train_split: str = "train"
+    only_images_with: str | None = Field(
+        default=None,
+        description="learn only from images that show this class, as the report's balanced subset",
+    )
     watch_split: str | None = Field(
         default="valid", description="evaluated after each epoch; none evaluates nothing"
     )
@@ -156,6 +166,11 @@ class TrainConfig(Part):
     )
     score_threshold: Fraction = 0.001
     threads: PositiveInt | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="of the network's layers: auto is float16 on CUDA and float32 elsewhere; "
+        "bfloat16 is twice as fast on CPUs with AMX or AVX512-BF16; losses are always float32",
+    )
     augment: AugmentConfig = AugmentConfig()
     assign: AssignConfig = AssignConfig()
     loss: LossConfig = LossConfig()
@@ -172,6 +187,11 @@ class TrainConfig(Part):
             raise ValueError(f"multi_scale: expected the smaller size first, got {low} and {high}")
         if self.architecture == "yolov3_lite" and self.assign.rule != "centre":
             raise ValueError("yolov3_lite has one map; set assign.rule to centre")
+        if self.only_images_with not in (None, *CLASS_NAMES):
+            raise ValueError(
+                f"only_images_with: expected one of {', '.join(CLASS_NAMES)}, "
+                f"got {self.only_images_with}"
+            )
         if self.patience and not self.watch_split:
             raise ValueError("patience waits for a better mAP; set watch_split to measure one")
         return self

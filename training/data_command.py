@@ -118,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("split", _split, "Report near twins across splits; with --out, split anew.")
     sub.add_argument("--out", type=Path, metavar="DIR", help="write the new lists here")
+    text = "split the images of this split only, so that another one stays unseen (default: all)"
+    sub.add_argument("--split", metavar="NAME", help=text)
     parts = sub.add_mutually_exclusive_group()
     text = f"share of the images for validation (default {VALID_SHARE:.3f})"
     parts.add_argument(
@@ -317,36 +319,35 @@ def _previewed(dataset: DatasetFolder, arguments: argparse.Namespace) -> tuple[A
 
 def _split(arguments: argparse.Namespace) -> int:
     dataset = _open(arguments)
-    hashes = [
-        perceptual_hash(dataset.load(image).image) for image in _progress(dataset.images, "looking")
-    ]
+    images = dataset.images if arguments.split is None else dataset.split(arguments.split)
+    hashes = [perceptual_hash(dataset.load(image).image) for image in _progress(images, "looking")]
     pairs = twin_pairs(hashes, arguments.twin_bits)
     groups = twin_groups(len(hashes), pairs)
     twinned = {index for first, second, _ in pairs for index in (first, second)}
     _say(f"{len(twinned)} images have a near twin, in {len(pairs)} pairs")
-    _say_twins(dataset, dataset.stems_of_split, pairs)
+    _say_twins(images, dataset.stems_of_split, pairs)
     if arguments.out is None:
         return 0
-    for folder, parts in _new_splits(dataset, groups, arguments).items():
+    for folder, parts in _new_splits(images, groups, arguments).items():
         stems = {name: [image.stem for image in part] for name, part in parts.items()}
         write_split_lists(folder, stems)
         _say(f"\n{folder}:\n{counts_table([count(name, part) for name, part in parts.items()])}")
-        _say_twins(dataset, stems, pairs)
+        _say_twins(images, stems, pairs)
     return 0
 
 
 def _new_splits(
-    dataset: DatasetFolder, groups: Sequence[int], arguments: argparse.Namespace
+    images: Sequence[AnnotatedImage], groups: Sequence[int], arguments: argparse.Namespace
 ) -> dict[Path, dict[str, tuple[AnnotatedImage, ...]]]:
     """The images of train and valid, for each folder that lists are to be written to."""
     if arguments.folds is None:
         shares = (1 - arguments.valid_share, arguments.valid_share)
-        train, valid = stratified_parts(dataset.images, shares, arguments.seed, groups)
+        train, valid = stratified_parts(images, shares, arguments.seed, groups)
         return {arguments.out: {"train": train, "valid": valid}}
-    folds = stratified_parts(dataset.images, (1,) * arguments.folds, arguments.seed, groups)
+    folds = stratified_parts(images, (1,) * arguments.folds, arguments.seed, groups)
     return {
         arguments.out / f"fold{number}": {
-            "train": tuple(image for image in dataset.images if image not in fold),
+            "train": tuple(image for image in images if image not in fold),
             "valid": fold,
         }
         for number, fold in enumerate(folds, start=1)
@@ -354,17 +355,17 @@ def _new_splits(
 
 
 def _say_twins(
-    dataset: DatasetFolder,
+    images: Sequence[AnnotatedImage],
     stems_of_split: Mapping[str, Sequence[str]],
     pairs: list[tuple[int, int, int]],
 ) -> None:
     """How many validation images have a near twin in another split, and every such pair."""
     split_of = {stem: split for split, stems in stems_of_split.items() for stem in stems}
-    sides = [split_of.get(image.stem) for image in dataset.images]
+    sides = [split_of.get(image.stem) for image in images]
     across = twins_across(pairs, sides)
     twinned = {i for first, second, _ in across for i in (first, second) if sides[i] == "valid"}
     total = len(stems_of_split.get("valid", ()))
     _say(f"{len(twinned)} of {total} validation images have a near twin in another split")
     for first, second, bits in across:
-        named = (f"{dataset.images[i].stem} ({sides[i]})" for i in (first, second))
+        named = (f"{images[i].stem} ({sides[i]})" for i in (first, second))
         _say(f"  {' and '.join(named)} differ in {bits} of {HASH_BITS} bits")

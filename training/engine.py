@@ -52,6 +52,13 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+def layer_type(precision: str, device: torch.device) -> torch.dtype:
+    """The type that a network's layers are computed in (`TrainConfig.precision`)."""
+    if precision == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
 class Engine:
     """A run in motion: network, optimizer, average and progress.
 
@@ -82,8 +89,9 @@ class Engine:
         self.optimizer = make_optimizer(network, config.optim, transferred)
         self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
         self.loss = DetectionLoss(network.scales, network.num_classes, config.loss, config.assign)
-        on_cuda = device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=on_cuda)
+        self.layers = layer_type(config.precision, device)
+        halves = self.layers is torch.float16  # whose small gradients would become zero
+        self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=halves)
         self.progress = Progress()
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self._counted = 0.0
@@ -165,7 +173,9 @@ class Engine:
         images = batch.images.to(self.device, memory_format=torch.channels_last)
         faces = batch.truth
         truth = Truth(*(t.to(self.device) for t in (faces.image, faces.boxes_xyxy, faces.labels)))
-        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+        with torch.autocast(
+            self.device.type, self.layers, enabled=self.layers is not torch.float32
+        ):
             raw_maps = self.network(images)
         return self.loss([raw.float() for raw in raw_maps], truth)
 

@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    where = "folder with train.txt and valid.txt, where they are not in the data"
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
     parser.add_argument("--split", default="valid")
     parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
     parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
@@ -99,7 +101,9 @@ def _evaluate(
     size: int,
     device: torch.device,
 ) -> int:
-    data, samples = checked_split(Path(arguments.data), arguments.split, print, arguments.skip_bad)
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+    )
     predictions = list(predictions_of(network, [s.image for s in samples], size, device))
     pairs = list(zip(samples, predictions, strict=True))
     at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]

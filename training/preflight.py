@@ -15,7 +15,7 @@ from training.skipping import leave_out, tell_skipped
 
 
 def checked_dataset(
-    path: Path, say: Callable[[str], None], skip_bad: bool = False
+    path: Path, say: Callable[[str], None], skip_bad: bool = False, lists: Path | None = None
 ) -> DatasetFolder:
     """The data set at `path`, once every file of it has been read and found in order.
 
@@ -24,6 +24,7 @@ def checked_dataset(
         say: hears one line where splits share images, which training may do but figures suffer,
             and one for each image that is left out.
         skip_bad: leave out the images that are bad, where they are few enough.
+        lists: folder with the split lists, where they are not in `path`.
 
     Raises:
         DataError: with every problem found.
@@ -32,7 +33,7 @@ def checked_dataset(
     def shown(names: Iterable[str]) -> Iterable[str]:
         return tqdm(names, "checking", unit="image", leave=False, disable=None)
 
-    findings = check(path, progress=shown, skip_bad=skip_bad)
+    findings = check(path, lists, progress=shown, skip_bad=skip_bad)
     if findings.problems:
         raise DataError(findings.problems)
     tell_skipped(say, findings.dataset, findings.skipped)
@@ -42,7 +43,11 @@ def checked_dataset(
 
 
 def checked_split(
-    path: Path, split: str, say: Callable[[str], None], skip_bad: bool = False
+    path: Path,
+    split: str,
+    say: Callable[[str], None],
+    skip_bad: bool = False,
+    lists: Path | None = None,
 ) -> tuple[DatasetFolder, list[Sample]]:
     """The data set at `path` and the samples of one of its splits; other pixels are not looked at.
 
@@ -51,11 +56,12 @@ def checked_split(
         split: the one to load.
         say: hears one line for each image that is left out.
         skip_bad: leave out the images that are bad, where they are few enough.
+        lists: folder with the split lists, where they are not in `path`.
 
     Raises:
         DataError: there is no such split, or with every problem found.
     """
-    dataset, found = scan(path)
+    dataset, found = scan(path, lists)
     problems, samples = list(found), []
     records = dataset.split(split)
     for record in tqdm(records, f"reading {split}", unit="image", leave=False, disable=None):

@@ -80,7 +80,7 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         team = around.team
-        source = BatchSource(splits.load(config.train_split), config, team.rank, team.size)
+        source = BatchSource(_learnt_from(splits, config), config, team.rank, team.size)
         self.watched: list[Sample] = []
         if config.watch_split and team.is_first:
             self.watched = splits.load(config.watch_split)
@@ -235,3 +235,12 @@ class Run:
         rng = np.random.default_rng(self.config.seed)
         figure = estimate_figures(matches, rng)["ap50"]
         return ComparedRun(self.config.name, history, figure)
+
+
+def _learnt_from(splits: LoadedSplits, config: TrainConfig) -> list[Sample]:
+    """The samples that a run trains on."""
+    samples = splits.load(config.train_split)
+    if config.only_images_with is None:
+        return samples
+    label = CLASS_NAMES.index(config.only_images_with)
+    return [sample for sample in samples if label in sample.labels]

@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mask-gate-train", description=__doc__)
     parser.add_argument("--config", nargs="+", required=True, metavar="YAML")
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    where = "folder with train.txt and valid.txt, where they are not in the data"
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--resume", action="store_true", help="go on from DIR/NAME/last.pth")
@@ -93,9 +95,9 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
     )
     path = Path(arguments.data)
     if team.is_first or arguments.skip_bad:  # only a full check knows what to leave out
-        data = checked_dataset(path, say, arguments.skip_bad)
+        data = checked_dataset(path, say, arguments.skip_bad, arguments.lists)
     else:
-        data = DatasetFolder.open(path)
+        data = DatasetFolder.open(path, arguments.lists)
     say(f"{len(data.images)} images, {data.split_note}")
     splits = LoadedSplits(data)
     compared = []

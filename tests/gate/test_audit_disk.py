@@ -21,10 +21,11 @@ from pathlib import Path
 import pytest
 
 import gate.audit
-from gate.audit import Audit, AuditError
+from gate.audit import Audit
 from gate.audit_chain import COLUMNS
 from gate.audit_reader import AuditReader
 from gate.domain import Reason, Signal, SignalKind
+from gate.errors import AuditError
 
 LONG_S = 30.0
 

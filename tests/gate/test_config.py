@@ -122,6 +122,31 @@ class TestSlips:
                 "policy:\n  zone:\n  - [0, 0]\n  - [1, .nan]\n  - [1, 1]",
                 "gate.yaml:4: policy.zone.1.1: input should be a finite number, got nan",
             ),
+            (
+                "audit:\n  path: door.jpg",
+                "gate.yaml:2: audit.path: expected file of the audit, its name ending in .sqlite",
+            ),
+            (
+                "audit:\n  required: no thanks",
+                "gate.yaml:2: audit.required: input should be a valid",
+            ),
+            ("mqtt:\n  port: 1", "gate.yaml:1: mqtt.host: field required"),
+            (
+                "mqtt:\n  host: a\n  hosst: a",
+                "gate.yaml:3: mqtt.hosst: no such key; did you mean host?",
+            ),
+            (
+                "mqtt: {host: a,\n  base_topic: 'a#'}",
+                "gate.yaml:2: mqtt.base_topic: expected a topic that everything is below",
+            ),
+            (
+                "relays:\n- {kind: mqtt, host: a, topic: 'a#'}",
+                "gate.yaml:2: relays.0.mqtt.topic: string should match pattern",
+            ),
+            (
+                "detector:\n  start_s: 100",
+                "gate.yaml:2: detector.start_s: input should be less than or equal to 80, got 100",
+            ),
         ],
     )
     def test_are_named_with_file_line_key_and_the_mend(self, text, said):
@@ -155,8 +180,8 @@ class TestValuesThatDoNotGoTogether:
             ),
             (
                 "outputs:\n  on_deny: relay\n  hook_limit_s: 10",
-                "gate.yaml:1: outputs.fault_hold_s: expected at least 10 (the longest a relay may take to "
-                "lock) + 3.3, got 6.5",
+                "gate.yaml:1: outputs.fault_hold_s: expected at least 10 (the longest a relay may "
+                "take to lock) + 3.3, got 6.5",
             ),
         ],
     )

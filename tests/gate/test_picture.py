@@ -8,7 +8,7 @@ import pytest
 from gate.domain import Decision, Frame, Reason, State
 from gate.events import Scene
 from gate.picture import Picture
-from gate.privacy import PrivacyConfig
+from gate.privacy_config import PrivacyConfig
 from gate.words import load_words
 
 FRAME = Frame(np.full((120, 160, 3), 90, np.uint8), 5.0, 1)

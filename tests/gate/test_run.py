@@ -10,13 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from gate import run as command
+from gate import assembly
 from gate.errors import CameraError, ModelError
 from gate.run import main
 from models.detections import Detections
@@ -51,19 +50,22 @@ class FakeDetector:
     answer = staticmethod(passage)
     asked = None
 
-    def __init__(self, weights, device):
-        type(self).asked = (weights, device)
+    def __init__(self, command, selftest, limits):
+        type(self).asked = tuple(command[-2:])
         self.model_id = "sha256:fake"
-        self.engine = SimpleNamespace(name="fake by test on cpu")
+        self.engine_name = "fake by test on cpu"
 
     def __call__(self, frame):
         return self.answer(frame)
+
+    def close(self):
+        pass
 
 
 @pytest.fixture
 def detector(monkeypatch):
     """Puts the fake detector into the command."""
-    monkeypatch.setattr(command, "Detector", FakeDetector)
+    monkeypatch.setattr(assembly, "DetectorProcess", FakeDetector)
     return FakeDetector
 
 
@@ -219,7 +221,7 @@ class TestWhatIsMissing:
         assert say(capfd).err.count("no window can be opened") == 1
 
     def test_no_sound_player_costs_one_line(self, clip, capfd, detector, monkeypatch):
-        monkeypatch.setattr(command, "find_player", lambda: None)
+        monkeypatch.setattr(assembly, "find_player", lambda: None)
         assert main(["--camera", str(clip), "--headless", "--seconds", "0.3"]) == 0
         assert say(capfd).err.count("no sound: install") == 1
 
@@ -258,14 +260,14 @@ class TestAStartThatFails:
         found = []
 
         class Slow(FakeDetector):
-            def __init__(self, weights, device):
-                super().__init__(weights, device)
+            def __init__(self, *asked):
+                super().__init__(*asked)
                 deadline = time.monotonic() + PATIENCE_S
                 while not relay() and time.monotonic() < deadline:
                     time.sleep(0.01)
                 found.extend(relay())
 
-        monkeypatch.setattr(command, "Detector", Slow)
+        monkeypatch.setattr(assembly, "DetectorProcess", Slow)
         assert main(self.flags(relay, "--camera", str(clip), "--seconds", "0.2")) == 0
         assert found == ["deny starting"]
 
@@ -318,7 +320,7 @@ class TestAClip:
             def close(self):
                 pass
 
-        monkeypatch.setattr(command, "open_camera", lambda source, **options: Live())
+        monkeypatch.setattr(assembly, "open_camera", lambda source, **options: Live())
         assert main(["--camera", "0", "--fast", *QUIET]) == 2
         assert "--fast is for clips" in say(capfd).err
 
@@ -355,13 +357,13 @@ class TestAClip:
         events = tmp_path / "events"
         flags = ["--config", str(path), "--gate", "from-flag", "--events", str(events)]
         assert main([*flags, "--weights", "mine.pth", "--headless", "--fast"]) == 0
-        assert detector.asked == (Path("mine.pth"), "cpu")
+        assert detector.asked == ("mine.pth", "cpu")
         assert json.loads(events.read_text().splitlines()[0])["gate"] == "from-flag"
 
     def test_without_weights_the_bundled_ones_are_used(self, clip, capfd, detector):
         assert main(["--source", str(clip), "--fast", *QUIET]) == 0
         assert detector.asked == (
-            ROOT / "assets" / "weights" / "mask-gate-lite.pth",
+            str(ROOT / "assets" / "weights" / "mask-gate-lite.pth"),
             "auto",
         )
 
@@ -369,9 +371,8 @@ class TestAClip:
 DRIVER = """
 import sys, time
 from pathlib import Path
-from types import SimpleNamespace
 import numpy as np
-from gate import run
+from gate import assembly, run
 from gate.domain import Frame
 from models.detections import Detections
 
@@ -386,9 +387,8 @@ class Camera:
         pass
 
 class Detector:
-    model_id = "sha256:fake"
-    engine = SimpleNamespace(name="fake")
-    def __init__(self, weights, device):
+    model_id, engine_name = "sha256:fake", "fake"
+    def __init__(self, command, selftest, limits):
         if LOADS:
             print("loading", flush=True)
             time.sleep(600)
@@ -399,10 +399,12 @@ class Detector:
         one = lambda value, kind: np.array([value], kind)
         return Detections(np.array([[60, 30, 100, 80]], np.float32), one(0.9, np.float32),
                           one(0, np.int64), one(0.8, np.float32))
+    def close(self):
+        pass
 
 HANGS, LOADS = sys.argv[1] == "hangs", sys.argv[1] == "loads"
-run.open_camera = lambda source, **options: Camera()
-run.Detector = Detector
+assembly.open_camera = lambda source, **options: Camera()
+assembly.DetectorProcess = Detector
 sys.exit(run.main(sys.argv[2:-1]))
 """
 

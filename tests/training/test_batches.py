@@ -124,6 +124,16 @@ def test_repeats_show_up_in_the_order():
     assert (source.order(0) == 15).sum() == 2
 
 
+@pytest.mark.parametrize("wanted", [1, 3, 4, 9])
+def test_an_epoch_shows_as_many_images_as_it_is_told_to(wanted):
+    """None again before all were shown: each as often as any other, or once more."""
+    source = BatchSource([sample([0]) for _ in range(4)], config(epoch_images=wanted))
+    times = np.bincount(source.order(0), minlength=4)
+    assert times.sum() == wanted
+    assert times.max() - times.min() <= 1
+    assert source.steps(0) == -(-wanted // source.config.batch_size)
+
+
 def test_rare_faces_are_cut_out_and_tiny_ones_left():
     small = sample([2])
     small.boxes_xyxy[0] = [0, 0, 9, 9]

@@ -69,6 +69,7 @@ BAD = [
     ("architecture: yolov3\n", "name: Field required"),
     ("name: ../a\narchitecture: yolov3\n", "name: String should match pattern"),
     ("name: a\narchitecture: yolov3_lite\n", "set assign.rule to centre"),
+    (MINIMAL + "only_images_with: masked\n", "expected one of with_mask, without_mask, mask_w"),
     (MINIMAL + "patience: 3\nwatch_split: null\n", "set watch_split to measure one"),
     (MINIMAL + "patience: 0\n", "a.yaml:3: patience: Input should be greater than 0, got 0"),
     ("- a\n", "expected keys and values, got a list"),

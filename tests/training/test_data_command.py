@@ -112,6 +112,16 @@ def test_split_writes_lists_that_open_reads(drawn_dataset, tmp_path, capsys):
     assert (len(dataset.split("train")), len(dataset.split("valid"))) == (9, 3)
 
 
+def test_a_split_can_be_carved_out_of_another_that_stays_unseen(drawn_dataset, tmp_path, capsys):
+    out = tmp_path / "dev"
+    arguments = ("--data", drawn_dataset, "--out", out, "--split", "train", "--valid-share", 0.25)
+    assert run(capsys, "split", *arguments)[0] == 0
+    whole, dev = DatasetFolder.open(drawn_dataset), DatasetFolder.open(drawn_dataset, out)
+    parts = [{image.stem for image in dev.split(name)} for name in ("train", "valid")]
+    assert list(map(len, parts)) == [6, 2]
+    assert parts[0] | parts[1] == {image.stem for image in whole.split("train")}
+
+
 def test_split_into_folds_validates_every_image_once(drawn_dataset, tmp_path, capsys):
     arguments = ("--data", drawn_dataset, "--out", tmp_path / "folds", "--folds", 3)
     assert run(capsys, "split", *arguments)[0] == 0

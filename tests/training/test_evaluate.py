@@ -70,6 +70,16 @@ def test_a_bad_image_is_skipped_on_request_and_stands_in_the_report(
     assert report["settings"]["skipped"] == ["face7"]
 
 
+def test_the_lists_may_lie_elsewhere(weights, drawn_dataset, tmp_path):
+    out, lists = tmp_path / "out.json", tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("face0\nface1\n")
+    (lists / "valid.txt").write_text("face2\nface3\nface4\n")
+    command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]
+    assert main([*command, "--lists", str(lists)]) == 0
+    assert json.loads(out.read_text())["images"] == 3
+
+
 def test_nothing_skipped_stands_in_the_report_too(weights, drawn_dataset, tmp_path, capsys):
     out = tmp_path / "out.json"
     command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]

@@ -187,6 +187,27 @@ def test_a_bad_image_is_skipped_on_request_and_told(
     assert not (tmp_path / "runs").exists()
 
 
+def test_only_images_that_show_a_class_are_learnt_from(command, draw, tmp_path):
+    """The report's balanced subset."""
+    data = draw(tmp_path / "some", train=6, valid=4)
+    for name in ("face0", "face1"):
+        path = data / f"annotations/{name}.xml"
+        path.write_text(path.read_text().replace("mask_weared_incorrect", "with_mask"))
+    rare = [*command, "--data", str(data), "--set", *LITE, "epochs=1", "batch_size=1"]
+    assert main([*rare, "only_images_with=mask_weared_incorrect"]) == 0
+    assert load_checkpoint(tmp_path / "runs/small/last.pth").progress["updates"] == 4
+
+
+def test_the_lists_may_lie_elsewhere(command, tmp_path, capsys):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("face0\nface1\nface2\n")
+    (lists / "valid.txt").write_text("face3\n")
+    assert main([*command, "--lists", str(lists), "--epochs", "1", "--set", *LITE]) == 0
+    assert f"split by the lists in {lists}" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "runs/small/last.pth").progress["updates"] == 1
+
+
 def test_a_disk_without_room_is_an_output_error_with_the_bytes(command, capsys, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
     assert main([*command, "--set", *LITE]) == 5

@@ -1,0 +1,386 @@
+"""Assembly: puts a gate together from its configuration, and takes it apart in reverse.
+
+First the door is owned, then its relays are locked, and only then comes what may fail: the relay
+of a run that was killed may still be on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from gate.audit import Audit
+from gate.audit_config import default_audit_path
+from gate.camera import Camera, open_camera
+from gate.config import GateConfig
+from gate.console import Console, hello
+from gate.console_access import new_password
+from gate.detector_child import worker_command
+from gate.detector_process import DetectorProcess, ProcessLimits
+from gate.domain import Reason, Signal, SignalKind
+from gate.door import Door
+from gate.doorkeeper import Doorkeeper
+from gate.errors import ConfigError, OutputError, OwnedError
+from gate.events import EventLog, EventMaker, Scene
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import STUCK_S, Charge
+from gate.masking import masked
+from gate.mqtt_state import MqttState
+from gate.outputs import Output, PrintedRelay
+from gate.ownership import WAIT_S, Ownership, runtime_folder
+from gate.picture import Picture, Watcher
+from gate.policy import Policy
+from gate.recorder import Recorder
+from gate.relay_config import RelayConfig
+from gate.reporter import Reporter
+from gate.runtime import Clock, ReplayClock
+from gate.screen import Screen
+from gate.selftest import SelfTest
+from gate.shutdown import Shutdown
+from gate.sound import SoundOutput, find_player
+from gate.supervisor import Supervisor
+from gate.terminal import Terminal
+from gate.words import load_words
+
+log = logging.getLogger(__name__)
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
+
+CONSOLE_NEEDS = ("jinja2", "prometheus_client", "starlette", "uvicorn")
+"""What the extra `console` brings."""
+
+AUDIT_START_S = 5.0
+"""How long the first row of the audit may take; a cold disk is slow."""
+
+_REPLAY_HANG_S = 30.0  # nobody waits at a recording, and any machine may judge one
+_OUTCOMES = {SignalKind.ALLOW: "unlocked", SignalKind.DENY: "locked"}
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a gate is run, besides what its configuration says.
+
+    Attributes:
+        replay: judge every frame of a clip by the clip's own time.
+        dry: say what the relays would be told.
+    """
+
+    replay: bool = False
+    dry: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether a door is moved; only then it is owned, recorded, and told of to others."""
+        return not (self.replay or self.dry)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A door with everything that reacts to it, locked and ready to be told decisions.
+
+    Attributes:
+        audit: None where nothing is moved.
+    """
+
+    keeper: Doorkeeper
+    maker: EventMaker
+    shutdown: Shutdown
+    audit: Audit | None
+
+    def name_model(self, model_id: str) -> None:
+        """From now on, events and audit name this detector."""
+        self.maker.model = model_id
+        if self.audit is not None:
+            self.audit.model = model_id
+
+
+@contextlib.contextmanager
+def open_entrance(
+    config: GateConfig, manner: Manner, terminal: Terminal, supervisor: Supervisor
+) -> Iterator[Entrance]:
+    """The door: owned and locked from now on, and locked once more at the end.
+
+    Raises:
+        OutputError: another process keeps the door, a relay cannot be had, or a required record
+            cannot be written.
+    """
+    clock: Clock = ReplayClock() if manner.replay else time.monotonic
+    maker = EventMaker(config.gate)
+    reporter = Reporter(maker, lambda *news: _tell(terminal, supervisor, *news))
+    relays: list[GuardedRelay] = []
+    door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(relays))
+    records, outputs = contextlib.ExitStack(), contextlib.ExitStack()
+
+    def abandon() -> None:
+        with records:
+            outputs.close()
+
+    with contextlib.ExitStack() as stack:
+        owner = stack.enter_context(_ownership(config, manner))
+        shutdown = stack.enter_context(Shutdown(door.close, abandon))
+        stack.enter_context(records)  # closed last: it hears of the last lock too
+        stack.enter_context(outputs)
+        stack.callback(door.close)
+        audit = _open_audit(config, manner, records)
+        keeper = _keeper(config, door, reporter, clock, audit)
+        for output in _outputs(config, manner, terminal, keeper, audit, owner):
+            outputs.callback(output.close)
+            reporter.add(output)
+            if isinstance(output, GuardedRelay):
+                relays.append(output)
+        _keep_records(config, manner, reporter, audit, records)
+        door.start(timer=not manner.replay)
+        if audit is not None and config.audit.required:
+            audit.check(AUDIT_START_S)
+        yield Entrance(keeper, maker, shutdown, audit)
+
+
+def lock_relays(config: GateConfig) -> None:
+    """Lock every relay: after a crash, or by hand. What keeps the door has the time to lock it.
+
+    Raises:
+        OutputError: another process keeps the door and goes on, or a lock did not work.
+    """
+    signal = Signal(SignalKind.DENY, Reason.STOPPING, time.monotonic(), uuid4().hex)
+    with contextlib.ExitStack() as stack:
+        owner: int | None = None
+        try:
+            found = Ownership(config.gate, runtime_folder(os.environ), wait_s=STUCK_S + WAIT_S)
+            owner = stack.enter_context(contextlib.closing(found)).fileno()
+        except OwnedError:
+            raise
+        except OutputError as error:  # what matters is the lock
+            log.warning("%s", error)
+        for relay in config.all_relays:
+            output = GuardedRelay(_charge(relay, config), on_fault=log.error, owner=owner)
+            stack.callback(output.close)
+            output.send(signal, {"signal": "deny", "reason": signal.reason.value})
+
+
+@contextlib.contextmanager
+def open_source(config: GateConfig, manner: Manner) -> Iterator[Camera]:
+    """The camera; a replay asks for one that has an end.
+
+    Raises:
+        ConfigError: it has none, or the words name no camera.
+        CameraError: there is no picture to be had.
+    """
+    camera = open_camera(
+        config.camera.source, realtime=not manner.replay, folder_fps=config.camera.folder_fps
+    )
+    with contextlib.closing(camera):
+        if manner.replay and camera.is_live:
+            raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
+        yield camera
+
+
+def open_detector(config: GateConfig, manner: Manner) -> DetectorProcess:
+    """The detector, in a process of its own, once it has passed the self-test.
+
+    Raises:
+        ModelError: the weights cannot be used, or must not be.
+    """
+    wanted = config.detector
+    selftest = SelfTest(
+        ASSETS / "selftest",
+        high_score=config.tracker.high_score,
+        min_score=config.policy.min_score,
+        min_margin=config.policy.min_margin,
+    )
+    limits = ProcessLimits(
+        result_s=None if manner.replay else config.door.max_age_s,
+        hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if manner.replay else wanted.hang_s,
+        start_s=wanted.start_s,
+        max_faces=config.tracker.max_faces,
+        max_pixels=config.quality.max_pixels,
+        max_memory_mb=wanted.max_memory_mb,
+    )
+    weights = Path(wanted.weights or BUNDLED_WEIGHTS)
+    return DetectorProcess(worker_command(weights, wanted.device), selftest, limits)
+
+
+@contextlib.contextmanager
+def open_picture(
+    config: GateConfig,
+    headless: bool,
+    record: Path | None,
+    *,
+    kiosk: bool = False,
+    watcher: Watcher | None = None,
+) -> Iterator[Picture]:
+    """The window, where one can be opened, and the recording, where one is wanted.
+
+    With `kiosk` the window is the visitor's screen; `watcher` gets each scene too.
+
+    Raises:
+        OutputError: the recording cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        screen, recorder = None, None
+        if record is not None:
+            recorder = stack.enter_context(contextlib.closing(Recorder(record)))
+        if not headless:
+            try:
+                screen = stack.enter_context(contextlib.closing(Screen(full_screen=kiosk)))
+            except OutputError as error:
+                log.warning("%s; going on without", error)
+        words = load_words(config.language)
+        yield Picture(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
+
+
+@contextlib.contextmanager
+def open_console(
+    config: GateConfig, entrance: Entrance, terminal: Terminal
+) -> Iterator[Console | None]:
+    """The guard's console, where one is wanted; the gate goes on without it.
+
+    Raises:
+        ConfigError: what it needs is not installed.
+    """
+    if not config.console.enabled:
+        yield None
+        return
+    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"console.enabled: needs {', '.join(missing)}; pip install -e '.[console]'"
+        )
+    password = None if config.console.password_file is not None else new_password()
+    if password is not None:
+        terminal.say(f"console: the password of this run is {password}")
+    told = hello(
+        config.gate,
+        config.language,
+        config.console,
+        config.privacy,
+        masked(config.model_dump(mode="json")),
+        password,
+    )
+    with contextlib.closing(Console(told, terminal.say)) as console:
+        entrance.keeper.reporter.keep(console)
+        yield console
+
+
+def sounds_folder(config: GateConfig) -> Path:
+    """Where the sounds are."""
+    return ASSETS / "sounds" if config.outputs.sounds is None else Path(config.outputs.sounds)
+
+
+def audit_path(config: GateConfig) -> Path:
+    """Where the audit is.
+
+    Raises:
+        ConfigError: it is not told, and there is no home folder.
+    """
+    given = config.audit.path
+    return default_audit_path(config.gate) if given is None else Path(given)
+
+
+@contextlib.contextmanager
+def _ownership(config: GateConfig, manner: Manner) -> Iterator[int | None]:
+    """The descriptor that says that the door is ours, where one is moved."""
+    if not manner.moves:
+        yield None
+        return
+    with contextlib.closing(Ownership(config.gate, runtime_folder(os.environ))) as owner:
+        yield owner.fileno()
+
+
+def _open_audit(config: GateConfig, manner: Manner, records: contextlib.ExitStack) -> Audit | None:
+    if not manner.moves:
+        return None
+    audit = Audit(
+        audit_path(config),
+        config.gate,
+        wait_s=config.audit.wait_s,
+        keep_days=config.audit.keep_days,
+    )
+    audit.config = config.identity
+    return records.enter_context(contextlib.closing(audit))
+
+
+def _keeper(
+    config: GateConfig, door: Door, reporter: Reporter, clock: Clock, audit: Audit | None
+) -> Doorkeeper:
+    """The keeper of the door; it opens nothing unrecorded, unless that was allowed."""
+    needed = audit is not None and config.audit.required
+    return Doorkeeper(
+        door,
+        Policy(config.policy),
+        reporter,
+        clock,
+        fault_hold_s=config.outputs.fault_hold_s,
+        audit_fault=lambda: audit.fault if audit is not None and needed else None,
+        alarm=lambda what: None if audit is None else audit.alarm(what),
+    )
+
+
+def _outputs(
+    config: GateConfig,
+    manner: Manner,
+    terminal: Terminal,
+    keeper: Doorkeeper,
+    audit: Audit | None,
+    owner: int | None,
+) -> Iterator[Output]:
+    """What reacts to the door, the relays first."""
+
+    def done(signal_id: str, word: str, relay: str) -> None:
+        if audit is not None:
+            audit.result(signal_id, relay, _OUTCOMES[SignalKind(word)])
+
+    for relay in config.all_relays:
+        if manner.moves:
+            charge = _charge(relay, config)
+            yield GuardedRelay(charge, on_fault=keeper.output_failed, on_done=done, owner=owner)
+        else:
+            yield PrintedRelay(relay.model_dump(), say=terminal.say)
+    if config.outputs.on_allow is not None and config.outputs.on_deny is None:
+        log.warning("nothing locks but the relay's own timer: give --on-deny too")
+    if config.outputs.sound and not manner.replay:
+        player = find_player()
+        if player is None:
+            log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
+        else:
+            yield SoundOutput(sounds_folder(config), player)
+
+
+def _keep_records(
+    config: GateConfig,
+    manner: Manner,
+    reporter: Reporter,
+    audit: Audit | None,
+    records: contextlib.ExitStack,
+) -> None:
+    """What is told of everything that happens."""
+    if audit is not None:
+        reporter.keep(audit)
+        if config.audit.required:
+            reporter.swear_in(audit)
+    if config.outputs.events is not None:
+        reporter.keep(records.enter_context(contextlib.closing(EventLog(config.outputs.events))))
+    if config.mqtt is not None and manner.moves:
+        state = MqttState(config.mqtt, config.gate)
+        reporter.keep(records.enter_context(contextlib.closing(state)))
+
+
+def _charge(relay: RelayConfig, config: GateConfig) -> Charge:
+    return Charge(relay.model_dump(), config.outputs.heartbeat_s, relay.refresh_s)
+
+
+def _beat(relays: Sequence[GuardedRelay]) -> None:
+    for relay in relays:
+        relay.beat()
+
+
+def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: bool) -> None:
+    terminal.status(scene, is_open)
+    supervisor.decided(scene, is_open)
