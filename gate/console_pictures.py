@@ -14,7 +14,7 @@ from enum import StrEnum
 import cv2
 
 from gate.console_wire import Shot
-from gate.overlay import draw, draw_boxes
+from gate.overlay import draw_boxes
 from gate.privacy import blurred
 from gate.privacy_config import PrivacyConfig
 from gate.words import Words
@@ -115,7 +115,6 @@ class Pictures:
         image = shot.image
         if self._blurs[audience]:
             image = blurred(image, shot.tracks, shot.decision)
-        paint = draw if audience is Audience.GUARD else draw_boxes
-        image = paint(image, shot.tracks, shot.decision, self._words)
+        image = draw_boxes(image, shot.tracks, shot.decision, self._words)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         return data.tobytes()

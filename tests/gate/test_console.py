@@ -175,5 +175,8 @@ def test_a_port_that_is_taken_is_told():
             assert not console.wait_until_served(5.0)
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle rank")
 def test_it_has_a_lower_rank_than_the_gate(served):
-    assert os.getpriority(os.PRIO_PROCESS, served.console._child.pid) >= 15
+    pid = served.console._child.pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= 15
+    assert os.sched_getscheduler(pid) == os.SCHED_IDLE

@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 30.0
+COMMAND = "import sys, gate.run; sys.exit(gate.run.main())"
+PATIENCE_S = 60.0
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
@@ -59,7 +60,7 @@ class RunningGate:
         }  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "import sys, gate.run; sys.exit(gate.run.main())", "--config", str(config), "--camera", "demo",
+                [sys.executable, "-c", COMMAND, "--config", str(config), "--camera", "demo",
                  "--headless", "--mute"],
                 cwd=ROOT, env=environment, stderr=log,
             )  # fmt: skip
