@@ -22,6 +22,7 @@ test: setup
 
 soak: setup
 	MASK_GATE_SOAK_JSON=soak.json $(BIN)/python -m pytest -q -s -m soak tests/soak
+	$(BIN)/python tests/soak/write_table.py soak.json
 
 demo: setup
 	$(BIN)/mask-gate --camera demo

@@ -302,8 +302,8 @@ def _open_audit(config: GateConfig, manner: Manner, records: contextlib.ExitStac
         config.gate,
         wait_s=config.audit.wait_s,
         keep_days=config.audit.keep_days,
+        config=config.identity,
     )
-    audit.config = config.identity
     return records.enter_context(contextlib.closing(audit))
 
 

@@ -61,6 +61,7 @@ class Audit:
         wall: the time of day; it is recorded, and decides only which rows are old.
         wait_s: how long an opening waits for its row.
         keep_days: older rows are deleted.
+        config: fingerprint of the configuration, for every row.
         connect: `sqlite3.connect`, or what a test puts in its place.
     """
 
@@ -73,11 +74,12 @@ class Audit:
         wall: Callable[[], datetime] = utc_now,
         wait_s: float = 0.25,
         keep_days: float = 365.0,
+        config: str | None = None,
         connect: Connect = sqlite3.connect,
     ) -> None:
         self.path = path
         self.model: str | None = None
-        self.config: str | None = None
+        self.config = config
         self._wait_s = wait_s
         self._keep = timedelta(days=keep_days)
         self._wall = wall

@@ -62,12 +62,13 @@ def draw_chart(people: Mapping[str, Sequence[int]], words: Words) -> str:
 
 
 def _round_up(most: int) -> int:
-    """The next 4, 8, 20, 40, 80, 200 ...: it divides by four."""
-    top = 4
-    while top < most:
-        top = top * 5 // 2 if str(top).startswith("8") else top * 2
-        top = {16: 20, 160: 200, 1600: 2000, 16000: 20000}.get(top, top)
-    return top
+    """The next of 4, 8, 20, 40, 80, 200 ...: a quarter of it is a round number too."""
+    power = 1
+    while True:
+        for factor in (4, 8, 20):
+            if factor * power >= most:
+                return factor * power
+        power *= 10
 
 
 def _pattern(label: MaskLabel) -> str:

@@ -13,6 +13,8 @@ from gate.relay import Order
 class RecordingRelay:
     """Writes `<monotonic seconds> unlocked|locked <id>` lines; the first, and the last, is locked.
 
+    A change that no signal asked for has `-` for an id.
+
     Args:
         path: the file to append to.
         clock: seconds of CLOCK_MONOTONIC.
@@ -33,11 +35,11 @@ class RecordingRelay:
 
     def unlock(self, order: Order, cancelled: Callable[[], bool]) -> None:
         """See `gate.relay.Relay`."""
-        self._write("unlocked", order.id)
+        self._write("unlocked", order.id or "-")
 
     def lock(self, order: Order, cancelled: Callable[[], bool]) -> None:
         """See `gate.relay.Relay`."""
-        self._write("locked", order.id)
+        self._write("locked", order.id or "-")
 
     def close(self) -> None:
         """Lock and close the file."""

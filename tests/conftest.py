@@ -63,5 +63,17 @@ def load_script(path: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def gate_bench(repo_root: Path) -> ModuleType:
+    """A real gate as a process of its own, with a probe at its door."""
+    return load_script(repo_root / "tests/gate/gate_bench.py")
+
+
+@pytest.fixture(scope="session")
+def mqtt_bench(repo_root: Path) -> ModuleType:
+    """A real broker, somebody who listens, a lock, and a bad road."""
+    return load_script(repo_root / "tests/gate/mqtt_bench.py")
+
+
+@pytest.fixture(scope="session")
 def opencv_darknet(repo_root: Path) -> ModuleType:
     return load_script(repo_root / "tests/models/make_opencv_darknet.py")

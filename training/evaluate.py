@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,17 @@ from models.letterbox import Letterbox
 from models.network import DetectionNetwork
 from models.nms import suppress
 from models.weights_file import open_weights
+from training.approach import people_of
 from training.average_precision import precision_recall
 from training.coco_json import save_detections
 from training.confusion import confusion_matrix
+from training.dataset_writer import write_file
 from training.evaluation_report import build_report
 from training.image_file import IMAGE_SUFFIXES, decode_image
 from training.inference import predictions_of
 from training.metrics import ImageResult, StrictMatches
 from training.mistakes import draw_mistakes, find_mistakes
+from training.passages import Passage, passages_table, plan, play, summarise
 from training.plots import draw_confusion, draw_precision_recall
 from training.preflight import checked_split
 from training.problems import DataError, Problem
@@ -52,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if size % 32:
             raise UsageError(f"--imgsz {size}: expected a multiple of 32")
         network = checkpoint.network().to(device)
+        if arguments.passages:
+            return _passages(arguments)
         if arguments.images:
             return _predict(arguments, network, size, device)
         return _evaluate(arguments, checkpoint, network, size, device)
@@ -76,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
     parser.add_argument("--split", default="valid")
     parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
+    text = "instead: N passages of each kind played to mask-gate, with false accepts and rejects"
+    parser.add_argument("--passages", type=int, metavar="N", help=text)
     parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
@@ -87,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
     )
+    text = "other weights: print by how much these differ from them, on the same images"
+    parser.add_argument("--against", type=Path, metavar="FILE", help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
@@ -104,8 +114,8 @@ def _evaluate(
     data, samples = checked_split(
         Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
     )
-    predictions = list(predictions_of(network, [s.image for s in samples], size, device))
-    pairs = list(zip(samples, predictions, strict=True))
+    images = [sample.image for sample in samples]
+    pairs = list(zip(samples, predictions_of(network, images, size, device), strict=True))
     at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
     ranked = at_gate
     if not arguments.one_label:
@@ -117,8 +127,10 @@ def _evaluate(
         min_score=arguments.conf,
         gate_results=at_gate,
         seed_results=lenient,
+        other_results=_others(arguments, samples, device) if arguments.against else None,
         settings={
             "weights": fingerprint(arguments.weights),
+            "against": fingerprint(arguments.against) if arguments.against else None,
             "architecture": checkpoint.architecture,
             "input_size": size,
             "split": arguments.split,
@@ -136,6 +148,20 @@ def _evaluate(
     if arguments.plots:
         _draw(ranked, at_gate, samples, arguments.conf, arguments.plots)
     return 0
+
+
+def _others(
+    arguments: argparse.Namespace, samples: Sequence[Sample], device: torch.device
+) -> list[ImageResult]:
+    """What the weights to compare with make of the same images."""
+    other = open_weights(arguments.against)
+    size = arguments.imgsz or other.input_size
+    images = [sample.image for sample in samples]
+    found = predictions_of(other.network().to(device), images, size, device)
+    return [
+        _strict_result(sample, rows, size, arguments.one_label)
+        for sample, rows in zip(samples, found, strict=True)
+    ]
 
 
 def _strict_result(
@@ -182,6 +208,34 @@ def _draw(
     draw_precision_recall(curves, folder / "precision_recall.png", min_score)
     draw_confusion(confusion_matrix(at_gate, min_score), folder / "confusion.png")
     draw_mistakes(find_mistakes(at_gate, min_score), images.__getitem__, folder / "mistakes.png")
+
+
+def _passages(arguments: argparse.Namespace) -> int:
+    """People of the split, alone and in pairs, walk up to the gate itself."""
+    if arguments.passages < 0:
+        raise UsageError(f"--passages {arguments.passages}: expected a number above 0")
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+    )
+    people = people_of(samples)
+    if not people:
+        raise UsageError(f"{arguments.split}: nobody there is large enough and alone")
+    planned = plan(people, arguments.passages, arguments.seed)
+
+    def shown(done: Iterable[Passage]) -> Iterable[Passage]:
+        return tqdm(done, "passing", total=len(planned), unit="passage", disable=None)
+
+    summary = summarise(play(planned, arguments.weights, shown))
+    print(passages_table(summary))
+    if arguments.json:
+        settings = {
+            "weights": fingerprint(arguments.weights),
+            "split": arguments.split,
+            "data": data.fingerprint(),
+            "seed": arguments.seed,
+        }
+        write_file(arguments.json, json.dumps({**summary, "settings": settings}, indent=1).encode())
+    return 0
 
 
 def _predict(

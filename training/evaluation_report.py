@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from models.labels import CLASS_NAMES
-from training.bootstrap import LEVEL, RESAMPLES, Estimate, Figure, estimate_figures
+from training.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Estimate,
+    Figure,
+    estimate_differences,
+    estimate_figures,
+)
 from training.confusion import confusion_matrix
 from training.metrics import (
     MATCH_IOU,
@@ -60,6 +67,7 @@ class EvaluationReport:
         detections: [C] detections per class that the strict protocol looked at.
         strict: figure name to values and intervals.
         seed: the same by the report's rules; None where it was not asked for.
+        differences: `strict` minus the same of other weights; None where there were none.
         confusion: [C + 1][C + 1] counts at `min_score`, background last.
         min_score: the score threshold in use.
         resamples: how many the intervals come from.
@@ -73,6 +81,7 @@ class EvaluationReport:
     detections: tuple[int, ...]
     strict: Mapping[str, Figure]
     seed: SeedSection | None
+    differences: Mapping[str, Figure] | None
     confusion: tuple[tuple[int, ...], ...]
     min_score: float
     resamples: int
@@ -113,6 +122,8 @@ class EvaluationReport:
                 "min_objectness": self.seed.min_objectness,
                 "figures": {k: _figure_json(v) for k, v in self.seed.figures.items()},
             },
+            "differences": self.differences
+            and {k: _figure_json(v) for k, v in self.differences.items()},
             "confusion": {
                 "min_score": self.min_score,
                 "rows_truth_columns_detection": [*CLASS_NAMES, "background"],
@@ -148,6 +159,11 @@ class EvaluationReport:
                 f"Seed protocol (not a standard metric), objectness >= {self.seed.min_objectness:g}"
             )
             sections.append((title, [header, *_figure_rows(self.seed.figures, points_101=False)]))
+        if self.differences is not None:
+            title = (
+                f"Minus the other weights, by the same images; each with its {LEVEL:.0%} interval"
+            )
+            sections.append((title, [header, *_figure_rows(self.differences, points_101=False)]))
         title = f"Faces at score >= {self.min_score:g}, annotated as (row) and detected as (column)"
         sections.append((title, self._confusion_rows()))
         text = "\n\n".join(f"{title}\n{_grid(rows)}" for title, rows in sections)
@@ -174,6 +190,7 @@ def build_report(
     gate_results: Sequence[ImageResult] | None = None,
     seed_results: Sequence[ImageResult] | None = None,
     seed_min_objectness: float = MAXIMA_MIN_OBJECTNESS,
+    other_results: Sequence[ImageResult] | None = None,
     resamples: int = RESAMPLES,
     random_seed: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -187,6 +204,7 @@ def build_report(
             under several classes: a second label of a face would count as an invented face.
         seed_results: the same images with boxes from `merge_nms`, and their objectness.
         seed_min_objectness: boxes below it are not looked at by the seed protocol.
+        other_results: the same images by other weights, to be compared with.
         resamples: bootstrap resamples.
         random_seed: for the resamples; both protocols meet the same ones.
         settings: kept in the report as they are: model, data, thresholds.
@@ -202,6 +220,10 @@ def build_report(
             raise ValueError("expected seed_results to hold the same images as results")
         figures = estimate_figures(lenient, np.random.default_rng(random_seed), resamples)
         seed = SeedSection(figures, seed_min_objectness)
+    differences = None
+    if other_results is not None:
+        others, rng = StrictMatches.of(other_results), np.random.default_rng(random_seed)
+        differences = estimate_differences(matches, others, rng, resamples)
     confusion = confusion_matrix(results if gate_results is None else gate_results, min_score)
     return EvaluationReport(
         images=len(matches.names),
@@ -213,6 +235,7 @@ def build_report(
         detections=tuple(matches.detections.tolist()),
         strict=estimate_figures(matches, np.random.default_rng(random_seed), resamples),
         seed=seed,
+        differences=differences,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         min_score=min_score,
         resamples=resamples,
@@ -235,7 +258,13 @@ def _cell(estimate: Estimate) -> str:
     if not math.isfinite(estimate.value):
         return "-"
     value, low, high = f"{estimate.value:.3f}", f"{estimate.low:.2f}", f"{estimate.high:.2f}"
-    return f"{value.removeprefix('0')} {low.removeprefix('0')}-{high.removeprefix('0')}"
+    between = " to " if estimate.low < 0 else "-"
+    return f"{_bare(value)} {_bare(low)}{between}{_bare(high)}"
+
+
+def _bare(number: str) -> str:
+    """`0.757` and `-0.757` without the 0."""
+    return number.replace("0.", ".", 1) if number.lstrip("-").startswith("0.") else number
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:

@@ -10,9 +10,12 @@ import annotated_types
 import pytest
 
 from gate import (
+    assembly,
     detector_process,
     guarded_relay,
     live_camera,
+    mqtt_link,
+    mqtt_state,
     recorder,
     relay_worker,
     runtime,
@@ -21,7 +24,7 @@ from gate import (
 from gate.audit import CLOSE_S as AUDIT_CLOSE_S
 from gate.audit_config import AuditConfig
 from gate.camera import open_camera
-from gate.config import GateConfig
+from gate.config import DetectorConfig, GateConfig
 from gate.door import DoorConfig
 from gate.errors import CameraError, ConfigError, ModelError, OutputError
 from gate.hook_process import GRACE_S, REAP_S
@@ -126,8 +129,9 @@ class TestStartAndEnd:
         start_s = (
             WAIT_S
             + relays * guarded_relay.START_S
+            + assembly.AUDIT_START_S
             + first_frame_s
-            + detector_process.ProcessLimits(None).start_s
+            + most(DetectorConfig, "start_s")
         )
         assert start_s < seconds("TimeoutStartSec")
 
@@ -139,6 +143,8 @@ class TestStartAndEnd:
             + detector_process._CLOSE_S
             + live_camera._CLOSE_S
             + AUDIT_CLOSE_S
+            + mqtt_state.CLOSE_S
+            + mqtt_link._JOIN_S
             + recorder.CLOSE_TIMEOUT_S
         )
         assert relay_s + rest_s < seconds("TimeoutStopSec")

@@ -7,8 +7,8 @@ turns there is nobody, and there are so many viewers of the live picture that ta
 then, besides as many requests as 32 connections get answered, half without a login. The cost is the
 median of the ratios of neighbouring turns.
 
-Those who flood run at the lowest rank (SCHED_IDLE): in the world they sit at other machines. Nothing
-leaves the loopback.
+Those who flood run at the lowest rank (SCHED_IDLE): in the world they sit at other machines.
+Nothing leaves the loopback.
 """
 
 from __future__ import annotations

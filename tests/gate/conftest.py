@@ -38,20 +38,6 @@ def make_clock() -> type[FakeClock]:
 
 
 @pytest.fixture(scope="session")
-def mqtt_bench(repo_root: Path) -> ModuleType:
-    """Tools for tests of MQTT: `tests/gate/mqtt_bench.py`."""
-    spec = importlib.util.spec_from_file_location(
-        "mqtt_bench", repo_root / "tests/gate/mqtt_bench.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
 def fake_cameras(repo_root: Path) -> ModuleType:
     """A camera that streams over HTTP and misbehaves: `tests/gate/fake_camera.py`."""
     spec = importlib.util.spec_from_file_location(

@@ -164,7 +164,7 @@ class FakeCamera:
             number = 1
         if self.mode == "loop":
             number %= 5
-        jpeg = jpeg_of(numbered(number, 64 + 32 * (number % 3) if self.mode == "sizes" else HEIGHT))
+        jpeg = jpeg_of(self.picture(number))
         if self.mode == "cut":
             return jpeg[: round(len(jpeg) * (0.1 + 0.8 * (number % 9) / 8))]
         if self.mode == "smeared":
@@ -177,6 +177,10 @@ class FakeCamera:
         if self.mode == "grey":
             return jpeg_of(numbered(number)[:, :, 0])
         return jpeg
+
+    def picture(self, number):
+        """What it sees when it sends picture `number`."""
+        return numbered(number, 64 + 32 * (number % 3) if self.mode == "sizes" else HEIGHT)
 
     def _flood(self, connection, begin, more):
         connection.sendall(begin)

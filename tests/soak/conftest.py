@@ -22,7 +22,12 @@ def pytest_sessionfinish(session):
     rows = session.config.stash[_ROWS]
     path = os.environ.get("MASK_GATE_SOAK_JSON")
     if rows and path:
-        found = {"machine": platform.machine(), "cores": os.cpu_count(), "rows": rows}
+        found = {
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "share": SHARE,
+            "rows": rows,
+        }
         Path(path).write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -40,17 +45,19 @@ def times():
 
 @pytest.fixture
 def keep(request):
-    """Keeps what one test came to."""
+    """Keeps what one test came to, then holds it against its bar in seconds."""
 
-    def keep(fault, count, wrong_openings, worst_s, bar):
+    def keep(fault, count, wrong_openings, worst_s, bar_s):
         row = {
             "fault": fault,
             "count": count,
             "wrong_openings": wrong_openings,
             "worst_s": None if worst_s is None else round(worst_s, 3),
-            "bar": bar,
+            "bar_s": bar_s,
         }
         request.config.stash[_ROWS].append(row)
-        print(row)
+        print(row, flush=True)
+        assert wrong_openings == 0
+        assert bar_s is None or worst_s <= bar_s
 
     return keep

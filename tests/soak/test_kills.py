@@ -80,7 +80,7 @@ def test_the_gate_is_killed(tmp_path, rng, times, keep):
             kill(gate.pid)
             wait_until(lambda: is_locked(tmp_path / "door"))
             worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - killed_s)
-    keep("gate killed, door open: locked by the guardian", times(100), 0, worst_s, "0.2 s")
+    keep("gate killed, door open: locked by the guardian", times(100), 0, worst_s, 0.2)
 
 
 def test_the_gate_stands_still(tmp_path, rng, times, keep):
@@ -92,7 +92,7 @@ def test_the_gate_stands_still(tmp_path, rng, times, keep):
             kill(gate.pid, signal.SIGSTOP)
             wait_until(lambda: is_locked(tmp_path / "door"))
             worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - stopped_s)
-    keep("gate stopped, door open: locked by the guardian", times(20), 0, worst_s, "1 s")
+    keep("gate stopped, door open: locked by the guardian", times(20), 0, worst_s, 1.0)
 
 
 def test_the_guardian_is_killed(tmp_path, rng, times, keep):
@@ -104,7 +104,7 @@ def test_the_guardian_is_killed(tmp_path, rng, times, keep):
             kill(guardian)
             wait_until(lambda: is_locked(tmp_path / "door"))
             worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - killed_s)
-    keep("guardian killed, door open: locked by the next one", times(100), 0, worst_s, "1 s")
+    keep("guardian killed, door open: locked by the next one", times(100), 0, worst_s, 1.0)
 
 
 def test_both_are_killed_and_the_supervisor_locks(tmp_path, rng, times, keep):
@@ -131,5 +131,5 @@ def test_both_are_killed_and_the_supervisor_locks(tmp_path, rng, times, keep):
         times(50),
         0,
         worst_s,
-        "5 s",
+        5.0,
     )

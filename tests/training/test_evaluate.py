@@ -45,6 +45,24 @@ def test_both_protocols_are_printed_and_written(weights, drawn_dataset, tmp_path
     assert found
 
 
+def test_other_weights_are_compared_with_on_the_same_images(
+    weights, drawn_dataset, tmp_path, capsys
+):
+    """Weights do not differ from themselves."""
+    out = tmp_path / "out.json"
+    command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]
+    assert main([*command, "--against", weights]) == 0
+    assert "Minus the other weights" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert report["settings"]["against"] == report["settings"]["weights"]
+    for figure in report["differences"].values():
+        assert figure["mean"] in (
+            {"value": 0, "low": 0, "high": 0},
+            dict.fromkeys(("value", "low", "high")),
+        )
+    assert main([*command, "--against", "none.pth"]) == 4
+
+
 def test_images_without_labels_are_answered(weights, drawn_dataset, tmp_path, capsys):
     out = tmp_path / "dets.json"
     images = str(drawn_dataset / "images")

@@ -153,3 +153,14 @@ def test_the_second_label_of_a_box_is_no_invented_face_where_the_gate_gives_one(
     assert as_benchmarked.confusion[3][1] == 1
     assert as_at_the_gate.confusion[3] == (0, 0, 0, 0)
     assert as_at_the_gate.detections == as_benchmarked.detections == (1, 1, 0)
+
+
+def test_a_difference_is_ours_minus_theirs_by_the_same_images(results, random_results):
+    theirs = random_results(1, images=30)
+    report = build_report(results, min_score=0.5, other_results=theirs, resamples=50)
+    ours, other = (evaluate_strict(r).scores for r in (results, theirs))
+    figure = report.to_json()["differences"]["ap50"]["mean"]
+    assert figure["value"] == pytest.approx(float(ours.map50) - float(other.map50))
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    assert "Minus the other weights" in report.table()
+    assert build_report(results, min_score=0.5, resamples=5).to_json()["differences"] is None
