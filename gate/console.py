@@ -7,6 +7,7 @@ flooded, stuck or dead: it has the lowest rank of the two, and the gate never wa
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import select
@@ -41,6 +42,7 @@ _TICK_S = 0.05
 _STATUS_S = 0.2
 _LATENCIES_KEPT = 1000
 _WIDEST_PX = 960
+_PIPE_BYTES = 1024 * 1024
 
 
 def hello(
@@ -156,6 +158,8 @@ class Console:
     def _serve(self, child: subprocess.Popen[bytes]) -> None:
         """Hand on what there is, until the server is gone."""
         assert child.stdin is not None
+        with contextlib.suppress(AttributeError, OSError):  # a picture at once, where there is room
+            fcntl.fcntl(child.stdin, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with child.stdin as pipe:
             pipe.write(pack(Kind.HELLO, self._hello))
             with self._lock:
