@@ -159,10 +159,16 @@ def lock_relays(config: GateConfig) -> None:
             raise
         except OutputError as error:  # what matters is the lock
             log.warning("%s", error)
+        faults = []
         for relay in config.all_relays:
-            output = GuardedRelay(_charge(relay, config), on_fault=log.error, owner=owner)
-            stack.callback(output.close)
-            output.send(signal, {"signal": "deny", "reason": signal.reason.value})
+            try:
+                output = GuardedRelay(_charge(relay, config), on_fault=log.error, owner=owner)
+                with contextlib.closing(output):
+                    output.send(signal, {"signal": "deny", "reason": signal.reason.value})
+            except OutputError as error:  # the others are locked all the same
+                faults.append(error)
+        if faults:
+            raise OutputError("; ".join(str(error) for error in faults))
 
 
 @contextlib.contextmanager

@@ -33,7 +33,10 @@ class AuditConfig(BaseModel):
         default=365.0, ge=1, le=36500, description="older rows are deleted, oldest first"
     )
     wait_s: float = Field(
-        default=0.25, gt=0, le=2, description="an opening waits this long for its row on the disk"
+        default=0.25,
+        gt=0,
+        le=0.4,  # a relay drops an opening that comes half a second late
+        description="an opening waits this long for its row on the disk",
     )
 
 

@@ -182,6 +182,10 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Check what is cheap to check, then do what was asked for."""
     _check_commands(config)
+    if options.lock:  # whatever else may be wrong
+        with _terminal():
+            lock_relays(config)
+        return 0
     check_sounds(sounds_folder(config))
     load_words(config.language)
     path = audit_path(config)
@@ -189,9 +193,6 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
         print(f"gate {config.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
-        if options.lock:
-            lock_relays(config)
-            return 0
         return _watch(options, config, terminal)
 
 

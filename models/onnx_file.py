@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from models.labels import CLASS_NAMES
@@ -41,6 +42,7 @@ class OnnxFile:
             raise OnnxFileError(
                 f"{path}: no such file; give an exported .onnx or a .pth checkpoint"
             )
+        onnxruntime = _runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
@@ -73,3 +75,15 @@ class OnnxFile:
         """[B, S, S, 3] BGR to predictions [B, N, 5 + C]."""
         predictions: NDArray[np.float32] = self._session.run(None, {"squares": squares})[0]
         return predictions
+
+
+def _runtime() -> ModuleType:
+    """ONNX Runtime, kept from reporting to its makers, which it otherwise does from its import on.
+
+    Its `disable_telemetry_events` comes too late: by then it has given the machine a number.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    module: ModuleType = onnxruntime
+    return module

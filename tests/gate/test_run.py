@@ -272,6 +272,44 @@ class TestAStartThatFails:
         assert found == ["deny starting"]
 
 
+class TestLockByHand:
+    """What systemd runs after every end: nothing but the relays may keep it from locking."""
+
+    def test_locks_every_relay_and_needs_neither_sounds_nor_audit_nor_home(
+        self, tmp_path, monkeypatch, capfd
+    ):
+        for name in ("HOME", "STATE_DIRECTORY", "XDG_STATE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        door = tmp_path / "door"
+        config = tmp_path / "gate.yaml"
+        config.write_text(
+            f"relays: [{{kind: recording, path: {door}}}]\noutputs: {{sounds: {tmp_path}}}\n"
+        )
+        assert main(["--lock", "--config", str(config)]) == 0
+        assert {line.split()[1] for line in door.read_text().splitlines()} == {"locked"}
+        assert main(["--config", str(config), "--validate-config"]) == 2
+        assert "allow.wav is not there" in say(capfd).err
+
+    def test_locks_also_where_nobody_can_say_whose_the_door_is(self, tmp_path, monkeypatch, capfd):
+        (tmp_path / "file").write_text("no folder")
+        monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "file"))
+        door = tmp_path / "door"
+        config = tmp_path / "gate.yaml"
+        config.write_text(f"relays: [{{kind: recording, path: {door}}}]\n")
+        assert main(["--lock", "--config", str(config)]) == 0
+        assert door.exists()
+        assert "cannot be used to keep the door" in say(capfd).err
+
+    def test_one_that_does_not_work_exits_5_and_the_others_are_locked(self, tmp_path, capfd):
+        config = tmp_path / "gate.yaml"
+        paths = (tmp_path / "no" / "door", tmp_path / "door")
+        relays = ", ".join(f"{{kind: recording, path: {path}}}" for path in paths)
+        config.write_text(f"relays: [{relays}]\n")
+        assert main(["--lock", "--config", str(config)]) == 5
+        assert "locked" in paths[1].read_text()
+        assert "cannot be written" in say(capfd).err
+
+
 class TestAClip:
     def test_plays_to_its_end_and_the_relay_hears_every_edge(
         self, clip, tmp_path, relay, capfd, detector

@@ -278,6 +278,25 @@ class TestTheEnd:
         gate.check()
 
 
+class TestTooFewOpenFiles:
+    """`ulimit -n`: the gate says what it cannot have, or works; the door is locked or watched."""
+
+    def test_end_the_start_with_a_sentence(self, gate_bench, camera, tmp_path):
+        before = ("sh", "-c", 'ulimit -n 24; exec "$@"', "sh")
+        with gate_bench.Gate(tmp_path, camera.url, before=before) as gate:
+            assert gate.process.wait(60) in (3, 4, 5)
+            assert "Too many open files" in gate.said
+            assert {level for _, level, _ in gate.edges} == {"locked"}
+            gate.check()
+
+    def test_of_which_forty_are_enough(self, gate_bench, camera, tmp_path):
+        before = ("sh", "-c", 'ulimit -n 40; exec "$@"', "sh")
+        with gate_bench.Gate(tmp_path, camera.url, before=before) as gate:
+            gate.wait_for_opening()
+            assert gate.end() == 0
+            gate.check()
+
+
 class TestTheAudit:
     def test_on_a_full_disk_keeps_the_door_locked_until_there_is_room(
         self, gate_bench, camera, tmp_path

@@ -1,6 +1,9 @@
 """Exported files: opened only when everything about them is as it should be."""
 
 import json
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -70,3 +73,17 @@ def test_a_truncated_file_is_refused(exported, tmp_path, part):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(OnnxFileError, match=r"none\.onnx: no such file"):
         OnnxFile(tmp_path / "none.onnx")
+
+
+def test_opening_one_gives_the_machine_no_number_and_leaves_nothing_to_report(repo_root, tmp_path):
+    """ONNX Runtime reports to its makers unless it is told not to before it is loaded."""
+    code = (
+        "import sys; from pathlib import Path; from models.onnx_file import OnnxFile\n"
+        "OnnxFile(Path('assets/weights/mask-gate-lite.onnx'))\n"
+        "assert 'onnxruntime' in sys.modules"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(repo_root)}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=repo_root, env=environment, check=True, timeout=120)
+    assert list(tmp_path.iterdir()) == []
