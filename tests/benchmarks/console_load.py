@@ -7,7 +7,8 @@ turns there is nobody, and there are so many viewers of the live picture that ta
 then, besides as many requests as 32 connections get answered, half without a login. The cost is the
 median of the ratios of neighbouring turns.
 
-Those who flood run at the lowest rank (SCHED_IDLE): in the world they sit at other machines.
+Those who flood run at the lowest rank (SCHED_IDLE): in the world they sit at other machines. What
+they cost here all the same is what `--control` measures: a process of that rank that only spins.
 Nothing leaves the loopback.
 """
 
@@ -104,7 +105,8 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                 answered.append(int(crowd.communicate()[0] or 0))
                 crowd = None
             elif len(counted) < turns:
-                command = [sys.executable, __file__, "--crowd", console.address, found[1]]
+                what = "--spin" if options.control else "--crowd"
+                command = [sys.executable, __file__, what, console.address, found[1]]
                 crowd = subprocess.Popen([*command, str(options.viewers)], stdout=subprocess.PIPE)
             turn_ends_s = time.perf_counter() + WARM_UP_S + options.seconds
 
@@ -197,6 +199,10 @@ async def crowd(address: str, password: str, viewers: int) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["--spin"]:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        while True:
+            pass
     if sys.argv[1:2] == ["--crowd"]:
         asyncio.run(crowd(sys.argv[2], sys.argv[3], int(sys.argv[4])))
         return 0
@@ -204,6 +210,8 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--viewers", type=int, default=500)
+    text = "in place of a crowd, a process of its rank that spins: what any work here costs"
+    parser.add_argument("--control", action="store_true", help=text)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = measure(options)
