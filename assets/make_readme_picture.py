@@ -25,6 +25,7 @@ from gate.overlay import draw
 from gate.policy import Policy
 from gate.run import BUNDLED_WEIGHTS
 from gate.tracker import Tracker
+from gate.words import load_words
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = 3
@@ -73,7 +74,7 @@ def _shown(
     if frame.time_s < moments[0]:
         return []
     moments.pop(0)
-    return [draw(frame.image, tracks, decision)]
+    return [draw(frame.image, tracks, decision, load_words("en"))]
 
 
 def _sheet(pictures: list[np.ndarray]) -> np.ndarray:

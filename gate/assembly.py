@@ -7,6 +7,7 @@ of a run that was killed may still be on.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import time
@@ -19,6 +20,8 @@ from gate.audit import Audit
 from gate.audit_config import default_audit_path
 from gate.camera import Camera, open_camera
 from gate.config import GateConfig
+from gate.console import Console, hello
+from gate.console_access import new_password
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
 from gate.domain import Reason, Signal, SignalKind
@@ -29,10 +32,11 @@ from gate.errors import ConfigError, OutputError, OwnedError
 from gate.events import EventLog, EventMaker, Scene
 from gate.guarded_relay import GuardedRelay
 from gate.guardian import STUCK_S, Charge
+from gate.masking import masked
 from gate.mqtt_state import MqttState
 from gate.outputs import Output, PrintedRelay
 from gate.ownership import WAIT_S, Ownership, runtime_folder
-from gate.picture import Picture
+from gate.picture import Picture, Watcher
 from gate.policy import Policy
 from gate.recorder import Recorder
 from gate.relay_config import RelayConfig
@@ -44,11 +48,15 @@ from gate.shutdown import Shutdown
 from gate.sound import SoundOutput, find_player
 from gate.supervisor import Supervisor
 from gate.terminal import Terminal
+from gate.words import load_words
 
 log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
+
+CONSOLE_NEEDS = ("jinja2", "prometheus_client", "starlette", "uvicorn")
+"""What the extra `console` brings."""
 
 AUDIT_START_S = 5.0
 """How long the first row of the audit may take; a cold disk is slow."""
@@ -209,8 +217,17 @@ def open_detector(config: GateConfig, manner: Manner) -> DetectorProcess:
 
 
 @contextlib.contextmanager
-def open_picture(headless: bool, record: Path | None) -> Iterator[Picture]:
+def open_picture(
+    config: GateConfig,
+    headless: bool,
+    record: Path | None,
+    *,
+    kiosk: bool = False,
+    watcher: Watcher | None = None,
+) -> Iterator[Picture]:
     """The window, where one can be opened, and the recording, where one is wanted.
+
+    With `kiosk` the window is the visitor's screen; `watcher` gets each scene too.
 
     Raises:
         OutputError: the recording cannot be written.
@@ -221,10 +238,44 @@ def open_picture(headless: bool, record: Path | None) -> Iterator[Picture]:
             recorder = stack.enter_context(contextlib.closing(Recorder(record)))
         if not headless:
             try:
-                screen = stack.enter_context(contextlib.closing(Screen()))
+                screen = stack.enter_context(contextlib.closing(Screen(full_screen=kiosk)))
             except OutputError as error:
                 log.warning("%s; going on without", error)
-        yield Picture(screen, recorder)
+        words = load_words(config.language)
+        yield Picture(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
+
+
+@contextlib.contextmanager
+def open_console(
+    config: GateConfig, entrance: Entrance, terminal: Terminal
+) -> Iterator[Console | None]:
+    """The guard's console, where one is wanted; the gate goes on without it.
+
+    Raises:
+        ConfigError: what it needs is not installed.
+    """
+    if not config.console.enabled:
+        yield None
+        return
+    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"console.enabled: needs {', '.join(missing)}; pip install -e '.[console]'"
+        )
+    password = None if config.console.password_file is not None else new_password()
+    if password is not None:
+        terminal.say(f"console: the password of this run is {password}")
+    told = hello(
+        config.gate,
+        config.language,
+        config.console,
+        config.privacy,
+        masked(config.model_dump(mode="json")),
+        password,
+    )
+    with contextlib.closing(Console(told, terminal.say)) as console:
+        entrance.keeper.reporter.keep(console)
+        yield console
 
 
 def sounds_folder(config: GateConfig) -> Path:

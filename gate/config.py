@@ -14,11 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from gate.audit_config import AuditConfig
+from gate.console_config import ConsoleConfig
 from gate.door import DoorConfig
 from gate.engine import EngineKind
 from gate.errors import ConfigError
 from gate.mqtt_config import MqttConfig
 from gate.policy import PolicyConfig
+from gate.privacy_config import PrivacyConfig
 from gate.quality import FrameGuardConfig
 from gate.relay_config import CommandRelayConfig, RelayConfig
 from gate.relay_worker import LONGEST_PAUSE_S
@@ -155,6 +157,12 @@ class GateConfig(_Section):
     mqtt: MqttConfig | None = Field(
         default=None, description="a broker that is told how the gate is; null: none"
     )
+
+    language: str = Field(
+        default="en", pattern=r"^[A-Za-z-]{2,16}$", description="a file of assets/languages: en, ko"
+    )
+    privacy: PrivacyConfig = PrivacyConfig()
+    console: ConsoleConfig = ConsoleConfig()
 
     @property
     def identity(self) -> str:

@@ -16,6 +16,7 @@ from gate.assembly import (
     Manner,
     audit_path,
     lock_relays,
+    open_console,
     open_detector,
     open_entrance,
     open_picture,
@@ -23,6 +24,8 @@ from gate.assembly import (
     sounds_folder,
 )
 from gate.config import GateConfig, Key, load_config, with_flags
+from gate.console import Console
+from gate.console_access import write_password
 from gate.detector_process import DetectorProcess
 from gate.engine import EngineKind
 from gate.errors import GateError
@@ -30,11 +33,13 @@ from gate.quality import FrameGuard
 from gate.relay_command import parse_command
 from gate.reporter import Reporter
 from gate.runtime import Gate, Limits, Summary
+from gate.set_up import ask_password, print_cameras, write_config
 from gate.sound import check_sounds
 from gate.source import SourceKind, parse_source
 from gate.supervisor import Supervisor
 from gate.terminal import Terminal
 from gate.tracker import Tracker
+from gate.words import load_words
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # --help, --version, or a flag that is wrong
         return int(end.code or 0)
     try:
+        if (helped := _help_to_set_up(options)) is not None:
+            return helped
         return _run(options, _configured(options))
     except GateError as error:
         print(f"mask-gate: {error}", file=sys.stderr)
@@ -90,11 +97,19 @@ def _parser() -> argparse.ArgumentParser:
         "LANG, HOME and MASK_GATE_*",
     )
     add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
+    add("--console", action="store_true", help="serve the guard's console (docs/console.md)")
+    add(
+        "--set-password", metavar="FILE", type=Path, help="make a password for the console, and end"
+    )
+    add("--list-cameras", action="store_true", help="say which cameras there are, and end")
+    add("--init", metavar="FILE", type=Path, help="write a commented gate.yaml, and end")
     add("--lock", action="store_true", help="lock every relay, and end")
     add("--validate-config", action="store_true", help="say whether the configuration is right")
     add("--dry-run", action="store_true", help="say what relays would be told, tell them nothing")
     add("--mute", action="store_true", help="play no sounds")
     add("--headless", "--no-show", action="store_true", help="open no window")
+    add("--kiosk", action="store_true", help="the window is the visitor's screen, and fills it")
+    add("--language", metavar="CODE", help="of window and pages: en, ko; see assets/languages")
     add("--record", metavar="FILE", type=Path, help="record what the window shows (.mp4)")
     add("--events", metavar="FILE", help="append one JSON line per event; - is standard output")
     add(
@@ -143,10 +158,28 @@ def _configured(options: argparse.Namespace) -> GateConfig:
         "--on-deny": (("outputs", "on_deny"), options.on_deny),
         "--events": (("outputs", "events"), options.events),
         "--audit": (("audit", "path"), options.audit),
+        "--console": (("console", "enabled"), True if options.console else None),
+        "--language": (("language",), options.language),
         "--mute": (("outputs", "sound"), False if options.mute else None),
     }
     given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
     return with_flags(config, given)
+
+
+def _help_to_set_up(options: argparse.Namespace) -> int | None:
+    """What needs no gate; None when nothing of it is asked for."""
+    if options.list_cameras:
+        return print_cameras()
+    if options.init is not None:
+        write_config(options.init)
+        print(f"{options.init}: written; see what it says, then mask-gate --config {options.init}")
+        return 0
+    if options.set_password is not None:
+        password = ask_password()
+        write_password(options.set_password, password)
+        print(f"{options.set_password}: written")
+        return 0
+    return None
 
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
@@ -157,6 +190,7 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
             lock_relays(config)
         return 0
     check_sounds(sounds_folder(config))
+    load_words(config.language)
     path = audit_path(config)
     if options.validate_config:
         print(f"gate {config.gate}: the configuration is right; its audit is {path}")
@@ -176,7 +210,12 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
             camera = stack.enter_context(open_source(config, manner))
             detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
             entrance.name_model(detector.model_id)
-            picture = stack.enter_context(open_picture(options.headless, options.record))
+            console = stack.enter_context(open_console(config, entrance, terminal))
+            picture = stack.enter_context(
+                open_picture(
+                    config, options.headless, options.record, kiosk=options.kiosk, watcher=console
+                )
+            )
             gate = Gate(
                 camera=camera,
                 guard=FrameGuard(config.quality),
@@ -185,7 +224,7 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
                 keeper=entrance.keeper,
                 limits=_limits(config),
                 show=picture,
-                on_turn=supervisor.progress,
+                on_turn=lambda: _turn(supervisor, console),
             )
             terminal.say(_greeting(config, detector))
             supervisor.ready()
@@ -197,6 +236,13 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
             supervisor.stopping()
         terminal.say(_in_words(summary, reporter))
     return shutdown.exit_code
+
+
+def _turn(supervisor: Supervisor, console: Console | None) -> None:
+    """The loop has done its work once more: a watchdog and a guard may know."""
+    supervisor.progress()
+    if console is not None:
+        console.turn()
 
 
 def _check_commands(config: GateConfig) -> None:

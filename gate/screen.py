@@ -8,6 +8,7 @@ newest one; the loop never waits for it, and the gate goes on without a window w
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import struct
 import subprocess
@@ -29,6 +30,7 @@ QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})  # 27 is Escape
 
 _HEADER = struct.Struct("<II")  # height, width; then height * width * 3 bytes of BGR
 _READY, _QUIT = b"ready", b"quit"
+_FULL = "full-screen"
 
 
 class Screen:
@@ -36,12 +38,13 @@ class Screen:
 
     Args:
         title: of the window.
+        full_screen: whether it covers the whole screen, without a frame.
 
     Raises:
         OutputError: no window can be opened here.
     """
 
-    def __init__(self, title: str = "mask-gate") -> None:
+    def __init__(self, title: str = "mask-gate", *, full_screen: bool = False) -> None:
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
@@ -51,7 +54,7 @@ class Screen:
         self._ready = threading.Event()
         self._changed = threading.Condition()
         self._newest: Image | None = None
-        self._viewer = _start_viewer(title)
+        self._viewer = _start_viewer(title, full_screen)
         threading.Thread(target=self._listen, name="screen-listen", daemon=True).start()
         if not self._ready.wait(START_TIMEOUT_S) or self._gone.is_set():
             self.close()
@@ -115,12 +118,12 @@ def _no_window(why: str) -> OutputError:
     return OutputError(f"no window can be opened ({why}); run with --headless, or set DISPLAY")
 
 
-def _start_viewer(title: str) -> subprocess.Popen[bytes]:
+def _start_viewer(title: str, full_screen: bool) -> subprocess.Popen[bytes]:
     """The child that owns the window; it ends with its pipe, so none is left behind."""
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-m", "gate.screen", title],
+        [sys.executable, "-m", "gate.screen", title, *([_FULL] if full_screen else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # the toolkit talks about fonts and themes
@@ -132,9 +135,14 @@ def _start_viewer(title: str) -> subprocess.Popen[bytes]:
 # ---------------------------------------------------------------------------- in the child
 
 
-def view(title: str, pictures: BinaryIO, words: BinaryIO) -> None:
+def view(title: str, pictures: BinaryIO, words: BinaryIO, *, full_screen: bool = False) -> None:
     """Show every picture that comes through the pipe, until it ends or somebody wants to quit."""
     cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    if full_screen:
+        cv2.setWindowProperty(title, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
+        if (size := _display_size()) is not None:  # a bare X server has nobody who enlarges it
+            cv2.moveWindow(title, 0, 0)
+            cv2.resizeWindow(title, *size)
     _say(words, _READY)
     newest: list[Image] = []
     ended = threading.Event()
@@ -143,14 +151,27 @@ def view(title: str, pictures: BinaryIO, words: BinaryIO) -> None:
     while not ended.is_set():
         if newest:
             image = newest.pop()
-            if not sized:
+            if not sized and not full_screen:
                 cv2.resizeWindow(title, image.shape[1], image.shape[0])
-                sized = True
+            sized = True
             cv2.imshow(title, image)
         key = cv2.waitKey(15) & 0xFF
         if key in QUIT_KEYS or (sized and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1):
             _say(words, _QUIT)
             return
+
+
+def _display_size() -> tuple[int, int] | None:
+    """Columns and rows of the X display, if there is one."""
+    with contextlib.suppress(OSError, AttributeError):
+        x11 = ctypes.CDLL("libX11.so.6")
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        if display := x11.XOpenDisplay(None):
+            shown = ctypes.c_void_p(display)
+            size = x11.XDisplayWidth(shown, 0), x11.XDisplayHeight(shown, 0)
+            x11.XCloseDisplay(shown)
+            return size
+    return None
 
 
 def _receive(pictures: BinaryIO, newest: list[Image], ended: threading.Event) -> None:
@@ -172,4 +193,4 @@ def _say(words: BinaryIO, word: bytes) -> None:
 
 
 if __name__ == "__main__":
-    view(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)
+    view(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer, full_screen=_FULL in sys.argv[2:])

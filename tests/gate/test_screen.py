@@ -6,12 +6,17 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 
 from gate import screen
+from gate.domain import Decision, Reason, State
 from gate.errors import OutputError
+from gate.kiosk import draw_kiosk
+from gate.overlay import STATE_LOOKS
 from gate.screen import Screen
+from gate.words import load_words
 
 PATIENCE_S = 30.0
 PICTURE = np.full((120, 160, 3), 90, np.uint8)
@@ -95,6 +100,37 @@ class TestOnADisplay:
         window.close()
 
 
+STATES = {
+    State.ALLOW: Reason.COMPLIANT,
+    State.DENY: Reason.MASK_INCORRECT,
+    State.FAULT: Reason.CAMERA_LOST,
+}
+
+
+@needs_xvfb
+@pytest.mark.skipif(
+    shutil.which("import") is None, reason="install imagemagick to photograph the display"
+)
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_the_visitors_screen_fills_the_display_with_the_colour_of_its_state(xvfb, state, tmp_path):
+    decision = Decision(state, STATES[state], 1.0)
+    window = Screen("mask-gate test", full_screen=True)
+    image = draw_kiosk(PICTURE, [], decision, load_words("ko"))
+    colour = np.array(STATE_LOOKS[state][0])
+
+    def is_filled():
+        window.show(image)
+        time.sleep(0.1)
+        photo = tmp_path / "display.png"
+        subprocess.run(["import", "-window", "root", str(photo)], check=True)
+        seen = cv2.imread(str(photo)).astype(int)
+        # 640 x 480 of the display hold a picture of 16:9 as 640 x 360.
+        return (np.abs(seen[80:400, :8] - colour).max(axis=2) < 12).all()
+
+    assert until(is_filled)
+    window.close()
+
+
 class FakeWindow:
     """Stands in for OpenCV's window functions inside the viewer."""
 
@@ -162,7 +198,7 @@ def test_a_quit_is_heard_by_the_gate(monkeypatch):
     monkeypatch.setattr(
         screen,
         "_start_viewer",
-        lambda _title: subprocess.Popen(
+        lambda _title, _full_screen: subprocess.Popen(
             [sys.executable, "-c", said], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ),
     )

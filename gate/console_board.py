@@ -1,0 +1,216 @@
+"""Board: what the console knows of the gate, from its events and its word of the moment."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.domain import Reason, State
+from gate.events import Event
+from gate.reporter import DENIALS, FAULTS
+from models.labels import CLASS_NAMES
+
+EVENTS_KEPT = 5000
+FRESH_S = 2.0
+"""What was last heard of a gate that has been silent for longer is not to be believed."""
+
+BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0)
+
+PARTS: Mapping[str, frozenset[Reason]] = {
+    "camera": frozenset({Reason.CAMERA_LOST, Reason.FROZEN, Reason.BAD_IMAGE}),
+    "model": frozenset({Reason.MODEL_FAULT}),
+    "relay": frozenset({Reason.OUTPUT_FAULT}),
+    "audit": frozenset({Reason.AUDIT_UNAVAILABLE}),
+}
+"""By which reasons each part of the gate is out of order."""
+
+_UNTOLD = frozenset({Reason.STARTING, Reason.STOPPING})
+_MET_KEPT = 5000
+_RATE_S = 5.0
+
+
+def local_now() -> datetime:
+    """The time of day where the machine stands."""
+    return datetime.now().astimezone()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events are asked for; empty is all.
+
+    Attributes:
+        since: earliest local time, ISO 8601.
+        until: latest local time.
+    """
+
+    since: str = ""
+    until: str = ""
+    type: str = ""
+    state: str = ""
+    reason: str = ""
+
+    def lets_pass(self, event: Event) -> bool:
+        """Whether an event is among them."""
+        moment = local_time(event)
+        return (
+            (not self.since or moment >= self.since)
+            and (not self.until or moment <= self.until)
+            and all(
+                not wanted or event.get(key) == wanted
+                for key, wanted in (
+                    ("type", self.type),
+                    ("state", self.state),
+                    ("reason", self.reason),
+                )
+            )
+        )
+
+
+def local_time(event: Event) -> str:
+    """When it happened, as a clock on the wall shows it."""
+    moment = datetime.fromisoformat(str(event["ts"])).astimezone()
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+class Board:
+    """Everything the pages show; used by the reader's thread and the server's.
+
+    Args:
+        clock: monotonic seconds.
+        wall: the time of day, for what is today.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = local_now,
+    ) -> None:
+        self._clock = clock
+        self._wall = wall
+        self.began_s = clock()
+        self.began = wall()
+        self.state, self.reason = State.IDLE, Reason.STARTING
+        self.is_open = False
+        self.faces = 0
+        self.health = dict.fromkeys(PARTS, "unknown")
+        self.signals: Counter[tuple[str, str]] = Counter()  # kind, reason
+        self.people: Counter[str] = Counter()  # by class, since the start
+        self.frames = 0
+        self.latency_sum_s = 0.0
+        self.latency_buckets = [0] * (len(BUCKETS_S) + 1)
+        self._recent_s: deque[float] = deque(maxlen=100)
+        self._rates: deque[tuple[float, int]] = deque()
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._today: Counter[tuple[str, int, str]] = Counter()  # date, hour, class
+        self._met: OrderedDict[tuple[object, str], None] = OrderedDict()
+        self._heard_s = -FRESH_S
+        self._age_s = 0.0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the gate's loop has been heard of a moment ago."""
+        return self._age_s + self._clock() - self._heard_s < FRESH_S
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the gate does its work."""
+        return self.is_fresh and self.state is not State.FAULT
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the console began."""
+        return self._clock() - self.began_s
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, lately."""
+        if len(self._rates) < 2:
+            return 0.0
+        (first_s, first), (last_s, last) = self._rates[0], self._rates[-1]
+        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+
+    @property
+    def latency_ms(self) -> float:
+        """Median of the newest latencies."""
+        recent = sorted(self._recent_s)
+        return 1000 * recent[len(recent) // 2] if recent else 0.0
+
+    def take(self, event: Event) -> None:
+        """Take in an event."""
+        self._events.append(event)
+        self._decided(event.get("state"), event.get("reason"))
+        self.is_open = event.get("door") == "open"
+        if event.get("type") == "signal":
+            self.signals[str(event.get("signal")), str(event.get("reason"))] += 1
+        tracks = event.get("tracks")
+        for track in tracks if isinstance(tracks, list) else []:
+            if votes := track.get("votes"):
+                self._meet(event, track.get("id"), max(votes, key=lambda label: votes[label]))
+
+    def hear(self, status: Mapping[str, object]) -> None:
+        """Take in the gate's word of the moment (`gate.console` has its form)."""
+        now_s = self._clock()
+        self._heard_s, self._age_s = now_s, _number(status.get("age_s"))
+        self.frames = int(_number(status.get("frames")))
+        self._rates.append((now_s, self.frames))
+        while now_s - self._rates[0][0] > _RATE_S:
+            self._rates.popleft()
+        latencies = status.get("latencies_s")
+        for latency_s in latencies if isinstance(latencies, list) else []:
+            self._recent_s.append(latency_s)
+            self.latency_sum_s += latency_s
+            self.latency_buckets[bisect_left(BUCKETS_S, latency_s)] += 1
+        self.faces = int(_number(status.get("faces")))
+        if status.get("state") is not None:
+            self._decided(status["state"], status.get("reason"))
+
+    def events(self, wanted: Filter | None = None) -> Iterator[Event]:
+        """Events, newest first."""
+        every = list(self._events)
+        return (e for e in reversed(every) if wanted is None or wanted.lets_pass(e))
+
+    def people_by_hour(self) -> dict[str, list[int]]:
+        """How many were seen today, for each class and hour of the day."""
+        today = self._wall().date().isoformat()
+        counted = dict(self._today)
+        return {
+            label: [counted.get((today, hour, label), 0) for hour in range(24)]
+            for label in CLASS_NAMES
+        }
+
+    @property
+    def openings(self) -> int:
+        """How often the door was opened."""
+        return sum(n for (kind, _), n in list(self.signals.items()) if kind == "allow")
+
+    @property
+    def denials(self) -> int:
+        """How often somebody was turned away."""
+        return sum(n for (_, reason), n in list(self.signals.items()) if reason in DENIALS)
+
+    def _decided(self, state: object, reason: object) -> None:
+        self.state, self.reason = State(str(state)), Reason(str(reason))
+        for part, faults in PARTS.items():
+            if self.reason in faults:
+                self.health[part] = "problem"
+            elif self.reason not in FAULTS | _UNTOLD:
+                self.health[part] = "ok"
+
+    def _meet(self, event: Event, track: object, label: str) -> None:
+        """Count a person once in each class that most of its votes have been for."""
+        if (track, label) in self._met:
+            return
+        self._met[track, label] = None
+        while len(self._met) > _MET_KEPT:
+            self._met.popitem(last=False)
+        self.people[label] += 1
+        moment = local_time(event)
+        self._today[moment[:10], int(moment[11:13]), label] += 1
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0

@@ -1,0 +1,64 @@
+"""ConsoleConfig: what gate.yaml may say of the guard's console."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_FILE = Field(default=None, min_length=1)
+
+
+class ConsoleConfig(BaseModel):
+    """Pages for a browser; off unless switched on, and for this machine alone unless it is safe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    enabled: bool = False
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen at")
+    port: int = Field(default=8321, ge=0, le=65535, description="0 takes any that is free")
+    password_file: str | None = _FILE
+    kiosk_password_file: str | None = _FILE
+    metrics_token_file: str | None = _FILE
+    names: tuple[str, ...] = Field(
+        default=(), strict=False, description="names it is reached by, besides this machine's own"
+    )
+    tls_certificate: str | None = _FILE
+    tls_key: str | None = _FILE
+    proxies: tuple[str, ...] = Field(
+        default=(), strict=False, description="addresses of proxies that speak TLS"
+    )
+    viewers: int = Field(default=8, ge=1, le=64, description="pictures sent at once")
+    session_h: float = Field(default=8.0, gt=0, le=24, description="a login is good for so long")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine itself can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether browsers speak TLS, to us or to a proxy of ours."""
+        return self.tls_certificate is not None or bool(self.proxies)
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> ConsoleConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_key: give tls_certificate and tls_key, or neither")
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_address(proxy)
+            except ValueError:
+                raise ValueError(f"proxies: expected addresses, got {proxy!r:.60}") from None
+        if self.is_local:
+            return self
+        if self.password_file is None:
+            raise ValueError("password_file: needed, for others than this machine can reach it")
+        if not self.is_encrypted:
+            raise ValueError("tls_certificate: needed (or proxies), for others can listen")
+        if not self.names:
+            raise ValueError("names: needed, for a browser may be lured here by another name")
+        return self

@@ -1,0 +1,209 @@
+"""The console's process: hears from the gate through a pipe, and answers browsers.
+
+It runs with low rank, so that a flood of requests takes little from the gate beside it, and it ends
+with its pipe. What it says on its own output are words: `at ADDRESS`, `watched`, `unwatched`,
+`alive`, `cannot REASON`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+import uvicorn
+
+from gate.console_access import Doorman, Password, Role, hashed
+from gate.console_board import Board
+from gate.console_config import ConsoleConfig
+from gate.console_pictures import Pictures
+from gate.console_web import Pages, Site
+from gate.console_wire import Kind, messages, unpack_picture
+from gate.errors import GateError, OutputError
+from gate.privacy_config import PrivacyConfig
+from gate.secret_file import read_secret
+from gate.words import language_codes, load_words
+
+RANK = 15
+"""Of its processor time (nice), where the system knows no idle rank."""
+
+SHARE = 0.2
+"""Of one core, and no more, whoever asks for how much: what floods the console has to wait."""
+
+MOST_CONNECTIONS = 64
+ALIVE_S = 2.0
+
+_BREATH_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+
+_TCP_USER_TIMEOUT_MS = 20_000
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def main() -> int:
+    """Serve until the pipe ends."""
+    _step_back()
+    logging.basicConfig(level=logging.CRITICAL)
+    pipe, said = sys.stdin.buffer, sys.stdout.buffer
+    heard = messages(pipe)
+    kind, body = next(heard, (None, b""))
+    if kind is not Kind.HELLO:
+        return 0  # the gate ended before it said a word
+    try:
+        server = _Server(json.loads(body), said)
+    except GateError as error:
+        _say(said, f"cannot {error}")
+        return error.exit_code
+    threading.Thread(target=server.hear, args=(heard,), daemon=True).start()
+    server.run()
+    return 0
+
+
+class _Server:
+    """Board, pictures and pages around one socket."""
+
+    def __init__(self, told: Mapping[str, object], said: BinaryIO) -> None:
+        config = ConsoleConfig.model_validate_json(json.dumps(told["console"]))
+        self._said = said
+        self._board = Board()
+        languages = {code: load_words(code) for code in (str(told["language"]), *language_codes())}
+        words = next(iter(languages.values()))
+        privacy = PrivacyConfig.model_validate(told["privacy"])
+        self._pictures = Pictures(words, privacy, config.viewers, self._watch)
+        shown = told["config"]
+        site = Site(
+            gate=str(told["gate"]),
+            config=shown if isinstance(shown, dict) else {},
+            languages=languages,
+            names=frozenset(name.lower() for name in (*_OWN_NAMES, *config.names)),
+            encrypted=config.is_encrypted,
+        )
+        password = told["password"]
+        doorman = _doorman(config, None if password is None else str(password))
+        self._socket = _bound(config)
+        app = Pages(site, self._board, self._pictures, doorman).app()
+        port = self._socket.getsockname()[1]
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        scheme = "https" if config.tls_certificate else "http"
+        self._address = f"{scheme}://{host}:{port}/"
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                limit_concurrency=MOST_CONNECTIONS,
+                timeout_keep_alive=5,
+                proxy_headers=bool(config.proxies),
+                forwarded_allow_ips=list(config.proxies),
+                ssl_certfile=config.tls_certificate,
+                ssl_keyfile=config.tls_key,
+            )
+        )
+
+    def hear(self, heard: Iterator[tuple[Kind, bytes]]) -> None:
+        """Take in messages until the gate ends."""
+        try:
+            for kind, body in heard:
+                if kind is Kind.EVENT:
+                    self._board.take(json.loads(body))
+                elif kind is Kind.STATUS:
+                    self._board.hear(json.loads(body))
+                elif kind is Kind.PICTURE:
+                    self._pictures.take(unpack_picture(body))
+        finally:
+            os._exit(0)  # whatever is being sent, nobody is to be told an old state
+
+    def run(self) -> None:
+        """Answer."""
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        tasks = [asyncio.create_task(self._live()), asyncio.create_task(_breathe())]
+        await self._uvicorn.serve(sockets=[self._socket])
+        for task in tasks:
+            task.cancel()
+
+    async def _live(self) -> None:
+        while not self._uvicorn.started:
+            await asyncio.sleep(0.01)
+        _say(self._said, f"at {self._address}")
+        while True:
+            await asyncio.sleep(ALIVE_S)
+            _say(self._said, "alive")
+
+    def _watch(self, is_watched: bool) -> None:
+        _say(self._said, "watched" if is_watched else "unwatched")
+
+
+async def _breathe() -> None:
+    """Hold up everything here, as long as it takes to stay within our share of a core."""
+    while True:
+        used_s, began_s = time.process_time(), time.monotonic()
+        await asyncio.sleep(_BREATH_S)
+        due_s = (time.process_time() - used_s) / SHARE - (time.monotonic() - began_s)
+        if due_s > 0:
+            time.sleep(min(due_s, _LONGEST_PAUSE_S))
+
+
+def _step_back() -> None:
+    """Run only when the gate does not want to: it takes the processor back at once."""
+    with contextlib.suppress(OSError):
+        os.nice(RANK)
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:
+    passwords = {}
+    if config.password_file is not None:
+        passwords[Role.GUARD] = Password.read(config.password_file)
+    elif password is not None:
+        passwords[Role.GUARD] = Password(hashed(password))
+    if config.kiosk_password_file is not None:
+        passwords[Role.VISITOR] = Password.read(config.kiosk_password_file)
+    token_file = config.metrics_token_file
+    token = None if token_file is None else read_secret(token_file)
+    return Doorman(passwords, token, 3600 * config.session_h)
+
+
+def _bound(config: ConsoleConfig) -> socket.socket:
+    """A socket at the address; its connections do not outlive a peer that takes nothing."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
+        bound.bind((config.host, config.port))
+    except OSError as error:
+        bound.close()
+        raise OutputError(
+            f"console.port: {config.host}:{config.port} cannot be had ({error.strerror}); "
+            "choose another"
+        ) from None
+    return bound
+
+
+def _say(said: BinaryIO, words: str) -> None:
+    with contextlib.suppress(OSError):
+        said.write(words.replace("\n", " ").encode() + b"\n")
+        said.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

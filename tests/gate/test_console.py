@@ -1,0 +1,182 @@
+"""The console as a process: it serves what the gate says, and its troubles stay its own."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+
+from gate.console import Console, hello
+from gate.console_config import ConsoleConfig
+from gate.domain import Decision, Frame, Reason, State
+from gate.events import EventMaker, Scene
+from gate.privacy_config import PrivacyConfig
+
+pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
+
+PASSWORD = "password for this test"
+PATIENCE_S = 60.0
+MAKER = EventMaker("lobby", "sha256:x")
+DENIED = Scene(Decision(State.DENY, Reason.NO_MASK, 5.0))
+
+
+def until(condition):
+    end_s = time.monotonic() + PATIENCE_S
+    while not (met := condition()) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    return met
+
+
+class Served:
+    """A console, a loop that feeds it with pictures, and a browser of sorts."""
+
+    def __init__(self, **config):
+        self.said = []
+        settings = ConsoleConfig(enabled=True, port=0, **config)
+        told = hello("lobby", "en", settings, PrivacyConfig(), {"gate": "lobby"}, PASSWORD)
+        self.console = Console(told, self.said.append)
+        self.stop = threading.Event()
+        self.longest_s = 0.0
+        threading.Thread(target=self._loop, daemon=True).start()
+        assert self.console.wait_until_served(PATIENCE_S)
+        self.port = int(self.console.address.rstrip("/").rsplit(":", 1)[1])
+        self.cookie = self.log_in()
+
+    def _loop(self):
+        """What the gate does, as fast as a camera; notes the longest call."""
+        noise = np.random.default_rng(1)
+        number = 0
+        while not self.stop.wait(0.03):
+            number += 1
+            image = noise.integers(0, 256, (480, 640, 3), np.uint8)
+            frame = Frame(image, float(number), number)
+            began_s = time.perf_counter()
+            self.console.show(frame, DENIED)
+            self.console.turn()
+            self.longest_s = max(self.longest_s, time.perf_counter() - began_s)
+
+    def request(self, path, how="GET", body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        headers = {"Cookie": getattr(self, "cookie", ""), **headers}
+        connection.request(how, path, body, headers)
+        return connection.getresponse()
+
+    def log_in(self):
+        answer = self.request(
+            "/login", "POST", urlencode({"password": PASSWORD}),
+            Origin=f"http://127.0.0.1:{self.port}",
+        )  # fmt: skip
+        assert answer.status == 303
+        return answer.getheader("set-cookie").partition(";")[0]
+
+    def close(self):
+        self.stop.set()
+        self.console.close()
+
+
+@pytest.fixture
+def served():
+    with contextlib.closing(Served(viewers=2)) as served:
+        yield served
+
+
+def test_it_says_where_it_is_and_shows_what_the_gate_says(served):
+    assert served.said == [f"console: {served.console.address}"]
+    assert served.request("/api/state", Cookie="").status == 401
+    served.console.write(MAKER.of_decision(DENIED, is_open=False))
+    assert until(lambda: b'"somebody wears no mask"' in served.request("/api/state").read())
+    assert until(lambda: served.request("/healthz").status == 200)
+
+
+def test_pictures_are_drawn_only_while_somebody_looks_and_for_no_more_than_the_cap(served):
+    assert not served.console._watched.is_set()
+    viewers = [served.request("/live.mjpg"), served.request("/kiosk.mjpg")]
+    for viewer in viewers:
+        data = viewer.read(40_000)
+        assert data.startswith(b"--mask-gate-picture\r\nContent-Type: image/jpeg")
+        assert b"\xff\xd8\xff" in data
+    assert served.request("/live.mjpg").status == 503
+    for viewer in viewers:
+        viewer.close()
+    assert until(lambda: not served.console._watched.is_set())
+    assert served.request("/live.mjpg").status == 200
+
+
+def test_a_viewer_that_takes_nothing_is_dropped_and_makes_room(served):
+    stuck = []
+    for _ in range(2):
+        connection = socket.create_connection(("127.0.0.1", served.port))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(
+            f"GET /live.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
+            f"Cookie: {served.cookie}\r\n\r\n".encode()
+        )
+        stuck.append(connection)
+    assert until(lambda: served.request("/kiosk.mjpg").status == 503)
+    assert until(lambda: served.request("/kiosk.mjpg").status == 200)
+    for connection in stuck:
+        connection.close()
+
+
+def test_logging_out_ends_the_pictures_too(served):
+    viewer = served.request("/live.mjpg")
+    viewer.read(1000)
+    assert served.request(
+        "/logout", "POST", Origin=f"http://127.0.0.1:{served.port}"
+    ).status == 303  # fmt: skip
+    viewer.read()
+
+
+def test_a_server_that_is_killed_is_replaced_and_knows_what_happened_before(served):
+    served.console.write(MAKER.of_decision(DENIED, is_open=False))
+    first = served.console._child
+    os.kill(first.pid, signal.SIGKILL)
+    assert until(lambda: served.console._child is not first)
+
+    def knows():
+        with contextlib.suppress(OSError, AssertionError, ValueError):
+            served.port = int(served.console.address.rstrip("/").rsplit(":", 1)[1])
+            served.cookie = served.log_in()
+            return b'"somebody wears no mask"' in served.request("/api/events").read()
+        return False
+
+    assert until(knows)
+    assert served.longest_s < 0.5
+
+
+def test_a_server_that_is_stopped_holds_nobody_up(served):
+    os.kill(served.console._child.pid, signal.SIGSTOP)
+    for _ in range(3000):
+        served.console.write(MAKER.of_decision(DENIED, is_open=False))
+    time.sleep(1.0)
+    assert served.longest_s < 0.5
+    began_s = time.monotonic()
+    served.console.close()
+    assert time.monotonic() - began_s < 5.0
+
+
+def test_the_server_ends_with_the_gate(served):
+    child = served.console._child
+    child.stdin.close()
+    assert until(lambda: child.poll() is not None)
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = ConsoleConfig(enabled=True, port=taken.getsockname()[1])
+        told = hello("lobby", "en", config, PrivacyConfig(), {}, PASSWORD)
+        with contextlib.closing(Console(told, print)) as console:
+            assert not console.wait_until_served(5.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle rank")
+def test_it_has_a_lower_rank_than_the_gate(served):
+    pid = served.console._child.pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= 15
+    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
