@@ -19,6 +19,7 @@ from gate.overlay import draw
 from gate.policy import Policy
 from gate.quality import FrameGuard
 from gate.tracker import Tracker
+from gate.words import load_words
 from models.detections import Detections
 from models.letterbox import Letterbox
 from models.nms import MAX_CANDIDATES, suppress
@@ -77,6 +78,7 @@ def measure_stages(
     )
     box = Letterbox(size_hw, engine.input_size)
     square = box.square()
+    words = load_words(config.language)
     watch = Stopwatch()
     for index in range(frames + _WARM_UP):
         if index == _WARM_UP:
@@ -102,7 +104,7 @@ def measure_stages(
         with watch("decision"):
             decision = policy.decide(tracks, frame.time_s, size_hw)
         with watch("overlay"):
-            shown = draw(image, tracks, decision)
+            shown = draw(image, tracks, decision, words)
         with watch("encode"):
             cv2.imencode(".jpg", shown)
     return {name: times.as_json() for name, times in watch.times.items()}
