@@ -39,7 +39,7 @@ from gate.ownership import WAIT_S, Ownership, runtime_folder
 from gate.picture import Picture, Watcher
 from gate.policy import Policy
 from gate.recorder import Recorder
-from gate.relay_config import RelayConfig
+from gate.relay_config import CommandRelayConfig, RelayConfig
 from gate.reporter import Reporter
 from gate.runtime import Clock, ReplayClock
 from gate.screen import Screen
@@ -163,13 +163,21 @@ def lock_relays(config: GateConfig) -> None:
         faults = []
         for relay in config.all_relays:
             try:
-                output = GuardedRelay(_charge(relay, config), on_fault=log.error, owner=owner)
+                charge = _charge(_for_locking(relay), config)
+                output = GuardedRelay(charge, on_fault=log.error, owner=owner)
                 with contextlib.closing(output):
                     output.send(signal, {"signal": "deny", "reason": signal.reason.value})
             except OutputError as error:  # the others are locked all the same
                 faults.append(error)
         if faults:
             raise OutputError("; ".join(str(error) for error in faults))
+
+
+def _for_locking(relay: RelayConfig) -> RelayConfig:
+    """A relay that need not open: a command that opens may be missing where another one locks."""
+    if isinstance(relay, CommandRelayConfig) and relay.on_deny is not None:
+        return relay.model_copy(update={"on_allow": None})
+    return relay
 
 
 @contextlib.contextmanager
@@ -340,7 +348,12 @@ def _outputs(
     audit: Audit | None,
     owner: int | None,
 ) -> Iterator[Output]:
-    """What reacts to the door, the relays first."""
+    """What reacts to the door, the relays first: each that can be had, for it must be locked.
+
+    Raises:
+        OutputError: not every relay can be had; those that can have been yielded.
+    """
+    missing: list[OutputError] = []
 
     def done(signal_id: str, word: str, relay: str) -> None:
         if audit is not None:
@@ -348,10 +361,18 @@ def _outputs(
 
     for relay in config.all_relays:
         if manner.moves:
-            charge = _charge(relay, config)
-            yield GuardedRelay(charge, on_fault=keeper.output_failed, on_done=done, owner=owner)
+            try:
+                found = GuardedRelay(
+                    _charge(relay, config), on_fault=keeper.output_failed, on_done=done, owner=owner
+                )
+            except OutputError as error:
+                missing.append(error)
+                continue
+            yield found
         else:
             yield PrintedRelay(relay.model_dump(), say=terminal.say)
+    if missing:
+        raise OutputError("; ".join(map(str, missing)))
     if config.outputs.on_allow is not None and config.outputs.on_deny is None:
         log.warning("nothing locks but the relay's own timer: give --on-deny too")
     if config.outputs.sound and not manner.replay:

@@ -201,6 +201,17 @@ class GateConfig(_Section):
                 f"door.max_open_s: expected at least policy.hold_s + policy.lease_s "
                 f"({policy.hold_s + policy.lease_s:g}), got {door.max_open_s:g}"
             )
+        if policy.lease_s < door.max_age_s + self.audit.wait_s:
+            # Otherwise a lease could be over by the time that its opening is on the disk.
+            raise ValueError(
+                f"policy.lease_s: expected at least door.max_age_s + audit.wait_s "
+                f"({door.max_age_s + self.audit.wait_s:g}), got {policy.lease_s:g}"
+            )
+        if self.outputs.heartbeat_s < 2 * door.tick_s:
+            raise ValueError(
+                f"outputs.heartbeat_s: expected at least twice door.tick_s "
+                f"({2 * door.tick_s:g}), got {self.outputs.heartbeat_s:g}"
+            )
         if self.tracker.memory_s < policy.window_s:
             raise ValueError(
                 f"tracker.memory_s: expected at least policy.window_s ({policy.window_s:g}), "

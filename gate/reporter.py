@@ -61,6 +61,8 @@ class Reporter:
         self._logs: list[EventSink] = []
         self._witness: Witness | None = None
         self._outputs: list[Output] = []
+        self._told_id: str | None = None  # of the newest signal
+        self._unheard_by: list[Output] = []  # who has not taken it
         self._scene = STARTING
         self._told: tuple[object, ...] = ()
         self.openings = 0
@@ -79,15 +81,38 @@ class Reporter:
         self._witness = witness
 
     def signal(self, signal: Signal) -> None:
-        """The door's `emit`: the witness hears of an opening first, the log after all others."""
+        """The door's `emit`: the witness hears of an opening first, the log after all others.
+
+        An opening stops at the first output that refuses it, for the door is then locked again. A
+        lock is told to every output, whatever the others do, and when it is offered again, only to
+        those that refused it.
+
+        Raises:
+            OutputError: an output refused; or what else it raised.
+        """
         event = self._maker.of_signal(signal, self._scene)
-        if self._witness is not None and signal.kind is SignalKind.ALLOW:
+        opens = signal.kind is SignalKind.ALLOW
+        if self._witness is not None and opens:
             self._witness.intend(signal, event)
-        for output in self._outputs:
-            output.send(signal, event)
-        self._write(event)
-        self.openings += signal.kind is SignalKind.ALLOW
-        self.denials += signal.reason in DENIALS
+        is_new = signal.id != self._told_id
+        if is_new:
+            self._told_id, self._unheard_by = signal.id, list(self._outputs)
+        failures = []
+        for output in tuple(self._unheard_by):
+            try:
+                output.send(signal, event)
+            except Exception as error:
+                if opens:
+                    raise
+                failures.append(error)
+            else:
+                self._unheard_by.remove(output)
+        if is_new:
+            self._write(event)
+            self.openings += opens
+            self.denials += signal.reason in DENIALS
+        if failures:
+            raise failures[0]
 
     def look(self, scene: Scene) -> None:
         """Take the scene that the next signals come from."""

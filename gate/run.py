@@ -184,15 +184,14 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Check what is cheap to check, then do what was asked for."""
-    _check_commands(config)
     if options.lock:  # whatever else may be wrong
         with _terminal():
             lock_relays(config)
         return 0
-    check_sounds(sounds_folder(config))
-    load_words(config.language)
-    path = audit_path(config)
+    _check_commands(config)
     if options.validate_config:
+        _check_assets(config)
+        path = audit_path(config)
         print(f"gate {config.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
@@ -207,6 +206,7 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
         entrance = stack.enter_context(open_entrance(config, manner, terminal, supervisor))
         shutdown, reporter = entrance.shutdown, entrance.keeper.reporter
         try:
+            _check_assets(config)
             camera = stack.enter_context(open_source(config, manner))
             detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
             entrance.name_model(detector.model_id)
@@ -243,6 +243,12 @@ def _turn(supervisor: Supervisor, console: Console | None) -> None:
     supervisor.progress()
     if console is not None:
         console.turn()
+
+
+def _check_assets(config: GateConfig) -> None:
+    """Sounds and words are all there."""
+    check_sounds(sounds_folder(config))
+    load_words(config.language)
 
 
 def _check_commands(config: GateConfig) -> None:

@@ -179,6 +179,16 @@ class TestValuesThatDoNotGoTogether:
                 "gate.yaml:2: tracker.low_score: expected at most high_score (0.2), got 0.9",
             ),
             (
+                "policy: {lease_s: 0.7}\n",
+                "gate.yaml:1: policy.lease_s: expected at least door.max_age_s + audit.wait_s "
+                "(0.75), got 0.7",
+            ),
+            (
+                "door: {tick_s: 0.2}\noutputs: {heartbeat_s: 0.3}\n",
+                "gate.yaml:2: outputs.heartbeat_s: expected at least twice door.tick_s (0.4), "
+                "got 0.3",
+            ),
+            (
                 "outputs:\n  on_deny: relay\n  hook_limit_s: 10",
                 "gate.yaml:1: outputs.fault_hold_s: expected at least 10 (the longest a relay may "
                 "take to lock) + 3.3, got 6.5",

@@ -1,0 +1,78 @@
+"""The assembly under faults: what cannot be had of one relay never keeps another one unlocked."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+RUN = "import sys; from gate.run import main; sys.exit(main())"
+
+
+@pytest.fixture
+def gate(repo_root, tmp_path):
+    """`gate(config, *flags)`: the real program, in a folder and a home of its own."""
+
+    def run(config, *flags):
+        (tmp_path / "gate.yaml").write_text(config)
+        return subprocess.run(
+            [sys.executable, "-c", RUN, "--config", "gate.yaml", *flags],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(repo_root),
+                "RUNTIME_DIRECTORY": str(tmp_path / "run"),
+                "STATE_DIRECTORY": str(tmp_path / "state"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "state").mkdir()
+    return run
+
+
+def left_unlocked(path):
+    """What a recording relay looks like after a run that was killed with the door open."""
+    path.write_text("1.000000 unlocked\n")
+    return path
+
+
+def is_locked(path):
+    return path.read_text().splitlines()[-1].split()[1] == "locked"
+
+
+@pytest.mark.parametrize("missing_first", [True, False])
+def test_a_relay_that_is_missing_at_the_start_leaves_the_others_locked(
+    gate, tmp_path, missing_first
+):
+    left = left_unlocked(tmp_path / "door")
+    relays = [
+        "{kind: recording, path: none/door}",
+        f"{{kind: recording, path: {left}}}",
+    ]
+    listed = "".join(f"  - {relay}\n" for relay in sorted(relays, reverse=not missing_first))
+    ended = gate(f"camera: {{source: demo}}\nrelays:\n{listed}", "--headless", "--mute")
+    assert ended.returncode == 5, ended.stderr
+    assert "none/door" in ended.stderr
+    assert is_locked(left)
+
+
+def test_sounds_that_are_missing_end_the_start_with_the_door_locked(gate, tmp_path):
+    left = left_unlocked(tmp_path / "door")
+    config = "camera: {source: demo}\noutputs: {sounds: none}\nrelays:\n"
+    ended = gate(config + f"  - {{kind: recording, path: {left}}}\n", "--headless")
+    assert ended.returncode == 2, ended.stderr
+    assert "outputs.sounds" in ended.stderr
+    assert is_locked(left)
+
+
+def test_a_lock_by_hand_needs_no_program_that_opens(gate, tmp_path):
+    script = tmp_path / "lock.sh"
+    script.write_text(f'#!/bin/sh\necho "$1" >> "{tmp_path}/said"\n')
+    script.chmod(0o755)
+    ended = gate("gate: a\n", "--lock", "--on-allow", "/none/open", "--on-deny", str(script))
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "said").read_text().split() == ["deny"]
