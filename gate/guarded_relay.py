@@ -31,6 +31,8 @@ START_S = 10.0
 ANSWER_S = 2.0
 """A guardian that answers no heartbeat for so long is killed, and another takes its place."""
 
+# -P: a json.py where the gate happens to be started is not taken for Python's.
+_COMMAND = (sys.executable, "-P", "-m", "gate.guardian")
 _BEAT_S = 0.1
 _RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0)
 _REAP_S = 1.0
@@ -54,7 +56,7 @@ class GuardedRelay:
         name: of the relay, once it is started.
 
     Raises:
-        OutputError: the relay cannot be had, or does not get ready in time.
+        OutputError: the relay or a process for it cannot be had, or is not ready in time.
     """
 
     def __init__(
@@ -75,7 +77,8 @@ class GuardedRelay:
         self._ready = threading.Event()
         self._settled = threading.Event()  # whether the first guardian got ready is known
         self._ever_ready = False
-        self._spawned_s = self._beaten_s = self._answered_s = 0.0
+        self._spawned_s = self._beaten_s = 0.0
+        self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
         self._guardian = self._spawn()
         threading.Thread(target=self._keep, name="guarded-relay", daemon=True).start()
@@ -103,12 +106,16 @@ class GuardedRelay:
     def beat(self) -> None:
         """Tell the guardian that the door's timer runs; returns at once, whatever it does."""
         now_s = time.monotonic()
-        if now_s - self._beaten_s < _BEAT_S or self._closing.is_set():
+        pause_s = now_s - self._beaten_s
+        if pause_s < _BEAT_S or self._closing.is_set():
             return
         self._beaten_s = now_s
         if self._ready.is_set():
+            asked_s = self._asked_s
+            if asked_s is None or pause_s > ANSWER_S / 2:  # we stood still: it may have answered
+                self._asked_s = asked_s = now_s
             self._say({"beat": now_s})
-            late = now_s - self._answered_s > ANSWER_S
+            late = now_s - asked_s > ANSWER_S
         else:
             late = now_s - self._spawned_s > START_S
         if late:
@@ -149,15 +156,19 @@ class GuardedRelay:
         self._spawned_s = time.monotonic()
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        guardian = subprocess.Popen(
-            [sys.executable, "-m", "gate.guardian"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            bufsize=0,
-            pass_fds=() if self._owner is None else (self._owner,),
-            start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
-        )
+        try:
+            guardian = subprocess.Popen(
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                bufsize=0,
+                pass_fds=() if self._owner is None else (self._owner,),
+                start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
+            )
+        except OSError as error:
+            why = f"no process can be started ({error.strerror})"
+            raise OutputError(f"relay {self.name}: {why}") from error
         pipe = _stdin(guardian)
         with contextlib.suppress(OSError):
             _write(guardian, asdict(self._charge))
@@ -174,13 +185,26 @@ class GuardedRelay:
                 return
             failures = 0 if was_ready else failures + 1
             self._on_fault(f"the guardian of relay {self.name} ended; {BY_HAND}")
-            self._closing.wait(_RESTART_PAUSES_S[min(failures, len(_RESTART_PAUSES_S) - 1)])
-            with self._writing:
-                if self._closing.is_set():
-                    return
-                _stdin(self._guardian).close()
+            while (fault := self._replace(failures)) is not None:
+                failures += 1
+                self._last_fault = fault
+                self._on_fault(f"{fault}; {BY_HAND}")
+            if self._closing.is_set():
+                return
+
+    def _replace(self, failures: int) -> str | None:
+        """Start the next guardian after a pause, unless it is closing; why that did not work."""
+        self._closing.wait(_RESTART_PAUSES_S[min(failures, len(_RESTART_PAUSES_S) - 1)])
+        with self._writing:
+            if self._closing.is_set():
+                return None
+            _stdin(self._guardian).close()
+            try:
                 self._guardian = self._spawn()
-                self._lock_first()
+            except OutputError as error:
+                return str(error)
+            self._lock_first()
+        return None
 
     def _lock_first(self) -> None:
         """A new guardian does not know how the last one left the relay."""
@@ -192,25 +216,29 @@ class GuardedRelay:
         """Take in what the guardian says until it ends; whether it ever was ready."""
         guardian = self._guardian
         assert guardian.stdout is not None
-        was_ready = False
         with guardian.stdout as answers:
             for line in io.BufferedReader(cast(io.RawIOBase, answers)):
-                answer = json.loads(line)
-                if "ready" in answer:
-                    self.name = answer["ready"]
-                    self._answered_s = time.monotonic()
-                    self._ever_ready = was_ready = True
-                    self._ready.set()
-                    self._settled.set()
-                elif "beat" in answer:
-                    self._answered_s = time.monotonic()
-                else:
-                    self._take(answer)
+                try:
+                    self._take(json.loads(line))
+                except Exception:  # what cannot be understood guards nothing, whatever it says
+                    self._last_fault = f"the guardian of relay {self.name} talks nonsense"
+                    log.exception("%s", self._last_fault)
+                    guardian.kill()
+                    break
+        was_ready = self._ready.is_set()
         self._ready.clear()
         guardian.wait()
         return was_ready
 
     def _take(self, answer: dict[str, Any]) -> None:
+        if "ready" in answer:
+            self.name = answer["ready"]
+            self._asked_s = None
+            self._ever_ready = True
+            self._ready.set()
+            self._settled.set()
+        if "beat" in answer:
+            self._asked_s = None
         if "log" in answer:
             log.log(answer["level"], "%s", answer["log"])
         if "done" in answer:

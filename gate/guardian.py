@@ -24,7 +24,7 @@ from gate.relay import Order, Relay, open_relay
 from gate.relay_worker import CLOSE_S, RelayWorker
 
 STUCK_S = 8.0
-"""A lock that takes longer hangs in its device: the guardian ends, and another takes its place."""
+"""A lock that is kept waiting longer hangs in its device: another guardian takes over."""
 
 _MAX_LINE = 1_000_000
 _LOOK_S = 0.1
@@ -100,10 +100,9 @@ def _guard(
             worker.close()
     except OutputError as error:
         answer(fault=str(error))
-        return error.exit_code
-    finally:
-        with contextlib.suppress(OutputError):
-            relay.close()
+        os._exit(error.exit_code)  # `relay.close` could hang in the driver as the lock does
+    with contextlib.suppress(OutputError):
+        relay.close()
     answer(closed=True)
     return 0
 
@@ -119,7 +118,9 @@ def _obey(
             message = json.loads(line)
             if "order" in message:
                 order = Order(**message["order"])
-                if not (order.opens and told_to_stop):
+                if order.opens and told_to_stop:
+                    answer(fault="the guardian was told to stop: the opening was dropped")
+                else:
                     worker.send(order)
             if "beat" in message:
                 answer(beat=message["beat"])

@@ -83,7 +83,7 @@ class LiveCamera:
         *,
         max_age_s: float = MAX_FRAME_AGE_S,
         clock: Clock = time.monotonic,
-        command: Sequence[str] = (sys.executable, "-m", "gate.capture"),
+        command: Sequence[str] = (sys.executable, "-P", "-m", "gate.capture"),
     ) -> None:
         self.name = name
         self.restarts = 0

@@ -76,7 +76,8 @@ class RelayWorker:
         self._open_until_s = math.inf  # when what is open now must be locked; inf when nothing is
         self._close_by = math.inf
         self._lock_fault = ""
-        self._busy_since_s: float | None = None
+        self._called_s = math.inf  # since when the driver is at work; inf when it is not
+        self._lock_due_s = math.inf  # since when a lock waits for that; inf when none does
         self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
         self._thread.start()
 
@@ -93,6 +94,7 @@ class RelayWorker:
                 raise OutputError(f"{self._lock_fault}; start the gate again")
             if not order.opens:
                 self._drop_openings()
+                self._lock_due_s = min(self._lock_due_s, self._clock())
             self._pending.append(order)
             self._changed.notify_all()
 
@@ -102,9 +104,9 @@ class RelayWorker:
         return self._open_until_s < math.inf
 
     def busy_s(self) -> float:
-        """For how long the relay has been carrying out one lock; 0 when it is not."""
-        since_s = self._busy_since_s
-        return 0.0 if since_s is None else time.monotonic() - since_s
+        """For how long the driver has been at one call while a lock was due; 0 when it is not."""
+        due_s = min(self._lock_due_s, self._open_until_s)
+        return max(0.0, self._clock() - max(self._called_s, due_s))
 
     def close(self) -> None:
         """Carry out the newest lock, in bounded time, and end.
@@ -116,6 +118,7 @@ class RelayWorker:
             if not self._closing():
                 self._close_by = time.monotonic() + self._patience_s
                 self._drop_openings()
+                self._lock_due_s = min(self._lock_due_s, self._clock())
                 while len(self._pending) > 1:
                     self._pending.popleft()
             self._changed.notify_all()
@@ -162,7 +165,10 @@ class RelayWorker:
                 if not woken and self._refresh_s is not None and not self.is_open:
                     return self._own_lock("refresh")
             if self._pending:
-                return self._pending.popleft()
+                order = self._pending.popleft()
+                if order.opens and not self._closing():
+                    self._lock_due_s = math.inf  # a lock would have thrown it out
+                return order
             return self._own_lock("stopping") if self.is_open else None
 
     def _own_lock(self, reason: str) -> Order:
@@ -176,13 +182,24 @@ class RelayWorker:
             self._on_fault(f"the opening could not start within {MAX_LATE_S:g} s and was dropped")
             return
         self._open_until_s = until_s
+        cancelled = False
+
+        def must_lock() -> bool:
+            nonlocal cancelled
+            cancelled = cancelled or self._must_lock()
+            return cancelled
+
+        self._called_s = now_s
         try:
-            self._relay.unlock(replace(order, until_s=until_s, hold_s=hold_s), self._must_lock)
+            self._relay.unlock(replace(order, until_s=until_s, hold_s=hold_s), must_lock)
         except OutputError as error:
+            self._called_s = math.inf
             self._on_fault(str(error))
             self._lock(self._own_lock("output_fault"))
         else:
-            self._on_done(order)
+            self._called_s = math.inf
+            if not cancelled:
+                self._on_done(order)
 
     def _lock(self, order: Order) -> None:
         pause_s = _RETRY_FIRST_S
@@ -201,13 +218,14 @@ class RelayWorker:
 
     def _try_lock(self, order: Order) -> str | None:
         """Lock once; what went wrong, or None."""
-        self._busy_since_s = time.monotonic()
+        self._called_s = self._clock()
+        self._lock_due_s = min(self._lock_due_s, self._called_s)
         try:
             self._relay.lock(order, lambda: self._left_s() <= 0.0)
         except OutputError as error:
             return str(error)
         finally:
-            self._busy_since_s = None
+            self._called_s = math.inf
         return None
 
     def _must_lock(self) -> bool:

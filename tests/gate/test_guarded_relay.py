@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from gate import guarded_relay
 from gate.domain import Reason, Signal, SignalKind
 from gate.errors import OutputError
 from gate.guarded_relay import GuardedRelay
-from gate.guardian import Charge
+from gate.guardian import STUCK_S, Charge
 
 PATIENCE_S = 30.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,6 +157,19 @@ class TestStart:
         with pytest.raises(OutputError, match="cannot be written"):
             GuardedRelay(charge, on_fault=print)
 
+    def test_a_process_that_cannot_be_had_is_one_sentence(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(guarded_relay, "_COMMAND", (str(tmp_path / "no python"),))
+        charge = Charge({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
+        with pytest.raises(OutputError, match=r"relay recording: no process can be started \(No "):
+            GuardedRelay(charge, on_fault=print)
+
+    def test_nothing_in_the_current_folder_is_run(self, guarded, probe, tmp_path, monkeypatch):
+        (tmp_path / "json.py").write_text("open('canary', 'w').close()")
+        monkeypatch.chdir(tmp_path)
+        guarded()
+        assert probe.is_locked()
+        assert not (tmp_path / "canary").exists()
+
     def test_a_device_that_hangs_is_given_up(self, tmp_path, monkeypatch):
         os.mkfifo(tmp_path / "door")  # opening it for writing waits for a reader that never comes
         monkeypatch.setattr("gate.guarded_relay.START_S", 1.0)
@@ -190,7 +204,7 @@ class TestAGuardianThat:
         wait_until(lambda: any("last" in done for done in guarded.done))
         assert probe.levels().count("unlocked") == 1
         relay.close()
-        assert guarded.faults == []
+        assert guarded.faults == ["the guardian was told to stop: the opening was dropped"]
 
     def test_is_dead_takes_no_orders(self, guarded, monkeypatch):
         monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
@@ -209,6 +223,53 @@ class TestAGuardianThat:
         os.kill(relay._guardian.pid, signal.SIGSTOP)
         wait_until(probe.is_locked)
         assert guarded.faults
+
+    @pytest.mark.parametrize("rubbish", ["open sesame", "5", '{"log": "no level"}', "\xff"])
+    def test_talks_nonsense_is_replaced(self, guarded, probe, monkeypatch, rubbish):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        sound = guarded_relay._COMMAND
+        talk = f"print({rubbish!r}, flush=True); import time; time.sleep(600)"
+        monkeypatch.setattr(guarded_relay, "_COMMAND", (sys.executable, "-c", talk))
+        first = relay._guardian
+        first.kill()
+        wait_until(lambda: relay._guardian is not first)
+        monkeypatch.setattr(guarded_relay, "_COMMAND", sound)
+        wait_until(probe.is_locked)
+        wait_until(relay._ready.is_set)
+
+    def test_hangs_in_an_opening_is_replaced(self, guarded, tmp_path):
+        path = tmp_path / "door"
+        os.mkfifo(path)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
+            relay = guarded()
+            first = relay._guardian.pid
+            filler = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(filler, b"x" * 512)
+            os.close(filler)
+            began_s = time.monotonic()
+            relay.send(allow(hold_s=0.2), {})
+            wait_until(lambda: guarded.faults)
+            assert guarded.faults[0] == "the relay hangs; its guardian is replaced"
+            assert time.monotonic() - began_s < STUCK_S + PATIENCE_S / 2
+            end.read(1 << 20)  # the device works again
+            wait_until(lambda: relay._ready.is_set() and relay._guardian.pid != first)
+
+    def test_was_not_asked_for_long_is_left_alone(self, guarded, monkeypatch):
+        monkeypatch.setattr(guarded_relay, "ANSWER_S", 0.2)
+        relay = guarded(beating=False)
+        first = relay._guardian
+        relay.beat()
+        wait_until(lambda: relay._asked_s is None)
+        time.sleep(0.5)
+        relay.beat()
+        wait_until(lambda: relay._asked_s is None)
+        assert relay._guardian is first
+        assert first.poll() is None
+        assert guarded.faults == []
 
     def test_is_told_nonsense_locks_and_is_replaced(self, guarded, probe):
         relay = guarded()
@@ -234,7 +295,38 @@ while True:
 """
 
 
+# Its guardian is killed with the door open, while no process can be started.
+STARVED = """
+import os, resource, sys, time
+from gate.domain import Reason, Signal, SignalKind
+from gate.guarded_relay import GuardedRelay
+from gate.guardian import Charge
+faults = []
+charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
+relay = GuardedRelay(charge, on_fault=faults.append)
+now_s = time.monotonic()
+relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
+while "unlocked" not in open(sys.argv[1]).read():
+    time.sleep(0.01)
+first = relay._guardian
+few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+first.kill()
+while not any("no process can be started" in fault for fault in faults):
+    time.sleep(0.01)
+resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+while relay._guardian is first or not relay._ready.is_set():
+    time.sleep(0.01)
+relay.close()
+"""
+
+
 class TestAGateThat:
+    def test_could_start_no_guardian_starts_one_when_it_can(self, probe):
+        command = [sys.executable, "-c", STARVED, str(probe.path)]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=PATIENCE_S)
+        assert probe.is_locked()
+
     @pytest.fixture
     def gate(self, probe):
         process = subprocess.Popen(

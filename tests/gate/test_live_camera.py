@@ -420,6 +420,18 @@ while True:
 """
 
 
+def test_nothing_in_the_current_folder_is_run(fake_camera, tmp_path, monkeypatch):
+    for module in ("json", "gate"):
+        (tmp_path / f"{module}.py").write_text("open('canary', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    camera = LiveCamera(Source(SourceKind.URL, fake_camera.url), "cam")
+    try:
+        camera.wait_for_first_frame(60)
+    finally:
+        camera.close()
+    assert not (tmp_path / "canary").exists()
+
+
 class TestAReaderAsAProcess:
     @pytest.fixture
     def reader(self, fake_camera):

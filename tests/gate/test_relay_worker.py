@@ -124,6 +124,21 @@ class TestAnOpening:
         assert relay.edges == []
         assert start.faults == ["the opening could not start within 0.5 s and was dropped"]
 
+    def test_that_was_cancelled_is_not_told_as_done(self, relay, start):
+        begun = threading.Event()
+
+        def unlock(order, cancelled):
+            begun.set()
+            wait_until(cancelled)
+
+        relay.unlock = unlock
+        worker = start()
+        worker.send(opening())
+        begun.wait(PATIENCE_S)
+        worker.send(locking())
+        wait_until(lambda: start.done)
+        assert start.done == ["d"]
+
     def test_that_failed_is_locked_at_once_and_never_repeated(self, relay, start):
         relay.failures["allow"] = 1
         worker = start()
@@ -167,6 +182,23 @@ class TestALock:
         wait_until(lambda: worker.busy_s() > 0.1)
         relay.go_on.set()
         wait_until(lambda: worker.busy_s() == 0.0)
+
+    def test_that_waits_for_an_opening_that_hangs_is_seen(self, relay, start):
+        worker = start()
+        relay.go_on.clear()
+        worker.send(opening())
+        wait_until(lambda: worker.is_open)
+        assert worker.busy_s() == 0.0, "an opening may take its time"
+        worker.send(locking())
+        wait_until(lambda: worker.busy_s() > 0.1)
+        relay.go_on.set()
+        wait_until(lambda: relay.words() == ["allow", "deny"] and worker.busy_s() == 0.0)
+
+    def test_that_is_due_by_itself_is_seen_while_the_opening_hangs(self, relay, start):
+        worker = start()
+        relay.go_on.clear()
+        worker.send(opening(hold_s=0.1))
+        wait_until(lambda: worker.busy_s() > 0.1)
 
     def test_throws_out_the_openings_that_wait(self, relay, start):
         worker = start()
