@@ -169,7 +169,7 @@ class TrainConfig(Part):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="of the network's layers: auto is float16 on CUDA and float32 elsewhere; "
-        "bfloat16 is twice as fast on CPUs with AMX or AVX512-BF16; losses are always float32",
+        "bfloat16 pays on CPUs that compute in it (AMX); losses are always float32",
     )
     augment: AugmentConfig = AugmentConfig()
     assign: AssignConfig = AssignConfig()
