@@ -91,9 +91,12 @@ def test_the_command_asks_for_it_and_the_import_does_not(monkeypatch, capsys):
     assert asked == [os.environ]
 
 
-# A run of five epochs that says at the end of each what it occupies: evaluation, checkpoints,
-# table and pictures of every epoch before are in it.
+# A run of five epochs that says at the end of each what it holds: evaluation, checkpoints, table
+# and pictures of every epoch before are in it. Asked is what the allocator has handed out, not what
+# is resident: freed memory that glibc keeps is no leak, and how much it keeps differs by machine.
 EPOCHS = """
+import ctypes
+import gc
 import sys
 from pathlib import Path
 
@@ -105,14 +108,24 @@ from training.memory import keep_freed_memory
 from training.preflight import LoadedSplits, checked_dataset
 from training.run import Run, Surroundings
 
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd",
+        "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+    )]
+
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Mallinfo2
+
 data, out, told = sys.argv[1:]
 if int(told):
     keep_freed_memory({})
 
 def say(text):
     if "mAP@0.5" in text:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        print(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
+        gc.collect()
+        held = mallinfo2()
+        print((held.uordblks + held.hblkhd) // 1024)
 
 config = TrainConfig.model_validate({
     "name": "a", "architecture": "yolov3_lite", "assign": {"rule": "centre"},
@@ -122,15 +135,14 @@ config = TrainConfig.model_validate({
 around = Surroundings(Path(out), torch.device("cpu"), ALONE, False, False, say)
 Run(config, LoadedSplits(checked_dataset(Path(data), say)), around).train()
 """
-GROWTH_KB = 12_000  # one leaked batch a step would be 14 MB, one kept network an epoch 24 MB
+GROWTH_KB = 1_000  # measured: 25 an epoch; a leaked batch would be 14 MB, a kept network 24
 
 
-@needs_linux
+@needs_glibc
 @pytest.mark.slow
 @pytest.mark.parametrize("told", [0, 1], ids=["glibc as it is", "told to keep freed memory"])
-def test_five_epochs_take_no_more_memory_than_three(draw, tmp_path, told):
+def test_five_epochs_take_no_more_memory_than_two(draw, tmp_path, told):
     data = draw(tmp_path / "drawn", train=24, valid=4)
-    resident_kb = run(EPOCHS, data, tmp_path / "runs", told)
-    assert len(resident_kb) == 5
-    # The allocator still settles in the third; what leaks would have grown twice after it.
-    assert max(resident_kb[3:]) - resident_kb[2] < GROWTH_KB, resident_kb
+    held_kb = run(EPOCHS, data, tmp_path / "runs", told)
+    assert len(held_kb) == 5
+    assert max(held_kb[2:]) - held_kb[1] < GROWTH_KB, held_kb
