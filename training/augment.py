@@ -20,11 +20,6 @@ MIN_VISIBLE = 0.4
 MIN_SIDE_PX = 4.0
 # How far a pasted face may be scaled before it looks pasted.
 PASTE_MAX_GAIN = 1.8
-# Where a well-worn mask begins below the top of its face, and where a slipped one may.
-MASK_TOP = 0.45
-SLIPPED_TOP = (0.58, 0.76)
-# On smaller faces nobody could say how the mask sits.
-SLIP_MIN_PX = 14.0
 
 Image = NDArray[np.uint8]
 Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the canvas
@@ -36,18 +31,11 @@ class Augmenter:
     Args:
         config: what to do and how often.
         rare_faces: samples cropped around one face each, for `config.paste`.
-        masked_faces: the like of well-masked faces, for `config.slip`.
     """
 
-    def __init__(
-        self,
-        config: AugmentConfig,
-        rare_faces: Sequence[Sample] = (),
-        masked_faces: Sequence[Sample] = (),
-    ) -> None:
+    def __init__(self, config: AugmentConfig, rare_faces: Sequence[Sample] = ()) -> None:
         self.config = config
         self.rare_faces = rare_faces
-        self.masked_faces = masked_faces
 
     def __call__(
         self,
@@ -64,7 +52,7 @@ class Augmenter:
             others: draws a further image, for the mosaic.
             size: side in pixels.
             rng: the only source of chance.
-            plain: leave out mosaic, focus, paste and slip.
+            plain: leave out mosaic, focus and paste.
         """
         config = self.config
         mosaic = not plain and rng.random() < config.mosaic
@@ -73,8 +61,6 @@ class Augmenter:
         tiles = [sample] + [others() for _ in range(3 if mosaic else 0)]
         if not plain and self.rare_faces:
             tiles = [self._paste(t, rng) if rng.random() < config.paste else t for t in tiles]
-        if not plain and self.masked_faces:
-            tiles = [self._slip(t, rng) if rng.random() < config.slip else t for t in tiles]
         focus = 0.0 if plain else config.focus
         made = (
             self._mosaic(tiles, size, focus, rng)
@@ -126,16 +112,6 @@ class Augmenter:
         slot = int(rng.choice(slots))
         donor = self.rare_faces[int(rng.integers(len(self.rare_faces)))]
         return paste_face(sample, slot, donor)
-
-    def _slip(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Hang somebody's mask below the nose of one bare face."""
-        sides = (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).min(1, initial=np.inf)
-        bare = (sample.labels == MaskLabel.WITHOUT_MASK) & (sides >= SLIP_MIN_PX)
-        if not bare.any():
-            return sample
-        face = int(rng.choice(np.flatnonzero(bare)))
-        donor = self.masked_faces[int(rng.integers(len(self.masked_faces)))]
-        return hang_mask(sample, face, donor, float(rng.uniform(*SLIPPED_TOP)))
 
 
 def _image(array: NDArray[Any] | None) -> Image:
@@ -270,44 +246,6 @@ def paste_face(sample: Sample, slot: int, donor: Sample) -> Sample:
     boxes[slot] = box + np.array([left, top] * 2, np.float32)
     labels[slot] = donor.labels[0]
     return Sample(image, boxes, labels, sample.name)
-
-
-def hang_mask(sample: Sample, face: int, donor: Sample, top: float) -> Sample:
-    """A bare face with a donor's mask over mouth and chin: worn badly, and labelled so.
-
-    Args:
-        sample: with the bare face.
-        face: its row.
-        donor: cropped around one well-masked face.
-        top: where the mask begins, as a part of the face's height.
-    """
-    height, width = sample.size_hw
-    x1, y1, x2, y2 = (round(float(v)) for v in sample.boxes_xyxy[face])
-    x1, y1, x2, y2 = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
-    begin = round(y1 + top * (y2 - y1))
-    left, up, right, down = (round(float(v)) for v in donor.boxes_xyxy[0])
-    middle = round(up + MASK_TOP * (down - up))
-    mask = donor.image[max(0, middle) : down, max(0, left) : right]
-    brow = donor.image[max(0, up) : middle, max(0, left) : right]
-    if min(x2 - x1, y2 - begin, *mask.shape[:2], *brow.shape[:2]) < 2:
-        return sample
-    image = sample.image.copy()
-    lit = float(image[y1:begin, x1:x2].mean()) / max(1.0, float(brow.mean()))
-    worn = cv2.resize(mask, (x2 - x1, y2 - begin), interpolation=cv2.INTER_AREA)
-    worn = (worn * np.clip(lit, 0.6, 1.6)).clip(0, 255).astype(np.float32)
-    region = image[begin:y2, x1:x2]
-    region[:] = (region + _shield(*region.shape[:2]) * (worn - region)).astype(np.uint8)
-    labels = sample.labels.copy()
-    labels[face] = MaskLabel.MASK_WEARED_INCORRECT
-    return Sample(image, sample.boxes_xyxy, labels, sample.name)
-
-
-def _shield(height: int, width: int) -> NDArray[np.float32]:
-    """Opacity [H, W, 1] of a mask: nearly straight above, rounded below, edges feathered."""
-    y = np.linspace(-0.35, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None]
-    distance = (np.abs(x) ** 3 + np.where(y > 0, y**3, (-y / 0.38) ** 6)) ** (1 / 3)
-    return np.asarray(((1.04 - distance) / 0.16).clip(0, 1)[..., None], np.float32)
 
 
 def _oval(height: int, width: int) -> NDArray[np.float32]:

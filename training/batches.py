@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.labels import CLASS_NAMES, MaskLabel
+from models.labels import CLASS_NAMES
 from training.assign import Truth
 from training.augment import Augmenter, crop_face
 from training.config import TrainConfig
@@ -90,8 +90,7 @@ class BatchSource:
         self.config = config
         self._repeats = repeat_factors([s.labels for s in samples], config.repeat_factor)
         rare = rare_faces(samples) if config.augment.paste else []
-        masked = masked_faces(samples) if config.augment.slip else []
-        self._augment = Augmenter(config.augment, rare, masked)
+        self._augment = Augmenter(config.augment, rare)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Positions of the samples shown in `epoch`, shuffled; rare ones stand in it repeatedly."""
@@ -174,19 +173,10 @@ def repeat_factors(labels: Sequence[NDArray[np.int64]], threshold: float) -> NDA
 def rare_faces(samples: Sequence[Sample]) -> list[Sample]:
     """Every face of a rare class that is large enough to be shown elsewhere, cut out."""
     counts = np.bincount(np.concatenate([s.labels for s in samples]), minlength=len(CLASS_NAMES))
-    return large_faces(samples, np.flatnonzero(counts < RARE_PART * counts.sum()))
-
-
-def masked_faces(samples: Sequence[Sample]) -> list[Sample]:
-    """Every well-masked face that is large enough to lend its mask, cut out."""
-    return large_faces(samples, np.array([MaskLabel.WITH_MASK]))
-
-
-def large_faces(samples: Sequence[Sample], labels: NDArray[np.int64]) -> list[Sample]:
-    """Every face of the given classes that is large enough to be shown elsewhere, cut out."""
+    rare = np.flatnonzero(counts < RARE_PART * counts.sum())
     return [
         crop_face(sample, int(face))
         for sample in samples
-        for face in np.flatnonzero(np.isin(sample.labels, labels))
+        for face in np.flatnonzero(np.isin(sample.labels, rare))
         if (sample.boxes_xyxy[face, 2:] - sample.boxes_xyxy[face, :2]).min() >= MIN_PASTE_PX
     ]

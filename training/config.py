@@ -86,15 +86,12 @@ class AugmentConfig(Part):
     paste: Fraction = Field(
         default=0.0, description="a rare class's face replaces a common one's of like size"
     )
-    slip: Fraction = Field(
-        default=0.0, description="a bare face gets another's mask below its nose: badly worn"
-    )
     report: bool = Field(
         default=False,
         description="by chance as it is, scaled by 0.7 and turned by 15 degrees, or noisy",
     )
     plain_epochs: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="the last epochs without mosaic, focus, paste and slip"
+        default=0, description="the last epochs without mosaic, focus and paste"
     )
 
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.augment import Augmenter, compose, crop_boxes, crop_face, flip, hang_mask, paste_face
+from training.augment import Augmenter, compose, crop_boxes, crop_face, flip, paste_face
 from training.config import AugmentConfig
 from training.samples import Sample
 
 EVERYTHING = AugmentConfig(
     flip=0.5, mosaic=0.5, scale=(0.5, 2.0), translate=0.2, focus=0.3, focus_px=(20, 100),
-    hue=0.02, saturation=0.5, brightness=0.4, degrade=0.5, paste=0.5, slip=0.5, report=True,
+    hue=0.02, saturation=0.5, brightness=0.4, degrade=0.5, paste=0.5, report=True,
 )  # fmt: skip
 
 
@@ -129,47 +129,3 @@ def test_a_face_of_unlike_size_is_not_pasted(donor_side):
     donor = crop_face(white_box((0, 0, donor_side, donor_side), (120, 120), label=2), 0)
     sample = white_box()
     assert paste_face(sample, 0, donor) is sample
-
-
-def masked(side=40, brow=200, cloth=255):
-    """A square face, light above and brighter cloth over its lower half."""
-    image = np.full((side + 20, side + 20, 3), brow, np.uint8)
-    image[10 + side // 2 :] = cloth
-    box = np.array([[10, 10, 10 + side, 10 + side]], np.float32)
-    return Sample(image, box, np.array([0]), "masked")
-
-
-@given(top=st.floats(0.55, 0.8), side=st.integers(14, 90))
-def test_a_slipped_mask_leaves_the_nose_free(top, side):
-    bare = white_box((5, 8, 5 + side, 8 + side), (110, 110), label=1)
-    bare.image[bare.image > 0] = 100
-    made = hang_mask(bare, 0, masked(brow=100, cloth=30), top)
-    assert made.labels.tolist() == [2]
-    assert bare.labels.tolist() == [1]
-    np.testing.assert_array_equal(made.boxes_xyxy, bare.boxes_xyxy)
-    rows, columns = np.nonzero((made.image != bare.image).any(2))
-    assert rows.min() >= 8 + round(top * side) - 1
-    assert rows.max() < 8 + side
-    assert 5 <= columns.min() <= columns.max() < 5 + side
-
-
-@pytest.mark.parametrize("box", [(0, 0, 2, 2), (20, 20, 21, 60), (20, 98, 60, 100)])
-def test_a_face_too_small_for_a_mask_stays_bare(box):
-    bare = white_box(box, label=1)
-    assert hang_mask(bare, 0, masked(), 0.7) is bare
-
-
-def test_only_bare_faces_of_size_get_a_mask_and_only_with_slip():
-    donors = [masked()]
-    rng = np.random.default_rng
-    always = AugmentConfig(flip=0, slip=1)
-    for sample, label in (
-        (white_box(label=1), 2),
-        (white_box((20, 30, 30, 40), label=1), 1),
-        (white_box(label=0), 0),
-    ):
-        made = Augmenter(always, (), donors)(sample, empty, 120, rng(0))
-        assert made.labels.tolist() == [label]
-    for config, plain in ((always, True), (AugmentConfig(flip=0), False)):
-        made = Augmenter(config, (), donors)(white_box(label=1), empty, 120, rng(0), plain)
-        assert made.labels.tolist() == [1]

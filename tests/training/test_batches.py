@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.batches import BatchSource, masked_faces, rare_faces, repeat_factors, to_batch
+from training.batches import BatchSource, rare_faces, repeat_factors, to_batch
 from training.config import TrainConfig
 from training.samples import Sample
 
@@ -141,11 +141,6 @@ def test_rare_faces_are_cut_out_and_tiny_ones_left():
     found = rare_faces([*common, sample([2], name="rare"), small])
     assert [f.name for f in found] == ["rare"]
     assert found[0].labels.tolist() == [2]
-
-
-def test_well_masked_faces_lend_their_masks():
-    found = masked_faces([sample([0], name="masked"), sample([1]), sample([2])])
-    assert [f.name for f in found] == ["masked"]
 
 
 def test_no_images_are_refused():
