@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -24,7 +24,7 @@ from gate.console import Console, hello
 from gate.console_access import new_password
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
-from gate.domain import Reason, Signal, SignalKind
+from gate.domain import Frame, Reason, Signal, SignalKind
 from gate.door import Door
 from gate.doorkeeper import Doorkeeper
 from gate.engine import EngineKind
@@ -48,7 +48,10 @@ from gate.shutdown import Shutdown
 from gate.sound import SoundOutput, find_player
 from gate.supervisor import Supervisor
 from gate.terminal import Terminal
+from gate.votes import NO_VOTES, Votes
 from gate.words import load_words
+from models.detections import Detections
+from models.operating_point import OperatingPoint
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +99,12 @@ class Entrance:
     shutdown: Shutdown
     audit: Audit | None
 
-    def name_model(self, model_id: str) -> None:
-        """From now on, events and audit name this detector."""
+    def name_model(self, model_id: str, votes: Votes) -> None:
+        """From now on, events and audit name this detector, and what is sure of it counts."""
         self.maker.model = model_id
         if self.audit is not None:
             self.audit.model = model_id
+        self.keeper.policy.votes = votes
 
 
 @contextlib.contextmanager
@@ -204,12 +208,12 @@ def open_detector(config: GateConfig, manner: Manner) -> DetectorProcess:
         ModelError: the weights cannot be used, or must not be.
     """
     wanted = config.detector
-    selftest = SelfTest(
-        ASSETS / "selftest",
-        high_score=config.tracker.high_score,
-        min_score=config.policy.min_score,
-        min_margin=config.policy.min_margin,
-    )
+
+    def selftest(detect: Callable[[Frame], Detections], point: OperatingPoint | None) -> list[str]:
+        high_score, _ = config.tracker.scores(point)
+        votes = config.policy.votes(point)
+        return SelfTest(ASSETS / "selftest", high_score=high_score, votes=votes)(detect)
+
     limits = ProcessLimits(
         result_s=None if manner.replay else config.door.max_age_s,
         hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if manner.replay else wanted.hang_s,
@@ -331,7 +335,7 @@ def _keeper(
     needed = audit is not None and config.audit.required
     return Doorkeeper(
         door,
-        Policy(config.policy),
+        Policy(config.policy, NO_VOTES),  # until the model is known
         reporter,
         clock,
         fault_hold_s=config.outputs.fault_hold_s,

@@ -70,13 +70,14 @@ def measure_latency(
         manner = Manner()
         entrance = stack.enter_context(open_entrance(config, manner, terminal, supervisor))
         detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
-        entrance.name_model(detector.model_id)
+        votes = config.policy.votes(detector.operating_point)
+        entrance.name_model(detector.model_id, votes)
         camera = stack.enter_context(contextlib.closing(_NotedCamera(clip)))
         gate = Gate(
             camera=camera,
             guard=FrameGuard(config.quality),
             detector=detector,
-            tracker=Tracker(config.tracker),
+            tracker=Tracker(config.tracker, detector.operating_point),
             keeper=entrance.keeper,
             limits=Limits(
                 config.camera.timeout_s, config.door.max_age_s, config.detector.fault_frames

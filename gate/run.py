@@ -39,6 +39,7 @@ from gate.source import SourceKind, parse_source
 from gate.supervisor import Supervisor
 from gate.terminal import Terminal
 from gate.tracker import Tracker
+from gate.votes import Votes
 from gate.words import load_words
 
 log = logging.getLogger(__name__)
@@ -209,7 +210,8 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
             _check_assets(config)
             camera = stack.enter_context(open_source(config, manner))
             detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
-            entrance.name_model(detector.model_id)
+            votes = config.policy.votes(detector.operating_point)
+            entrance.name_model(detector.model_id, votes)
             console = stack.enter_context(open_console(config, entrance, terminal))
             picture = stack.enter_context(
                 open_picture(
@@ -220,13 +222,13 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
                 camera=camera,
                 guard=FrameGuard(config.quality),
                 detector=detector,
-                tracker=Tracker(config.tracker),
+                tracker=Tracker(config.tracker, detector.operating_point),
                 keeper=entrance.keeper,
                 limits=_limits(config),
                 show=picture,
                 on_turn=lambda: _turn(supervisor, console),
             )
-            terminal.say(_greeting(config, detector))
+            terminal.say(_greeting(config, detector, votes))
             supervisor.ready()
             summary = gate.run(
                 lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
@@ -284,11 +286,11 @@ def _limits(config: GateConfig) -> Limits:
     )
 
 
-def _greeting(config: GateConfig, detector: DetectorProcess) -> str:
+def _greeting(config: GateConfig, detector: DetectorProcess, votes: Votes) -> str:
     source = parse_source(config.camera.source)
     shown = "demo" if source.kind is SourceKind.DEMO else source
     model = f"{detector.engine_name} ({detector.model_id[:19]})"
-    return f"gate {config.gate}: watching {shown} with {model}"
+    return f"gate {config.gate}: watching {shown} with {model}; votes from {votes}"
 
 
 def _in_words(summary: Summary, reporter: Reporter) -> str:

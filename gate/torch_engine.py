@@ -42,7 +42,7 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.input_size = checkpoint.input_size
-        self.score_threshold = checkpoint.thresholds.get("score")
+        self.operating_point = checkpoint.operating_point
         self.name = f"{checkpoint.architecture} by torch on {device}"
         self._device = device
         self._dtype = torch.float16 if device.type == "cuda" else torch.float32

@@ -8,6 +8,7 @@ answer about another frame is seen at once. The second pixel names what goes wro
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -27,6 +28,9 @@ from gate.errors import ModelError
 from models.detections import Detections
 
 NOBODY = 255
+INTRODUCTION = (
+    b'{"model_id": "sha256:liar", "engine_name": "liar by test", "operating_point": null}'
+)
 SIZE_HW = (200, 200)
 
 
@@ -85,7 +89,7 @@ class FaultyDetector:
 
     def __init__(self, model_id="sha256:faulty", failing_share=0.0):
         self.model_id = model_id
-        self.engine = SimpleNamespace(name="faulty by test")
+        self.engine = SimpleNamespace(name="faulty by test", operating_point=None)
         self.failing_share = failing_share
         self.dice = random.Random(0)
         self.kept = []
@@ -150,7 +154,7 @@ def lie(mode):
     def say(kind, number, payload):
         os.write(1, pack_message(kind, number, payload))
 
-    say(Kind.READY, 0, b'{"model_id": "sha256:liar", "engine_name": "liar by test"}')
+    say(Kind.READY, 0, INTRODUCTION)
     while (question := read_question(sys.stdin.buffer)) is not None:
         number, _ = question
         answer = pack_answer(faces(1, 77))
@@ -186,6 +190,10 @@ def main(mode, *arguments):
                 time.sleep(3600)
             case "fails now and then":
                 return FaultyDetector(failing_share=0.1)
+            case "brings":
+                detector, point = FaultyDetector(), json.loads(Path(arguments[0]).read_text())
+                detector.engine.operating_point = SimpleNamespace(to_plain=lambda: point)
+                return detector
             case "has the weights of":
                 return FaultyDetector(Path(arguments[0]).read_text())
             case "warns":
