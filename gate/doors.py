@@ -37,6 +37,7 @@ from gate.domain import Reason
 from gate.doorkeeper import Doorkeeper
 from gate.errors import CameraError, ConfigError, GateError, OutputError
 from gate.events import Scene
+from gate.runtime import Summary
 from gate.shutdown import Shutdown
 from gate.supervisor import Supervisor, status_words
 from gate.terminal import Terminal, status_line
@@ -79,6 +80,9 @@ class Doors:
         supervisor: hears of progress when every loop has turned.
         headless: whether there is no window for each door.
         retry_s: first pause before a door is tried again.
+
+    Attributes:
+        summaries: what the newest run of each door came to, by its name, once it has ended.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Doors:
             _Lane(name, number, door)
             for number, (name, door) in enumerate(config.each_door().items())
         ]
+        self.summaries: dict[str, Summary] = {}
         self._shutdown = Shutdown(self._lock_all, self._abandon_all)
         self._ending = threading.Event()
         self._detector: Future[DetectorProcess] = Future()
@@ -237,6 +242,7 @@ class Doors:
             say(greeting(config, detector))
             with self._watched(lane):
                 summary = gate.run(lambda: self._ending.is_set() or picture.quit_asked)
+            self.summaries[lane.name] = summary
             if picture.quit_asked:
                 self._ending.set()
             say(f"{summary}; {entrance.keeper.reporter}")
