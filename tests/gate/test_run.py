@@ -53,7 +53,7 @@ class FakeDetector:
     asked = None
     brings = None
 
-    def __init__(self, command, selftest, limits):
+    def __init__(self, command, selftest, limits, seats=1):
         type(self).asked = tuple(command[-3:-1])
         self.model_id = "sha256:fake"
         self.engine_name = "fake by test on cpu"
@@ -319,7 +319,7 @@ class TestAStartThatFails:
         found = []
 
         class Slow(FakeDetector):
-            def __init__(self, *asked):
+            def __init__(self, *asked, **more):
                 super().__init__(*asked)
                 deadline = time.monotonic() + PATIENCE_S
                 while not relay() and time.monotonic() < deadline:
@@ -485,7 +485,7 @@ class Camera:
 
 class Detector:
     model_id, engine_name, operating_point = "sha256:fake", "fake", None
-    def __init__(self, command, selftest, limits):
+    def __init__(self, command, selftest, limits, seats=1):
         if LOADS:
             print("loading", flush=True)
             time.sleep(600)

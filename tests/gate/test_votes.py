@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.domain import Sighting, State, Track
@@ -51,6 +51,7 @@ def test_a_number_of_the_configuration_wins(operating_point):
     assert TrackerConfig(low_score=0.2).scores(operating_point) == (0.1, 0.1)
 
 
+@settings(deadline=None)
 @given(label=labels, score=st.floats(0, 1), margin=st.floats(0, 1))
 def test_below_its_threshold_nothing_lets_in_or_turns_away(operating_point, label, score, margin):
     votes = PolicyConfig().votes(operating_point)

@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.labels import CLASS_NAMES
@@ -97,6 +97,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values=anything.filter(lambda values: values is not None))
 def test_nothing_else_is_taken_for_one(values):
     with pytest.raises(OperatingPointError):
