@@ -58,7 +58,7 @@ class ExportMetadata:
             "preprocessing": {
                 "letterbox": "longer side to input_size, centred; rounded to whole pixels",
                 "border": BORDER_GREY,
-                "shrinking": "area average",
+                "shrinking": "halved by averages down to a factor below 2, then bilinear",
                 "growing": "bilinear",
                 "in_the_graph": "BGR to RGB, channels first, float, divided by 255",
             },
