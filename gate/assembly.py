@@ -356,6 +356,7 @@ def open_console(config: GateConfig, entrance: Entrance, say: Say) -> Iterator[C
         config.privacy,
         masked(config.model_dump(mode="json")),
         password,
+        None if entrance.audit is None else entrance.audit.path,
     )
     with contextlib.closing(Console(told, say)) as console:
         entrance.keeper.reporter.keep(console)
