@@ -2,7 +2,7 @@
 
 It runs with low rank, so that a flood of requests takes little from the gate beside it, and it ends
 with its pipe. What it says on its own output are words: `at ADDRESS`, `watched`, `unwatched`,
-`alive`, `cannot REASON`.
+`alive`, `forgets REASON`, `cannot REASON`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ import json
 import logging
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 import uvicorn
 
 from gate.console_access import Doorman, Password, Role, hashed
-from gate.console_board import Board
+from gate.console_board import Board, local_now
 from gate.console_config import ConsoleConfig
+from gate.console_history import read_today
 from gate.console_pictures import Pictures
-from gate.console_web import Pages, Site
+from gate.console_web import OWN_NAMES, Pages, Site
 from gate.console_wire import Kind, messages, unpack_picture
 from gate.errors import GateError, OutputError
 from gate.privacy_config import PrivacyConfig
@@ -45,7 +48,6 @@ _BREATH_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
 _TCP_USER_TIMEOUT_MS = 20_000
-_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def main() -> int:
@@ -73,6 +75,7 @@ class _Server:
     def __init__(self, told: Mapping[str, object], said: BinaryIO) -> None:
         config = ConsoleConfig.model_validate_json(json.dumps(told["console"]))
         self._said = said
+        self._record, self._process = told["record"], int(str(told["process"]))
         self._board = Board()
         languages = {code: load_words(code) for code in (str(told["language"]), *language_codes())}
         words = next(iter(languages.values()))
@@ -83,11 +86,12 @@ class _Server:
             gate=str(told["gate"]),
             config=shown if isinstance(shown, dict) else {},
             languages=languages,
-            names=frozenset(name.lower() for name in (*_OWN_NAMES, *config.names)),
+            names=frozenset(name.lower() for name in (*OWN_NAMES, *config.names)),
             encrypted=config.is_encrypted,
         )
         password = told["password"]
         doorman = _doorman(config, None if password is None else str(password))
+        _check_tls(config)
         self._socket = _bound(config)
         app = Pages(site, self._board, self._pictures, doorman).app()
         port = self._socket.getsockname()[1]
@@ -115,8 +119,9 @@ class _Server:
         )
 
     def hear(self, heard: Iterator[tuple[Kind, bytes]]) -> None:
-        """Take in messages until the gate ends."""
+        """Take in what was today before, then messages until the gate ends."""
         try:
+            self._recall()
             for kind, body in heard:
                 if kind is Kind.EVENT:
                     self._board.take(json.loads(body))
@@ -126,6 +131,16 @@ class _Server:
                     self._pictures.take(unpack_picture(body))
         finally:
             os._exit(0)  # whatever is being sent, nobody is to be told an old state
+
+    def _recall(self) -> None:
+        """Read the audit, if it can be read; a damaged one is the gate's to deal with."""
+        if self._record is None:
+            return
+        try:
+            for past in read_today(Path(str(self._record)), local_now(), self._process):
+                self._board.recall(past.event, past.run)
+        except OutputError as error:
+            _say(self._said, f"forgets {error}")
 
     def run(self) -> None:
         """Answer."""
@@ -179,6 +194,25 @@ def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:
     token_file = config.metrics_token_file
     token = None if token_file is None else read_secret(token_file)
     return Doorman(passwords, token, 3600 * config.session_h)
+
+
+def _check_tls(config: ConsoleConfig) -> None:
+    """See that the server will be able to use certificate and key.
+
+    Raises:
+        OutputError: it will not.
+    """
+    if config.tls_certificate is None or config.tls_key is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:  # a key behind a password is refused, not asked for
+        context.load_cert_chain(config.tls_certificate, config.tls_key, password="")
+    except OSError as error:  # of which SSLError is one
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise OutputError(
+            f"console.tls_key: {config.tls_key} and {config.tls_certificate} cannot be used "
+            f"({why or 'not a key and its certificate'}); give PEM files, the key without password"
+        ) from None
 
 
 def _bound(config: ConsoleConfig) -> socket.socket:

@@ -44,6 +44,9 @@ EVENT_TYPES = ("decision", "signal", "fault")
 EVENTS_SHOWN = 200
 HISTORY_SHOWN = 12
 
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+"""Of every machine; what is said of them is said of all its programs."""
+
 ANYBODY = frozenset(Role)
 PEOPLE = frozenset({Role.VISITOR, Role.GUARD})
 GUARD = frozenset({Role.GUARD})
@@ -69,6 +72,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+_ENCRYPTED_ONLY = "max-age=31536000"  # a year, for this name alone
 _MOST_BODY = 4096
 _BOUNDARY = b"mask-gate-picture"
 _COLUMNS = (
@@ -94,6 +98,11 @@ class Site:
     languages: Mapping[str, Words]
     names: frozenset[str]
     encrypted: bool
+
+    @property
+    def cookie(self) -> str:
+        """Name of the session's cookie: browsers do not keep those of two ports apart."""
+        return f"{COOKIE}-{self.gate}"
 
 
 class BadRequestError(Exception):
@@ -190,10 +199,10 @@ class Pages:
                 return self._page(request, "login.html", 401, complaint=words.page["bad_login"])
             limit.succeeded(address)
         sessions = self._doorman.sessions
-        sessions.end(request.cookies.get(COOKIE))
+        sessions.end(request.cookies.get(self._site.cookie))
         response = RedirectResponse("/kiosk" if role is Role.VISITOR else "/", 303)
         response.set_cookie(
-            COOKIE,
+            self._site.cookie,
             sessions.begin(role),
             max_age=int(sessions.lives_s),
             secure=self._site.encrypted,
@@ -204,9 +213,9 @@ class Pages:
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here and in the browser."""
-        self._doorman.sessions.end(request.cookies.get(COOKIE))
+        self._doorman.sessions.end(request.cookies.get(self._site.cookie))
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(COOKIE)
+        response.delete_cookie(self._site.cookie)
         return response
 
     async def static(self, request: Request) -> Response:
@@ -242,9 +251,8 @@ class Pages:
                 "fps": round(board.fps, 1),
                 "latency_ms": round(board.latency_ms),
                 "uptime_s": round(board.uptime_s),
-                "since": board.began.strftime("%H:%M"),
-                "openings": board.openings,
-                "denials": board.denials,
+                "openings": board.openings_today,
+                "denials": board.denials_today,
                 "health": {
                     part: {"is": health, "text": words.page[health]}
                     for part, health in board.health.items()
@@ -314,7 +322,7 @@ class Pages:
     def _stream(self, request: Request, audience: Audience) -> Response:
         if not self._pictures.admit(audience):
             return PlainTextResponse("too many viewers", 503, {"retry-after": "10"})
-        token = request.cookies.get(COOKIE)
+        token = request.cookies.get(self._site.cookie)
         sessions = self._doorman.sessions
         return PictureStream(
             self._pictures, audience, lambda: sessions.role(token) is not Role.NOBODY
@@ -379,14 +387,20 @@ class Gatekeeper:
         if scope["type"] != "http":
             return  # no websockets, nothing to start or end
 
+        request = Request(scope)
+        name = _host_name(request.headers.get("host", ""))
+        of_tls = self._site.encrypted and name in self._site.names and name not in OWN_NAMES
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
+                for header, value in _HEADERS.items():
+                    headers[header] = value
+                if of_tls:
+                    headers["strict-transport-security"] = _ENCRYPTED_ONLY
             await send(message)
 
-        refusal = self._refusal(Request(scope))
+        refusal = self._refusal(request)
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
@@ -412,7 +426,7 @@ class Gatekeeper:
         return PlainTextResponse("there is no such page", 404)
 
     def _role(self, request: Request) -> Role:
-        role = self._doorman.sessions.role(request.cookies.get(COOKIE))
+        role = self._doorman.sessions.role(request.cookies.get(self._site.cookie))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if role is Role.NOBODY and scheme.lower() == "bearer" and self._doorman.is_scraper(token):
             return Role.SCRAPER

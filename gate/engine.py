@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.operating_point import OperatingPoint
+
 
 class EngineKind(StrEnum):
     """What `--engine` may say."""
@@ -24,17 +26,23 @@ class Engine(Protocol):
 
     Attributes:
         input_size: side of the square in pixels.
-        score_threshold: the checkpoint's operating point, if it brings one.
+        operating_point: of the weights, if they bring one.
         name: what runs it and where, for people.
+        at_once: of so many squares that wait, one call is faster than a call for each.
     """
 
     input_size: int
-    score_threshold: float | None
+    operating_point: OperatingPoint | None
     name: str
+    at_once: int
 
     def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.anchors.decode`).
 
         The array may be written over by the next call.
         """
+        ...
+
+    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, as `__call__` gives them one by one."""
         ...

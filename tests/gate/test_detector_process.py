@@ -48,7 +48,7 @@ Fault, frame, right = faulty.Fault, faulty.frame, faulty.answers
 NOBODY = faulty.NOBODY
 
 
-def passes(detect):
+def passes(detect, point):
     """A self-test that asks nothing."""
     return []
 
@@ -93,10 +93,10 @@ def start():
     """Starts processes that are ended after the last test of this file at the latest."""
     made = []
 
-    def make(mode="serves", *arguments, selftest=passes, budget=None, **limits):
+    def make(mode="serves", *arguments, selftest=passes, budget=None, seats=1, **limits):
         command = [sys.executable, str(SCRIPT), mode, *map(str, arguments)]
         limits = ProcessLimits(**({"result_s": PATIENCE_S, "hang_s": PATIENCE_S} | limits))
-        made.append(DetectorProcess(command, selftest, limits, budget or quick_budget()))
+        made.append(DetectorProcess(command, selftest, limits, budget or quick_budget(), seats))
         return made[-1]
 
     yield make
@@ -233,6 +233,97 @@ class TestALie:
                 if process.pid is None:  # three in a row are the end of a process
                     ask_until_answered(process)
         assert 10 <= failed <= 80
+
+
+def ask_from(process, seat, asked, answers):
+    """A thread that asks frame after frame from a seat until it is told to end."""
+    ended = threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            try:
+                answers.append(process(asked, seat))
+            except ModelError as error:
+                answers.append(error)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+
+    def end():
+        ended.set()
+        thread.join()
+
+    return end
+
+
+class TestSeveralCameras:
+    def test_each_get_the_answer_about_their_own_picture(self, start):
+        process = start(seats=4)
+        answers = [[] for _ in range(4)]
+        ends = [ask_from(process, seat, frame(seat + 1), answers[seat]) for seat in range(4)]
+        wait_until(lambda: all(len(each) >= 50 for each in answers))
+        for end in ends:
+            end()
+        for seat in range(4):
+            assert all(right(found, seat + 1) for found in answers[seat])
+        process.close()
+
+    def test_are_judged_in_one_model_call_where_that_is_faster(self, start, caplog):
+        process = start("runs them together", seats=3)
+        answers = [[] for _ in range(3)]
+        asked = frame(1), frame(2), frame(3, Fault.NAN)
+        ends = [ask_from(process, seat, asked[seat], answers[seat]) for seat in range(3)]
+        wait_until(lambda: all(len(each) >= 3 for each in answers))
+        for end in ends:
+            end()
+        assert {f"{n} frames in one call" for n in (2, 3)} & set(caplog.messages)
+        assert all(right(found, 1) for found in answers[0])
+        assert all(right(found, 2) for found in answers[1])
+        assert {"NaN"} <= {str(error) for error in answers[2]}
+        process.close()
+
+    def test_of_which_one_gives_pictures_that_break_the_model_leave_the_others_theirs(self, start):
+        """The process is not the one to blame, as long as others have sound answers."""
+        process = start(seats=2)
+        pid = process.pid
+        good, bad = [], []
+        ends = [
+            ask_from(process, 0, frame(1), good),
+            ask_from(process, 1, frame(2, Fault.NAN), bad),
+        ]
+        wait_until(lambda: len(good) >= 30 and len(bad) >= 30)
+        ends[0]()
+        assert all(right(found, 1) for found in good)
+        assert all("not finite" in str(error) for error in bad)
+        assert process.pid == pid
+        wait_until(lambda: process.pid not in (pid, None), "a new process, for nobody has answers")
+        ends[1]()
+        process.close()
+
+    def test_are_without_answers_together_when_the_process_hangs_and_have_them_again(self, start):
+        process = start(seats=3, result_s=0.3, hang_s=1.0)
+        pid = process.pid
+        for seat in range(3):
+            assert right(process(frame(seat), seat), seat)
+        answers = [[] for _ in range(3)]
+        ends = [ask_from(process, seat, frame(seat), answers[seat]) for seat in range(3)]
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: process.pid not in (pid, None), "the next process")
+        wait_until(
+            lambda: (
+                all(
+                    right(each[-1], seat)
+                    for seat, each in enumerate(answers)
+                    if not isinstance(each[-1], ModelError)
+                )
+                and not any(isinstance(each[-1], ModelError) for each in answers)
+            )
+        )
+        for end in ends:
+            end()
+        assert all(any(isinstance(found, ModelError) for found in each) for each in answers)
+        process.close()
 
 
 class TestADelay:
@@ -385,7 +476,7 @@ class TestTheSelfTest:
     def test_is_passed_by_each_process_before_any_answer_counts(self, start):
         asked = []
 
-        def selftest(detect):
+        def selftest(detect, point):
             asked.append(right(detect(frame(33)), 33))
             return []
 
@@ -396,7 +487,7 @@ class TestTheSelfTest:
         process.close()
 
     def test_not_passed_at_the_start_is_a_refusal(self, start):
-        def selftest(detect):
+        def selftest(detect, point):
             raise ModelError("the detector takes night for day and the gate refuses to start")
 
         with pytest.raises(ModelError, match="night for day and the gate refuses to start"):
@@ -405,7 +496,7 @@ class TestTheSelfTest:
     def test_not_passed_later_leaves_no_answers(self, start):
         verdicts = iter([None])
 
-        def selftest(detect):
+        def selftest(detect, point):
             if next(verdicts, ModelError("it takes night for day")) is not None:
                 raise ModelError("it takes night for day")
             return []
@@ -417,7 +508,7 @@ class TestTheSelfTest:
         process.close()
 
     def test_remarks_are_logged_once(self, start, caplog):
-        process = start(selftest=lambda detect: ["it is weak at night"])
+        process = start(selftest=lambda detect, point: ["it is weak at night"])
         os.kill(pid := process.pid, signal.SIGKILL)
         wait_until(lambda: process.pid not in (pid, None))
         assert caplog.messages.count("it is weak at night") == 1
@@ -425,7 +516,7 @@ class TestTheSelfTest:
 
     def test_lies_are_seen_through_in_it_too(self, start):
         with pytest.raises(ModelError, match="corners that are not finite"):
-            start(selftest=lambda detect: [str(detect(frame(1, Fault.NAN)))])
+            start(selftest=lambda detect, point: [str(detect(frame(1, Fault.NAN)))])
 
 
 class TestTheStart:
@@ -477,6 +568,31 @@ class TestTheStart:
         ask_until_answered(process)
         process.close()
 
+    def test_with_another_operating_point_than_before_does_not_count(
+        self, start, operating_point, tmp_path
+    ):
+        brought, other = tmp_path / "point", operating_point.to_plain() | {"min_margin": 0.0}
+        brought.write_text(json.dumps(operating_point.to_plain()))
+        process = start("brings", brought, budget=quick_budget(most=2, retry_s=0.5))
+        assert process.operating_point == operating_point
+        brought.write_text(json.dumps(other))
+        os.kill(process.pid, signal.SIGKILL)
+        wait_until(lambda: "out of service" in refusal(process))
+        assert "another operating point than at the start" in refusal(process)
+        process.close()
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"min_margin": float("nan")}, {"min_margin": None}, {"face_score": 2.0}, {"classes": {}}],
+    )
+    def test_that_brings_an_impossible_operating_point_never_serves(
+        self, start, operating_point, tmp_path, change
+    ):
+        brought = tmp_path / "point"
+        brought.write_text(json.dumps(operating_point.to_plain() | change))
+        with pytest.raises(ModelError, match="talks nonsense"):
+            start("brings", brought)
+
 
 class TestTheEnd:
     def test_leaves_no_process_and_no_answers(self, start):
@@ -519,7 +635,7 @@ sys.path.insert(0, "tests/gate")
 from faulty_detector import Fault, frame
 from gate.detector_process import DetectorProcess, ProcessLimits
 limits = ProcessLimits(result_s=0.5, hang_s=600.0)
-process = DetectorProcess([sys.executable, sys.argv[1], "serves"], lambda detect: [], limits)
+process = DetectorProcess([sys.executable, sys.argv[1], "serves"], lambda detect, point: [], limits)
 if sys.argv[2] == "1":
     try: process(frame(1, Fault.SLEEPS, tenths=250))
     except ValueError: pass
@@ -576,9 +692,11 @@ from gate.detector_process import DetectorProcess, ProcessLimits
 from gate.domain import Frame
 from gate.engine import EngineKind
 from gate.selftest import SelfTest
+from gate.votes import Votes
 
 weights = Path("assets/weights/mask-gate-lite.pth")
-selftest = SelfTest(Path("assets/selftest"), high_score=0.2, min_score=0.35, min_margin=0.15)
+still_test = SelfTest(Path("assets/selftest"), high_score=0.2, votes=Votes.of(None, None, None))
+selftest = lambda detect, point: still_test(detect)
 frames = [Frame(cv2.imread(str(p)), 0.0, 0) for p in sorted(Path("assets/selftest").glob("*.jpg"))]
 frames += [Frame(cv2.copyMakeBorder(frames[2].image, 32, 32, 112, 112, cv2.BORDER_REFLECT), 0.0, 0)]
 
