@@ -10,11 +10,16 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 
 from models.labels import CLASS_NAMES
 from models.operating_point import Calibration, ClassPoint, OperatingPoint
 from models.rate import Rate
+
+# A busy machine is no fault; how fast things are is a matter for benchmarks.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # Tests run beside each other; threads of their own would only make them wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
