@@ -139,7 +139,7 @@ class ClassBranch(nn.Module):
         self.from_8 = _unit(32, width, 1)
         self.from_4 = _unit(4 * (24 + PYRAMID_CHANNELS), width, 1)
         self.mix_8 = nn.Sequential(_unit(width, width, 3), _unit(width, width, 3))
-        self.classes = nn.Conv2d(width, num_classes * 4, 1)
+        self.classes = nn.Conv2d(width, num_classes * 4, 1)  # each class at four fine cells
         nn.init.normal_(self.classes.weight, std=0.01)
         nn.init.zeros_(self.classes.bias)  # type: ignore[arg-type]
 
@@ -175,7 +175,10 @@ class YOLOv3Lite(DetectionNetwork):
 
     def score_outputs(self) -> list[tuple[nn.Conv2d, list[int], list[int]]]:
         """Objectness comes from the face head, the classes from their branch."""
-        return [(self.face, [4], []), (self.class_branch.classes, [], [*range(self.num_classes)])]
+        return [
+            (self.face, [4], []),
+            (self.class_branch.classes, [], [*range(self.class_branch.classes.out_channels)]),
+        ]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, S, S] to one raw map [B, 1, S / 4, S / 4, 5 + C]."""

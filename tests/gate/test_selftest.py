@@ -66,7 +66,7 @@ def altered(tmp_path):
 def reorder(*order):
     def change(weights):
         for name in ("class_branch.classes.weight", "class_branch.classes.bias"):
-            weights[name] = weights[name][list(order)]
+            weights[name] = weights[name].unflatten(0, (3, -1))[list(order)].flatten(0, 1)
 
     return change
 

@@ -160,7 +160,8 @@ class TestTheDetector:
     def test_with_swapped_classes_never_comes_to_the_door(self, start, tmp_path, order):
         checkpoint = load_checkpoint(WEIGHTS)
         for name in ("class_branch.classes.weight", "class_branch.classes.bias"):
-            checkpoint.weights[name] = checkpoint.weights[name][list(order)]
+            rows = checkpoint.weights[name].unflatten(0, (3, -1))
+            checkpoint.weights[name] = rows[list(order)].flatten(0, 1)
         path = tmp_path / "swapped.pth"
         save_checkpoint(path, checkpoint)
         gate = start(flags=("--weights", str(path)))
