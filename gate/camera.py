@@ -8,13 +8,13 @@ as a camera would, or give every picture in turn with the time it has in the fil
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from gate.clip import open_clip
 from gate.clip_camera import PacedCamera, ReplayCamera
+from gate.clock import uptime_s
 from gate.domain import Frame
 from gate.errors import CameraError, ConfigError
 from gate.live_camera import LiveCamera
@@ -54,7 +54,7 @@ def open_camera(
     realtime: bool = True,
     folder_fps: float = 10.0,
     first_frame_s: float = 5.0,
-    clock: Clock = time.monotonic,
+    clock: Clock = uptime_s,
 ) -> Camera:
     """Open what `source` names.
 
@@ -65,7 +65,7 @@ def open_camera(
             live cameras.
         folder_fps: pictures per second of a folder.
         first_frame_s: how long a live camera may take until its first frame.
-        clock: monotonic seconds; those of CLOCK_MONOTONIC for a live camera.
+        clock: monotonic seconds; those of `gate.clock` for a live camera.
 
     Raises:
         ConfigError: the words name nothing that can be a camera.

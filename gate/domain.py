@@ -19,7 +19,7 @@ class Frame:
 
     Attributes:
         image: [H, W, 3] uint8 BGR; nobody downstream may write to it.
-        time_s: monotonic seconds at which the picture was taken.
+        time_s: monotonic seconds (`gate.clock`) at which the picture was taken.
         index: grows by one or more from frame to frame (a gap means frames were dropped).
     """
 

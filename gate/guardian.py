@@ -15,10 +15,10 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gate.clock import uptime_s
 from gate.errors import GateError, OutputError
 from gate.relay import Order, Relay, open_relay
 from gate.relay_worker import CLOSE_S, RelayWorker
@@ -26,7 +26,9 @@ from gate.relay_worker import CLOSE_S, RelayWorker
 STUCK_S = 8.0
 """A lock that is kept waiting longer hangs in its device: another guardian takes over."""
 
-_MAX_LINE = 1_000_000
+MAX_LINE = 1_000_000
+"""Of the pipes between gate and guardian, in bytes; who writes a longer one is not understood."""
+
 _LOOK_S = 0.1
 
 
@@ -83,7 +85,7 @@ def _guard(
     pulse_s = charge.relay.get("pulse_s")
     worker = RelayWorker(
         relay,
-        clock=time.monotonic,
+        clock=uptime_s,
         on_done=lambda order: answer(done=order.id, word=order.word),
         on_fault=lambda what: answer(fault=what),
         pulse_s=float(pulse_s) if isinstance(pulse_s, int | float) else None,
@@ -111,7 +113,7 @@ def _obey(
     worker: RelayWorker, charge: Charge, lines: _Lines, waiting: list[bytes], answer: _Answers
 ) -> None:
     """Carry out what the gate says until its pipe ends, and what it would say if it could."""
-    heard_s = time.monotonic()
+    heard_s = uptime_s()
     told_to_stop = False
     while True:
         for line in waiting:
@@ -124,7 +126,7 @@ def _obey(
                     worker.send(order)
             if "beat" in message:
                 answer(beat=message["beat"])
-        now_s = time.monotonic()
+        now_s = uptime_s()
         if lines.told_to_stop and not told_to_stop:
             told_to_stop = True
             worker.send(Order(opens=False, id="", reason="stopping", time_s=now_s))
@@ -165,7 +167,7 @@ class _Lines:
             return []
         data = os.read(self._pipe, 65536)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return None if not data or len(self._rest) > _MAX_LINE else lines
+        return None if not data or len(self._rest) > MAX_LINE else lines
 
 
 class _Answers:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gate.capture import BACK_OFF_S, Word, order
+from gate.clock import uptime_s
 from gate.domain import Frame
 from gate.errors import CameraError
 from gate.frame_buffer import FrameBuffer
@@ -66,7 +67,7 @@ class LiveCamera:
         name: for messages, without credentials.
         advice: what to check when there is no picture.
         max_age_s: an older frame is never given.
-        clock: seconds of CLOCK_MONOTONIC.
+        clock: of its frames; its capture process has `gate.clock`.
         command: starts the child; the descriptor of the buffer is added to it.
 
     Attributes:
@@ -82,7 +83,7 @@ class LiveCamera:
         advice: str = "that it sends pictures",
         *,
         max_age_s: float = MAX_FRAME_AGE_S,
-        clock: Clock = time.monotonic,
+        clock: Clock = uptime_s,
         command: Sequence[str] = (sys.executable, "-P", "-m", "gate.capture"),
     ) -> None:
         self.name = name
