@@ -13,6 +13,10 @@ if TYPE_CHECKING:  # what guards a relay starts without numpy
     from numpy.typing import NDArray
 
 
+NO_PICTURE = -1
+"""Index of a frame that no camera sent."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture from the camera.

@@ -113,13 +113,35 @@ class TestTheCamera:
         assert gate.end() == 0
         gate.check()
 
-    def test_without_one_the_gate_ends_and_names_it(self, start, camera):
+    def test_that_is_not_there_at_the_start_is_waited_for_with_the_door_locked(
+        self, start, camera, gate_bench, tmp_path
+    ):
+        """A power cut, and the PC is back before its camera: nobody must go there."""
         camera.vanish()
-        gate = start()
-        assert gate.process.wait(60) == 3
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.bind(str(tmp_path / "notify"))
+            supervisor.settimeout(gate_bench.PATIENCE_S)
+            gate = start(environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+            words = ""
+            while "STATUS=FAULT, door locked: camera lost" not in words:
+                words += supervisor.recv(4096).decode() + "\n"
+            assert "READY=1" in words.splitlines()
+        gate_bench.wait_until(lambda: gate.reason == "camera_lost")
         assert "no picture from http://***@127" in gate.said
+        assert "the door stays locked until there is one" in gate.said
         assert "S3cret" not in gate.said
+        back_s = time.monotonic()
+        gate.stays_locked(gate.began_s, back_s)
+        camera.appear()
+        assert gate.wait_for_new_opening(back_s) < 10.0
+        assert gate.end() == 0
         gate.check()
+
+    def test_that_is_a_file_and_not_there_ends_the_gate_and_is_named(self, gate_bench, tmp_path):
+        with gate_bench.Gate(tmp_path, "film.mp4") as gate:
+            assert gate.process.wait(60) == 3
+            assert "no camera, video file or folder called" in gate.said
+            gate.check()
 
 
 class TestTheDetector:

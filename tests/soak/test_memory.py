@@ -1,4 +1,4 @@
-"""A gate in service for a long time: how much memory all of its processes hold, and whether it grows.
+"""A gate in service for a long time: how much memory its processes hold, and whether it grows.
 
 What is measured is PSS, which counts shared pages once, of the gate and everything it started. Half
 the run may settle the allocators; growth is the slope of a line through the rest.
@@ -55,7 +55,7 @@ def test_of_a_whole_gate_does_not_grow(gate_bench, camera, tmp_path, keep):
             visits = int(age_s / VISIT_S)
             camera.mode = ("ok", "nobody", "bare", "nobody")[visits % 4]
             tree = [gate.pid, *gate_bench.processes_below(gate.pid)]
-            samples.append((age_s, pss_mb(tree), len(os.listdir(f"/proc/{gate.pid}/fd"))))
+            samples.append((age_s, pss_mb(tree), len(list(Path(f"/proc/{gate.pid}/fd").iterdir()))))
             time.sleep(min(LOOK_S, VISIT_S - age_s % VISIT_S))
         camera.mode = "nobody"
         openings = sum(level == "unlocked" for _, level, _ in gate.edges)
@@ -67,8 +67,8 @@ def test_of_a_whole_gate_does_not_grow(gate_bench, camera, tmp_path, keep):
     first_mb, last_mb = settled[:10, 1].mean(), settled[-10:, 1].mean()
     print(f"{openings} openings; MB and open files:", *samples[:: len(samples) // 20], sep="\n")
     name = (
-        f"none: {samples[-1][0] / 60:.0f} min of visits at 15 fps, {last_mb:.0f} MB in all processes "
-        f"of the gate at the end ({per_hour_mb:+.0f} MB an hour): growth in the second half"
+        f"none: {samples[-1][0] / 60:.0f} min of visits at 15 fps, {last_mb:.0f} MB in all of the "
+        f"gate at the end ({per_hour_mb:+.0f} MB an hour): growth in the second half"
     )
     assert settled[-1, 2] <= settled[0, 2] + 2
     keep(name, openings, wrong, last_mb - first_mb, MOST_MB, "MB")
