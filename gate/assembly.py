@@ -10,7 +10,8 @@ import contextlib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -24,7 +25,7 @@ from gate.console import Console, hello
 from gate.console_access import new_password
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
-from gate.domain import Reason, Signal, SignalKind
+from gate.domain import Frame, Reason, Signal, SignalKind
 from gate.door import Door
 from gate.doorkeeper import Doorkeeper
 from gate.engine import EngineKind
@@ -38,19 +39,25 @@ from gate.outputs import Output, PrintedRelay
 from gate.ownership import WAIT_S, Ownership, runtime_folder
 from gate.picture import Picture, Watcher
 from gate.policy import Policy
+from gate.quality import FrameGuard
 from gate.recorder import Recorder
 from gate.relay_config import CommandRelayConfig, RelayConfig
 from gate.reporter import Reporter
-from gate.runtime import Clock, ReplayClock
+from gate.runtime import Clock, Gate, Limits, ReplayClock
 from gate.screen import Screen
 from gate.selftest import SelfTest
 from gate.shutdown import Shutdown
 from gate.sound import SoundOutput, find_player
-from gate.supervisor import Supervisor
-from gate.terminal import Terminal
+from gate.source import SourceKind, parse_source
+from gate.tracker import Tracker
 from gate.words import load_words
+from models.detections import Detections
 
 log = logging.getLogger(__name__)
+
+Act = Callable[[], None]
+Say = Callable[[str], None]
+Tell = Callable[[Scene, bool], None]
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
@@ -105,9 +112,20 @@ class Entrance:
 
 @contextlib.contextmanager
 def open_entrance(
-    config: GateConfig, manner: Manner, terminal: Terminal, supervisor: Supervisor
+    config: GateConfig,
+    manner: Manner,
+    say: Say,
+    tell: Tell,
+    end_well: Callable[[Act, Act], AbstractContextManager[Shutdown]] = Shutdown,
 ) -> Iterator[Entrance]:
     """The door: owned and locked from now on, and locked once more at the end.
+
+    Args:
+        config: of this door.
+        manner: how it is run.
+        say: takes a line for people.
+        tell: takes scene and door whenever state, reason or door have changed.
+        end_well: sees to it that a signal locks the door; see `Shutdown`.
 
     Raises:
         OutputError: another process keeps the door, a relay cannot be had, or a required record
@@ -116,7 +134,7 @@ def open_entrance(
     """
     clock: Clock = ReplayClock() if manner.replay else uptime_s
     maker = EventMaker(config.gate)
-    reporter = Reporter(maker, lambda *news: _tell(terminal, supervisor, *news))
+    reporter = Reporter(maker, tell)
     relays: list[GuardedRelay] = []
     door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(relays))
     records, outputs = contextlib.ExitStack(), contextlib.ExitStack()
@@ -128,13 +146,13 @@ def open_entrance(
 
     with contextlib.ExitStack() as stack:
         owner = stack.enter_context(_ownership(config, manner, missing))
-        shutdown = stack.enter_context(Shutdown(door.close, abandon))
+        shutdown = stack.enter_context(end_well(door.close, abandon))
         stack.enter_context(records)  # closed last: it hears of the last lock too
         stack.enter_context(outputs)
         stack.callback(door.close)
         audit = _open_audit(config, manner, records, missing)
         keeper = _keeper(config, door, reporter, clock, audit)
-        for output in _outputs(config, manner, terminal, keeper, audit, owner, missing):
+        for output in _outputs(config, manner, say, keeper, audit, owner, missing):
             outputs.callback(output.close)
             reporter.add(output)
             if isinstance(output, GuardedRelay):
@@ -201,31 +219,77 @@ def open_source(config: GateConfig, manner: Manner) -> Iterator[Camera]:
         yield camera
 
 
-def open_detector(config: GateConfig, manner: Manner) -> DetectorProcess:
+def open_detector(
+    config: GateConfig, manner: Manner, doors: Sequence[GateConfig] = ()
+) -> DetectorProcess:
     """The detector, in a process of its own, once it has passed the self-test.
+
+    It must be good enough for each of `doors`, which have a seat each; without them, for `config`.
 
     Raises:
         ModelError: the weights cannot be used, or must not be.
     """
-    wanted = config.detector
-    selftest = SelfTest(
-        ASSETS / "selftest",
-        high_score=config.tracker.high_score,
-        min_score=config.policy.min_score,
-        min_margin=config.policy.min_margin,
-    )
+    wanted, asking = config.detector, doors or (config,)
     limits = ProcessLimits(
-        result_s=None if manner.replay else config.door.max_age_s,
+        result_s=None if manner.replay else max(door.door.max_age_s for door in asking),
         hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if manner.replay else wanted.hang_s,
         start_s=wanted.start_s,
-        max_faces=config.tracker.max_faces,
-        max_pixels=config.quality.max_pixels,
+        max_faces=max(door.tracker.max_faces for door in asking),
+        max_pixels=max(door.quality.max_pixels for door in asking),
         max_memory_mb=wanted.max_memory_mb,
     )
     weights = Path(wanted.weights or BUNDLED_WEIGHTS)
     return DetectorProcess(
-        worker_command(weights, wanted.device, EngineKind(wanted.engine)), selftest, limits
+        worker_command(weights, wanted.device, EngineKind(wanted.engine)),
+        _selftest(asking),
+        limits,
+        seats=len(asking),
     )
+
+
+def _selftest(doors: Sequence[GateConfig]) -> Callable[[Callable[[Frame], Detections]], list[str]]:
+    """The self-test by the thresholds of each door."""
+    thresholds = {
+        (door.tracker.high_score, door.policy.min_score, door.policy.min_margin) for door in doors
+    }
+    tests = [
+        SelfTest(ASSETS / "selftest", high_score=high, min_score=score, min_margin=margin)
+        for high, score, margin in sorted(thresholds)
+    ]
+    return lambda detect: list(dict.fromkeys(said for test in tests for said in test(detect)))
+
+
+def build_gate(
+    config: GateConfig,
+    entrance: Entrance,
+    camera: Camera,
+    detector: Callable[[Frame], Detections],
+    show: Callable[[Frame, Scene], None],
+    on_turn: Callable[[], None],
+) -> Gate:
+    """One door's loop."""
+    return Gate(
+        camera=camera,
+        guard=FrameGuard(config.quality),
+        detector=detector,
+        tracker=Tracker(config.tracker),
+        keeper=entrance.keeper,
+        limits=Limits(
+            camera_s=config.camera.timeout_s,
+            result_s=config.door.max_age_s,
+            fault_frames=config.detector.fault_frames,
+        ),
+        show=show,
+        on_turn=on_turn,
+    )
+
+
+def greeting(config: GateConfig, detector: DetectorProcess) -> str:
+    """What a gate watches, and with which model."""
+    source = parse_source(config.camera.source)
+    shown = "demo" if source.kind is SourceKind.DEMO else source
+    model = f"{detector.engine_name} ({detector.model_id[:19]})"
+    return f"gate {config.gate}: watching {shown} with {model}"
 
 
 @contextlib.contextmanager
@@ -236,6 +300,7 @@ def open_picture(
     *,
     kiosk: bool = False,
     watcher: Watcher | None = None,
+    title: str = "mask-gate",
 ) -> Iterator[Picture]:
     """The window, where one can be opened, and the recording, where one is wanted.
 
@@ -250,7 +315,7 @@ def open_picture(
             recorder = stack.enter_context(contextlib.closing(Recorder(record)))
         if not headless:
             try:
-                screen = stack.enter_context(contextlib.closing(Screen(full_screen=kiosk)))
+                screen = stack.enter_context(contextlib.closing(Screen(title, full_screen=kiosk)))
             except OutputError as error:
                 log.warning("%s; going on without", error)
         words = load_words(config.language)
@@ -258,9 +323,7 @@ def open_picture(
 
 
 @contextlib.contextmanager
-def open_console(
-    config: GateConfig, entrance: Entrance, terminal: Terminal
-) -> Iterator[Console | None]:
+def open_console(config: GateConfig, entrance: Entrance, say: Say) -> Iterator[Console | None]:
     """The guard's console, where one is wanted; the gate goes on without it.
 
     Raises:
@@ -276,7 +339,7 @@ def open_console(
         )
     password = None if config.console.password_file is not None else new_password()
     if password is not None:
-        terminal.say(f"console: the password of this run is {password}")
+        say(f"console: the password of this run is {password}")
     told = hello(
         config.gate,
         config.language,
@@ -285,7 +348,7 @@ def open_console(
         masked(config.model_dump(mode="json")),
         password,
     )
-    with contextlib.closing(Console(told, terminal.say)) as console:
+    with contextlib.closing(Console(told, say)) as console:
         entrance.keeper.reporter.keep(console)
         yield console
 
@@ -366,7 +429,7 @@ def _keeper(
 def _outputs(
     config: GateConfig,
     manner: Manner,
-    terminal: Terminal,
+    say: Say,
     keeper: Doorkeeper,
     audit: Audit | None,
     owner: int | None,
@@ -389,7 +452,7 @@ def _outputs(
                 continue
             yield found
         else:
-            yield PrintedRelay(relay.model_dump(), say=terminal.say)
+            yield PrintedRelay(relay.model_dump(), say=say)
     if config.outputs.on_allow is not None and config.outputs.on_deny is None:
         log.warning("nothing locks but the relay's own timer: give --on-deny too")
     if config.outputs.sound and not manner.replay:
@@ -431,8 +494,3 @@ def _charge(relay: RelayConfig, config: GateConfig) -> Charge:
 def _beat(relays: Sequence[GuardedRelay]) -> None:
     for relay in relays:
         relay.beat()
-
-
-def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: bool) -> None:
-    terminal.status(scene, is_open)
-    supervisor.decided(scene, is_open)

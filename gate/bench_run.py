@@ -20,7 +20,6 @@ from gate.domain import Frame
 from gate.engine import EngineKind
 from gate.quality import FrameGuard
 from gate.runtime import Gate, Limits
-from gate.supervisor import Supervisor
 from gate.terminal import Terminal
 from gate.tracker import Tracker
 
@@ -66,9 +65,8 @@ def measure_latency(
         )
         silence = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
-        supervisor = stack.enter_context(contextlib.closing(Supervisor({})))
         manner = Manner()
-        entrance = stack.enter_context(open_entrance(config, manner, terminal, supervisor))
+        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, terminal.status))
         detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
         entrance.name_model(detector.model_id)
         camera = stack.enter_context(contextlib.closing(_NotedCamera(clip)))

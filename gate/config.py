@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -16,6 +16,14 @@ from pydantic_core import ErrorDetails
 from gate.audit_config import AuditConfig
 from gate.console_config import ConsoleConfig
 from gate.door import DoorConfig
+from gate.doors_config import (
+    MOST_DOORS,
+    OWN_SECTIONS,
+    OwnSections,
+    Possessions,
+    laid_over,
+    shared_by_mistake,
+)
 from gate.engine import EngineKind
 from gate.errors import ConfigError
 from gate.mqtt_config import MqttConfig
@@ -27,6 +35,11 @@ from gate.relay_worker import LONGEST_PAUSE_S
 from gate.tracker import TrackerConfig
 
 Key = tuple[str, ...]
+
+_OF_ONE_DOOR: frozenset[Key] = frozenset(
+    {("camera", "source"), ("outputs", "on_allow"), ("outputs", "on_deny"), ("audit", "path")}
+)
+"""Keys that cannot be the same for several doors."""
 
 MAX_BYTES = 100_000
 """A larger file is no configuration; refusing it keeps a wrong path from eating the memory."""
@@ -131,6 +144,21 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else () if value is None else value
 
 
+def _sections_of_doors(value: object) -> object:
+    """Doors of which nothing is said, or only sections without keys, take everything from above."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: {key: inner for key, inner in (own or {}).items() if inner is not None}
+        if isinstance(own, dict | None)
+        else own
+        for name, own in value.items()
+    }
+
+
+DoorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
+
+
 class GateConfig(_Section):
     """Everything `gate.yaml` may say; each key has a default.
 
@@ -163,6 +191,25 @@ class GateConfig(_Section):
     )
     privacy: PrivacyConfig = PrivacyConfig()
     console: ConsoleConfig = ConsoleConfig()
+    doors: Annotated[dict[DoorName, OwnSections], BeforeValidator(_sections_of_doors)] = Field(
+        default={},
+        max_length=MOST_DOORS,
+        description="several doors, each by its name with sections of its own",
+    )
+
+    def each_door(self) -> dict[str, GateConfig]:
+        """The configuration of each of `doors`, whole; one door that has no name stands alone.
+
+        Raises:
+            ValidationError: a door is not right; files and flags with such a door are refused.
+        """
+        if not self.doors:
+            return {"": self}
+        shared = self.model_dump()
+        return {
+            name: GateConfig.model_validate(laid_over(shared, name, number, own))
+            for number, (name, own) in enumerate(self.doors.items())
+        }
 
     @property
     def identity(self) -> str:
@@ -245,10 +292,43 @@ def parse_config(text: str, name: str) -> GateConfig:
     """
     document = _Document(text, name)
     try:
-        return GateConfig.model_validate(document.value)
+        config = GateConfig.model_validate(document.value)
+        details = list(_faults_of_doors(config))
     except ValidationError as error:
-        faults = [document.explain(detail) for detail in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(faults))) from None
+        details = error.errors()
+    if details:
+        raise ConfigError("\n".join(dict.fromkeys(map(document.explain, details))))
+    return config
+
+
+def _faults_of_doors(config: GateConfig) -> Iterator[ErrorDetails]:
+    """What is wrong with single doors, or with two of them."""
+    shared, sound = config.model_dump(), {}
+    for number, (name, own) in enumerate(config.doors.items()):
+        strange = [section for section in own if section not in OWN_SECTIONS]
+        yield from (_fault(_of_all(section), "doors", name, section) for section in strange)
+        try:
+            values = laid_over(shared, name, number, {k: own[k] for k in own if k not in strange})
+            door = GateConfig.model_validate(values)
+            sound[name] = Possessions(door.camera.source, door.audit.path, door.all_relays)
+        except ValidationError as error:
+            for detail in error.errors():
+                yield {**detail, "loc": ("doors", name, *detail["loc"])}
+    yield from (_fault(said, "doors", name) for name, said in shared_by_mistake(sound))
+
+
+def _of_all(section: str) -> str:
+    if section in GateConfig.model_fields:
+        return "is of all doors; set it beside doors"
+    near = difflib.get_close_matches(section, OWN_SECTIONS, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(OWN_SECTIONS)}"
+    return f"no such key; {meant}"
+
+
+def _fault(said: str, *loc: str) -> ErrorDetails:
+    """A fault in the form that the models give theirs."""
+    error = ValueError(said)
+    return {"type": "value_error", "loc": loc, "msg": said, "input": None, "ctx": {"error": error}}
 
 
 def _read(path: Path) -> str:
@@ -297,6 +377,8 @@ class _Document:
         key = tuple(str(part) for part in detail["loc"])
         if detail["type"] == "extra_forbidden":
             what = f"no such key; {_suggestion(key)}"
+        elif key[-1:] == ("[key]",):
+            key, what = key[:-1], "expected a name of up to 32 letters, digits and . _ -"
         elif detail["type"] == "value_error":
             said = str(detail["ctx"]["error"])
             named, colon, rest = said.partition(": ")
@@ -342,7 +424,7 @@ class _Document:
 def _complaint(key: Key, detail: ErrorDetails) -> str:
     """What is wrong with a value, and what was expected."""
     got = f"got {detail['input']!r:.80}"
-    meant = _all_keys(GateConfig).get(key)
+    meant = _all_keys(GateConfig).get(_in_its_file(key))
     if detail["type"] == "string_pattern_mismatch" and meant:
         return f"expected {meant}, {got}"
     message = detail["msg"]
@@ -351,7 +433,7 @@ def _complaint(key: Key, detail: ErrorDetails) -> str:
 
 def _suggestion(key: Key) -> str:
     """What an unknown key was probably meant to be."""
-    *section, name = key
+    *section, name = _in_its_file(key)
     if section[:1] == ["relays"]:
         known = {(*section, field): "" for field in _relay_keys(section[-1])}
     else:
@@ -363,6 +445,11 @@ def _suggestion(key: Key) -> str:
     if near := difflib.get_close_matches(name, beside, n=1):
         return f"did you mean {near[0]}?"
     return f"expected one of {', '.join(beside)}"
+
+
+def _in_its_file(key: Key) -> Key:
+    """A key of one of several doors, as if the door had a file of its own."""
+    return key[2:] if key[:1] == ("doors",) and len(key) > 2 else key
 
 
 def _relay_keys(kind: str) -> list[str]:
@@ -398,15 +485,26 @@ def with_flags(config: GateConfig, flags: Mapping[str, tuple[Key, object]]) -> G
         ConfigError: a value is wrong; names the flag.
     """
     values = config.model_dump()
-    for (*section, name), value in flags.values():
+    for flag, ((*section, name), value) in flags.items():
+        if config.doors and (*section, name) in _OF_ONE_DOOR:
+            raise ConfigError(
+                f"{flag}: of which door? There are several; set doors.NAME.{'.'.join(section)}."
+                f"{name} in the file"
+            )
         place = values
         for part in section:
             place = place[part]
         place[name] = value
+        for own in values["doors"].values():  # a flag wins over what a door says
+            own.get(section[0] if section else "", {}).pop(name, None)
     try:
-        return GateConfig.model_validate(values)
+        changed = GateConfig.model_validate(values)
+        details = list(_faults_of_doors(changed))
     except ValidationError as error:
-        detail = error.errors()[0]
-        key = tuple(str(part) for part in detail["loc"])
-        flag = next((flag for flag, (sets, _) in flags.items() if sets == key), ".".join(key))
-        raise ConfigError(f"{flag}: {_complaint(key, detail)}") from None
+        details = error.errors()
+    if details:
+        key = tuple(str(part) for part in details[0]["loc"])
+        sets = _in_its_file(key)
+        flag = next((flag for flag, (sets_, _) in flags.items() if sets_ == sets), ".".join(key))
+        raise ConfigError(f"{flag}: {_complaint(key, details[0])}")
+    return changed

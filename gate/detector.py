@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.domain import Frame
 from gate.engine import Engine, EngineKind
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 DEFAULT_SCORE_THRESHOLD = 0.1
 
 _EXPORTED = (".onnx", ".xml")
+_SIZES_KEPT = 16  # of frames, with what is prepared for each; cameras seldom differ in more
 
 
 def open_engine(
@@ -144,8 +147,12 @@ class Detector:
             own = self.engine.score_threshold
             score_threshold = min(own or DEFAULT_SCORE_THRESHOLD, DEFAULT_SCORE_THRESHOLD)
         self.score_threshold = score_threshold
-        self._letterbox: Letterbox | None = None
-        self._square = np.zeros((0, 0, 3), np.uint8)
+        self._fits: dict[tuple[int, int], tuple[Letterbox, NDArray[np.uint8]]] = {}
+
+    @property
+    def at_once(self) -> int:
+        """Of so many frames that wait, `together` makes one model call."""
+        return self.engine.at_once
 
     def __call__(self, frame: Frame) -> Detections:
         """Faces in pixels of the frame, best first, one label each.
@@ -153,15 +160,36 @@ class Detector:
         Raises:
             ModelError: the network said something that is not a number; nothing of it counts.
         """
+        box, square = self._fit(frame)
+        return self._read(self.engine(box.image(frame.image, square)), box)
+
+    def together(self, frames: Sequence[Frame]) -> list[Detections | ModelError]:
+        """The same for at least one frame, in one model call; each its faces or why it has none."""
+        boxes = [self._fit(frame)[0] for frame in frames]
+        squares = [box.image(frame.image) for box, frame in zip(boxes, frames, strict=True)]
+        found: list[Detections | ModelError] = []
+        for predictions, box in zip(self.engine.together(np.stack(squares)), boxes, strict=True):
+            try:
+                found.append(self._read(predictions, box))
+            except ModelError as error:
+                found.append(error)
+        return found
+
+    def _fit(self, frame: Frame) -> tuple[Letterbox, NDArray[np.uint8]]:
+        """What fits frames of this size into the network, and a square to be written over."""
         size_hw = frame.image.shape[0], frame.image.shape[1]
-        if self._letterbox is None or self._letterbox.source_hw != size_hw:
-            self._letterbox = Letterbox(size_hw, self.engine.input_size)
-            self._square = self._letterbox.square()
-        predictions = self.engine(self._letterbox.image(frame.image, self._square))
+        if size_hw not in self._fits:
+            if len(self._fits) >= _SIZES_KEPT:
+                self._fits.clear()
+            box = Letterbox(size_hw, self.engine.input_size)
+            self._fits[size_hw] = box, box.square()
+        return self._fits[size_hw]
+
+    def _read(self, predictions: NDArray[np.float32], box: Letterbox) -> Detections:
         if not np.isfinite(predictions).all():
             raise ModelError("the network's output is not finite; this frame does not count")
         found = suppress(predictions, self.score_threshold)
-        boxes = self._letterbox.inverse_boxes(found.boxes_xyxy)
+        boxes = box.inverse_boxes(found.boxes_xyxy)
         # A box that lay in the grey bars has nothing left once it is clipped.
         inside = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         return Detections(boxes, found.scores, found.labels, found.margins)[inside]

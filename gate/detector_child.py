@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.detector_wire import FrameMemory, Message, MessageReader, pack_question
+from gate.detector_wire import FrameMemory, Message, MessageReader, Question, pack_question
 from gate.engine import EngineKind
 
 REAP_S = 1.0
@@ -41,15 +41,17 @@ class DetectorChild:
     Args:
         command: starts it; the descriptor of the frames' memory is added as last argument.
         max_pixels: of the largest frame.
+        seats: so many cameras have a place for one picture each.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], max_pixels: int) -> None:
+    def __init__(self, command: Sequence[str], max_pixels: int, seats: int = 1) -> None:
         self._reader = MessageReader()
         self._words = b""
-        self._memory = FrameMemory.of(max_pixels)
+        self._max_pixels = max_pixels
+        self._memory = FrameMemory.of(max_pixels, seats)
         try:
             self._process = _start([*command, str(self._memory.descriptor)], self._memory)
         finally:
@@ -64,8 +66,10 @@ class DetectorChild:
         """Of the process, which leads a group of its own."""
         return self._process.pid
 
-    def ask(self, number: int, image: NDArray[np.uint8]) -> None:
+    def ask(self, number: int, image: NDArray[np.uint8], seat: int = 0) -> None:
         """Ask about a picture [H, W, 3] uint8 BGR; the answer is heard with the same number.
+
+        The picture takes the place of the last one from the same seat, which must be answered.
 
         Raises:
             ValueError: this is no picture, or a larger one than was agreed on.
@@ -74,9 +78,14 @@ class DetectorChild:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"expected [H, W, 3] uint8, got {image.shape} {image.dtype}")
         size_hw = image.shape[0], image.shape[1]
-        np.copyto(self._memory.picture(size_hw), image)
+        if size_hw[0] * size_hw[1] > self._max_pixels:
+            raise ValueError(
+                f"expected a picture of up to {self._max_pixels} pixels, got {size_hw}"
+            )
+        question = Question(number, size_hw, 3 * self._max_pixels * seat)
+        np.copyto(self._memory.picture(size_hw, question.offset), image)
         try:
-            os.write(_pipe(self._process.stdin).fileno(), pack_question(number, size_hw))
+            os.write(_pipe(self._process.stdin).fileno(), pack_question(question))
         except OSError as error:
             raise ChildEndedError from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 UNSOUND_IN_A_ROW = 3
 """So many faults in a row are a broken process, such as one whose GPU is lost: it is replaced."""
+
+RECENT_S = 2.0
+"""A camera with a sound answer no older than this shows that the process is not broken."""
 
 _LOOK_S = 0.1
 _MEMORY_LOOK_S = 0.5
@@ -62,16 +67,34 @@ class _Question:
 
     number: int
     size_hw: tuple[int, int]
+    seat: int
+
+
+@dataclass(slots=True)
+class _Seat:
+    """What one camera waits for, and how its frames fared.
+
+    Attributes:
+        wanted: the frame a caller waits for.
+        unsound: so many frames in a row have failed.
+        answered_s: when the newest answer came, sound or not.
+    """
+
+    wanted: int | None = None
+    outcome: Detections | ModelError | None = None
+    unsound: int = 0
+    answered_s: float = -math.inf
 
 
 class DetectorProcess:
     """Callable like `gate.detector.Detector`; a thread starts, watches and replaces the process.
 
-    One frame is asked about at a time, by number. An answer that comes after its deadline is thrown
-    away, and until it has come no other frame is taken; an answer to anything else is the end of
-    the process. Each process passes the self-test before it is asked about a frame, and each answer
-    is held against what is possible at all. A process that ends, hangs, grows too large, talks
-    nonsense or fails `UNSOUND_IN_A_ROW` frames is replaced, after too many deaths only now and then
+    Each camera has a seat, and one frame at a time is asked about from a seat, by number. An answer
+    that comes after its deadline is thrown away, and until it has come no other frame is taken from
+    there; an answer to anything but the oldest question is the end of the process. Each process
+    passes the self-test before it is asked about a frame, and each answer is held against what is
+    possible at all. A process that ends, hangs, grows too large, talks nonsense or fails
+    `UNSOUND_IN_A_ROW` frames of every camera is replaced, after too many deaths only now and then
     (`RestartBudget` has the rule). While there is none, calls raise at once.
 
     Args:
@@ -79,6 +102,7 @@ class DetectorProcess:
         selftest: what each process must pass.
         limits: what it may take.
         budget: how often it may die.
+        seats: how many cameras ask it.
 
     Attributes:
         model_id: fingerprint of the weights; a process that has loaded others is not used.
@@ -95,6 +119,7 @@ class DetectorProcess:
         selftest: SelfTest,
         limits: ProcessLimits,
         budget: RestartBudget | None = None,
+        seats: int = 1,
     ) -> None:
         self.model_id = ""
         self.engine_name = ""
@@ -104,15 +129,13 @@ class DetectorProcess:
         self._budget = budget or RestartBudget()
         self._start_s = limits.start_s
         self._numbers = count(1)
-        self._unsound = 0
         self._logged = 0
         self._memory_looked_s = 0.0
         self._closing = threading.Event()
         self._changed = threading.Condition()  # guards what follows
         self._child: DetectorChild | None = None  # the one in service
-        self._asked: _Question | None = None
-        self._wanted: int | None = None  # the frame a caller waits for
-        self._outcome: Detections | ModelError | None = None
+        self._asked: deque[_Question] = deque()  # oldest first; one of a seat at most
+        self._seats = [_Seat() for _ in range(seats)]
         self._excuse = ""  # why there is none in service
         self._ever_ready = False
         self._over = False
@@ -133,19 +156,24 @@ class DetectorProcess:
         child = self._child
         return None if child is None else child.pid
 
-    def __call__(self, frame: Frame) -> Detections:
+    def __call__(self, frame: Frame, number: int = 0) -> Detections:
         """Faces in pixels of the frame, best first, one label each.
+
+        Args:
+            frame: of one camera.
+            number: of that camera's seat; each has one thread that asks.
 
         Raises:
             ModelError: there is no sound answer about this very frame in time.
         """
+        seat = self._seats[number]
         with self._changed:
-            child = self._ask(frame)
+            child = self._ask(frame, number)
             self._changed.wait_for(
-                lambda: self._outcome is not None or self._child is not child,
+                lambda: seat.outcome is not None or self._child is not child,
                 self._limits.result_s,
             )
-            outcome, self._outcome, self._wanted = self._outcome, None, None
+            outcome, seat.outcome, seat.wanted = seat.outcome, None, None
             if outcome is None and self._child is not child:
                 outcome = ModelError(self._excuse)
         if outcome is None:
@@ -161,8 +189,8 @@ class DetectorProcess:
         self._closing.set()
         self._watcher.join(_CLOSE_S)
 
-    def _ask(self, frame: Frame) -> DetectorChild:
-        """Ask the process in service about a frame, if there is one and it is free.
+    def _ask(self, frame: Frame, seat: int) -> DetectorChild:
+        """Ask the process in service about a frame, if there is one and the seat is free.
 
         Raises:
             ModelError: it cannot be asked.
@@ -173,17 +201,17 @@ class DetectorProcess:
             )
         if self._child is None:
             raise ModelError(self._excuse)
-        if self._asked is not None:
+        if any(question.seat == seat for question in self._asked):
             raise ModelError("the detector still works on an earlier frame; this one is skipped")
         number = next(self._numbers)
         try:
-            self._child.ask(number, frame.image)
+            self._child.ask(number, frame.image, seat)
         except ChildEndedError:
             raise ModelError("the detector's process has just ended") from None
         except ValueError as error:
             raise ModelError(f"the detector cannot take this frame: {error}") from error
-        self._asked = _Question(number, _size_hw(frame))
-        self._wanted, self._outcome = number, None
+        self._asked.append(_Question(number, _size_hw(frame), seat))
+        self._seats[seat].wanted, self._seats[seat].outcome = number, None
         return self._child
 
     # ------------------------------------------------------------------ in the watching thread
@@ -227,7 +255,7 @@ class DetectorProcess:
         child: DetectorChild | None = None
         served_from_s, hung_up = None, False
         try:
-            child = DetectorChild(self._command, self._limits.max_pixels)
+            child = DetectorChild(self._command, self._limits.max_pixels, len(self._seats))
             self._make_ready(child)
             served_from_s = time.monotonic()
             self._serve(child)
@@ -244,7 +272,8 @@ class DetectorProcess:
             log.exception("the detector's process is given up")
             reason = f"the detector's process cannot be watched ({error!r})"
         with self._changed:
-            self._child = self._asked = None
+            self._child = None
+            self._asked.clear()
             self._excuse = self._why_none(reason)
             self._changed.notify_all()
         if child is not None:
@@ -262,7 +291,9 @@ class DetectorProcess:
             ChildEndedError: it has ended, or the gate ends.
         """
         began_s = time.monotonic()
-        self._unsound = self._logged = 0
+        self._logged = 0
+        for seat in self._seats:
+            seat.unsound, seat.answered_s = 0, -math.inf
         messages = self._messages(child, began_s)
         model_id, engine_name = _introduction(next(messages))
         if self._ever_ready and model_id != self.model_id:
@@ -274,7 +305,7 @@ class DetectorProcess:
         def detect(frame: Frame) -> Detections:
             number = next(self._numbers)
             child.ask(number, frame.image)
-            return self._read(next(messages), _Question(number, _size_hw(frame)))
+            return self._read(next(messages), _Question(number, _size_hw(frame), 0))
 
         remarks = self._selftest(detect)
         took_s = time.monotonic() - began_s
@@ -318,7 +349,8 @@ class DetectorProcess:
         while not self._closing.is_set():
             for message in child.hear(_LOOK_S):
                 self._take(message)
-            if silence.about(self._asked, time.monotonic()) > self._limits.hang_s:
+            oldest = next(iter(self._asked), None)
+            if silence.about(oldest, time.monotonic()) > self._limits.hang_s:
                 raise ModelError(f"the detector's process was silent for {self._limits.hang_s:g} s")
             self._look_at_memory(child)
 
@@ -328,30 +360,37 @@ class DetectorProcess:
             self._log(message)
             return
         with self._changed:  # whoever asks holds it until the question is noted
-            asked = self._asked
+            asked = next(iter(self._asked), None)
         if asked is None:
             raise WireError(f"an answer about frame {message.number}, asked about none")
+        seat = self._seats[asked.seat]
         outcome: Detections | ModelError
         try:
             outcome = self._read(message, asked)
-            self._unsound = 0
+            seat.unsound = 0
         except ModelError as error:
             outcome = error
-            self._unsound += 1
+            seat.unsound += 1
+        seat.answered_s = time.monotonic()
         if isinstance(outcome, Detections) and len(outcome) > self._limits.max_faces:
             # A scene may do that, such as a wall of portraits: no reason to replace the process.
             outcome = ModelError(
                 f"the model gave {len(outcome)} faces, expected at most {self._limits.max_faces}"
             )
         with self._changed:
-            self._asked = None
-            if self._wanted == asked.number:
-                self._outcome = outcome
+            self._asked.popleft()
+            if seat.wanted == asked.number:
+                seat.outcome = outcome
             self._changed.notify_all()
-        if self._unsound >= UNSOUND_IN_A_ROW:
+        if self._is_broken(seat.answered_s):
             raise ModelError(
-                f"the detector failed {self._unsound} frames in a row, the last so: {outcome}"
+                f"the detector failed {seat.unsound} frames in a row, the last so: {outcome}"
             )
+
+    def _is_broken(self, now_s: float) -> bool:
+        """Whether every camera that was answered of late had nothing but faults: it is not them."""
+        recent = [seat for seat in self._seats if now_s - seat.answered_s <= RECENT_S]
+        return all(seat.unsound >= UNSOUND_IN_A_ROW for seat in recent)
 
     def _read(self, message: Message, asked: _Question) -> Detections:
         """The answer in a message, checked.

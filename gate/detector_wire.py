@@ -1,8 +1,8 @@
 """DetectorWire: how frames reach the detector's process, and how its answers come back.
 
-The pixels lie in memory that both processes see; once they are whole, a question with their number
-and size goes through a pipe. Messages come back through another: numbers as raw arrays, words as
-UTF-8. Every message bears the number of its frame.
+The pixels lie in memory that both processes see; once they are whole, a question with their number,
+place and size goes through a pipe. Messages come back through another: numbers as raw arrays, words
+as UTF-8. Every message bears the number of its frame, and they come in the order of the questions.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import select
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ MOST_FACES = 1000
 """No answer holds more; a bound that does not depend on configuration."""
 
 _MAGIC = b"mgd1"
-_QUESTION = struct.Struct("<4sQII")  # magic, number, height, width
+_QUESTION = struct.Struct("<4sQQII")  # magic, number, offset in bytes, height, width
 _HEADER = struct.Struct("<4sIQI")  # magic, kind, number, bytes that follow
 _FACE_BYTES = 32  # box 4 x float32, score float32, margin float32, label int64
 _MOST_BYTES = MOST_FACES * _FACE_BYTES
@@ -49,6 +49,21 @@ _KINDS = frozenset(int(kind) for kind in Kind)
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """Asks about a picture in the memory.
+
+    Attributes:
+        number: of the frame.
+        size_hw: of the picture in pixels.
+        offset: where it begins, in bytes.
+    """
+
+    number: int
+    size_hw: tuple[int, int]
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One thing the detector's process says.
 
@@ -68,7 +83,7 @@ class Message:
 
 
 class FrameMemory:
-    """Memory for one picture at a time, shared with a child that inherits `descriptor`.
+    """Memory for one picture of each camera, shared with a child that inherits `descriptor`.
 
     Its size is fixed and sealed, so that nobody can pull it away under the other.
 
@@ -84,52 +99,69 @@ class FrameMemory:
         self._map = mmap.mmap(descriptor, self.size, access=access)
 
     @classmethod
-    def of(cls, max_pixels: int) -> FrameMemory:
-        """Room for pictures of so many pixels; a page takes memory once it is used.
+    def of(cls, max_pixels: int, pictures: int = 1) -> FrameMemory:
+        """Room for pictures of so many pixels each; a page takes memory once it is used.
 
         Raises:
             OSError: the system has none.
         """
         descriptor = os.memfd_create("mask-gate-frame", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.truncate(descriptor, max_pixels * 3)
+            os.truncate(descriptor, pictures * max_pixels * 3)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
             return cls(descriptor, writable=True)
         except OSError:
             os.close(descriptor)
             raise
 
-    def picture(self, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-        """The memory seen as [H, W, 3] uint8 BGR.
+    def picture(self, size_hw: tuple[int, int], offset: int = 0) -> NDArray[np.uint8]:
+        """The memory from `offset` on seen as [H, W, 3] uint8 BGR.
 
         Raises:
             ValueError: it has no room for a picture of this size.
         """
         height, width = size_hw
         count = height * width * 3
-        if not 0 < count <= self.size:
-            raise ValueError(f"expected a picture of up to {self.size // 3} pixels, got {size_hw}")
-        return np.frombuffer(self._map, np.uint8, count).reshape(height, width, 3)
+        if not 0 < count <= self.size - offset:
+            room = (self.size - offset) // 3
+            raise ValueError(f"expected a picture of up to {room} pixels, got {size_hw}")
+        return np.frombuffer(self._map, np.uint8, count, offset).reshape(height, width, 3)
 
 
-def pack_question(number: int, size_hw: tuple[int, int]) -> bytes:
-    """Ask about the picture that is in the memory now."""
-    return _QUESTION.pack(_MAGIC, number, *size_hw)
+def pack_question(question: Question) -> bytes:
+    """Ask about a picture that is whole in the memory."""
+    return _QUESTION.pack(_MAGIC, question.number, question.offset, *question.size_hw)
 
 
-def read_question(pipe: BinaryIO) -> tuple[int, tuple[int, int]] | None:
-    """Wait for a question: number and size (height, width); None when no more will come.
+class QuestionReader:
+    """Questions out of a pipe, several at a time where several wait."""
 
-    Raises:
-        WireError: this is no question.
-    """
-    data = pipe.read(_QUESTION.size)
-    if len(data) < _QUESTION.size:
-        return None
-    magic, number, height, width = _QUESTION.unpack(data)
-    if magic != _MAGIC:
-        raise WireError(f"expected a question, got {data[:16]!r}")
-    return number, (height, width)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._unread = bytearray()
+
+    def read(self, most: int = 1) -> list[Question]:
+        """Wait for a question, and take what waits beside it; empty when no more will come.
+
+        Raises:
+            WireError: this is no question.
+        """
+        while len(self._unread) < most * _QUESTION.size:
+            has_one = len(self._unread) >= _QUESTION.size
+            if has_one and not select.select([self._descriptor], [], [], 0)[0]:
+                break
+            if not (data := os.read(self._descriptor, 4096)):
+                break
+            self._unread += data
+        count = min(most, len(self._unread) // _QUESTION.size)
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> Question:
+        magic, number, offset, height, width = _QUESTION.unpack_from(self._unread)
+        if magic != _MAGIC:
+            raise WireError(f"expected a question, got {bytes(self._unread[:16])!r}")
+        del self._unread[: _QUESTION.size]
+        return Question(number, (height, width), offset)
 
 
 def pack_message(kind: Kind, number: int, payload: bytes) -> bytes:

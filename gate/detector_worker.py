@@ -1,4 +1,4 @@
-"""The detector's process: loads the weights, then answers one frame after the other.
+"""The detector's process: loads the weights, then answers about frames in the order they come.
 
 `python -m gate.detector_worker WEIGHTS DEVICE ENGINE DESCRIPTOR` is started by
 `gate.detector_process`, with the shared memory for frames as DESCRIPTOR, questions on standard
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from gate.detector_wire import FrameMemory, Kind, pack_answer, pack_message, read_question
+from gate.detector_wire import FrameMemory, Kind, QuestionReader, pack_answer, pack_message
 from gate.domain import Frame
 from gate.engine import EngineKind
 from gate.errors import GateError, ModelError
@@ -46,11 +46,18 @@ class Served(Protocol):
     model_id: str
 
     @property
+    def at_once(self) -> int:
+        """Of so many frames that wait, `together` makes one model call."""
+
+    @property
     def engine(self) -> Named:
         """What runs the network."""
 
     def __call__(self, frame: Frame) -> Detections:
         """Faces in pixels of the frame."""
+
+    def together(self, frames: Sequence[Frame]) -> list[Detections | ModelError]:
+        """The same for several frames, each its faces or why it does not count."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -90,17 +97,33 @@ def serve(open_detector: Callable[[], Served], descriptor: int) -> int:
     memory = FrameMemory(descriptor, writable=False)
     about = {"model_id": detector.model_id, "engine_name": detector.engine.name}
     say(Kind.READY, 0, json.dumps(about))
-    while (question := read_question(sys.stdin.buffer)) is not None:
-        number, size_hw = question
-        try:
-            answer = pack_answer(detector(Frame(memory.picture(size_hw), 0.0, number)))
-        except ModelError as error:
-            say(Kind.FAULT, number, str(error))
-        except Exception as error:  # noqa: BLE001  (told to the gate, which judges and logs it)
-            say(Kind.FAULT, number, f"the detector failed ({type(error).__name__}: {error})")
-        else:
-            say(Kind.ANSWER, number, answer)
+    questions = QuestionReader(sys.stdin.fileno())
+    while asked := questions.read(detector.at_once):
+        frames = [Frame(memory.picture(q.size_hw, q.offset), 0.0, q.number) for q in asked]
+        for frame, answer in zip(frames, _answers(detector, frames), strict=True):
+            kind, payload = _told(answer)
+            say(kind, frame.index, payload)
     return 0
+
+
+def _answers(detector: Served, frames: Sequence[Frame]) -> Sequence[Detections | Exception]:
+    """What the detector finds in each frame, or why it does not."""
+    try:
+        return [detector(frames[0])] if len(frames) == 1 else detector.together(frames)
+    except Exception as error:  # noqa: BLE001  (told to the gate, which judges and logs it)
+        return [error] * len(frames)
+
+
+def _told(answer: Detections | Exception) -> tuple[Kind, str | bytes]:
+    """An answer, or a fault of the frame, in the words of the wire."""
+    try:
+        if isinstance(answer, Exception):
+            raise answer
+        return Kind.ANSWER, pack_answer(answer)
+    except ModelError as error:
+        return Kind.FAULT, str(error)
+    except Exception as error:  # noqa: BLE001  (as above; also an answer that is none)
+        return Kind.FAULT, f"the detector failed ({type(error).__name__}: {error})"
 
 
 class _Speech:

@@ -26,15 +26,21 @@ class Engine(Protocol):
         input_size: side of the square in pixels.
         score_threshold: the checkpoint's operating point, if it brings one.
         name: what runs it and where, for people.
+        at_once: of so many squares that wait, one call is faster than a call for each.
     """
 
     input_size: int
     score_threshold: float | None
     name: str
+    at_once: int
 
     def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.anchors.decode`).
 
         The array may be written over by the next call.
         """
+        ...
+
+    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, as `__call__` gives them one by one."""
         ...

@@ -32,6 +32,7 @@ class ExportedEngine:
         self.input_size = file.about.input_size
         self.score_threshold = file.about.score_threshold
         self.name = f"{file.about.architecture} by {ran_by}"
+        self.at_once = 1  # a batch gains nothing on a CPU, as measured in docs/benchmarks.md
         self._file = file
         self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
 
@@ -39,3 +40,7 @@ class ExportedEngine:
         """[S, S, 3] BGR to [N, 5 + C] predictions."""
         predictions: NDArray[np.float32] = self._file(square[None])[0]
         return predictions
+
+    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, one after the other."""
+        return np.stack([self(square).copy() for square in squares])

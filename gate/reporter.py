@@ -68,6 +68,11 @@ class Reporter:
         self.openings = 0
         self.denials = 0
 
+    def __str__(self) -> str:
+        openings = "1 opening" if self.openings == 1 else f"{self.openings} openings"
+        denials = "1 denial" if self.denials == 1 else f"{self.denials} denials"
+        return f"{openings}, {denials}"
+
     def add(self, output: Output) -> None:
         """From now on, tell this output too."""
         self._outputs.append(output)

@@ -9,12 +9,15 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from gate.assembly import (
     Manner,
     audit_path,
+    build_gate,
+    greeting,
     lock_relays,
     open_console,
     open_detector,
@@ -26,19 +29,15 @@ from gate.assembly import (
 from gate.config import GateConfig, Key, load_config, with_flags
 from gate.console import Console
 from gate.console_access import write_password
-from gate.detector_process import DetectorProcess
+from gate.doors import Doors
 from gate.engine import EngineKind
-from gate.errors import GateError
-from gate.quality import FrameGuard
+from gate.errors import ConfigError, GateError, OutputError
+from gate.events import Scene
 from gate.relay_command import parse_command
-from gate.reporter import Reporter
-from gate.runtime import Gate, Limits, Summary
 from gate.set_up import ask_password, print_cameras, write_config
 from gate.sound import check_sounds
-from gate.source import SourceKind, parse_source
 from gate.supervisor import Supervisor
 from gate.terminal import Terminal
-from gate.tracker import Tracker
 from gate.words import load_words
 
 log = logging.getLogger(__name__)
@@ -184,18 +183,56 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Check what is cheap to check, then do what was asked for."""
+    doors = config.each_door()
     if options.lock:  # whatever else may be wrong
         with _terminal():
-            lock_relays(config)
+            _lock(doors.values())
         return 0
-    _check_commands(config)
+    for door in doors.values():
+        _check_commands(door)
     if options.validate_config:
-        _check_assets(config)
-        path = audit_path(config)
-        print(f"gate {config.gate}: the configuration is right; its audit is {path}")
+        for door in doors.values():
+            _check_assets(door)
+            path = audit_path(door)
+            print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
+        if config.doors:
+            return _watch_doors(options, config, terminal)
         return _watch(options, config, terminal)
+
+
+def _lock(doors: Iterable[GateConfig]) -> None:
+    """Lock every relay of every door.
+
+    Raises:
+        OutputError: not all could be.
+    """
+    faults = []
+    for door in doors:
+        try:
+            lock_relays(door)
+        except OutputError as error:  # the others are locked all the same
+            faults.append(error)
+    if faults:
+        raise faults[0] if len(faults) == 1 else OutputError("; ".join(map(str, faults)))
+
+
+def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
+    """Hold several doors.
+
+    Raises:
+        ConfigError: what was asked for is made for one door.
+    """
+    for flag in ("fast", "kiosk", "record"):
+        if getattr(options, flag):
+            raise ConfigError(f"--{flag}: is for one door, and there are {len(config.doors)}")
+    for door in config.each_door().values():
+        _check_assets(door)
+    with contextlib.closing(Supervisor(os.environ)) as supervisor:
+        manner = Manner(dry=options.dry_run)
+        doors = Doors(config, manner, terminal, supervisor, headless=options.headless)
+        return doors.watch(options.seconds)
 
 
 def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
@@ -203,30 +240,23 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
     manner = Manner(replay=options.fast, dry=options.dry_run)
     with contextlib.ExitStack() as stack:
         supervisor = stack.enter_context(contextlib.closing(Supervisor(os.environ)))
-        entrance = stack.enter_context(open_entrance(config, manner, terminal, supervisor))
+        tell = partial(_tell, terminal, supervisor)
+        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, tell))
         shutdown, reporter = entrance.shutdown, entrance.keeper.reporter
         try:
             _check_assets(config)
             camera = stack.enter_context(open_source(config, manner))
             detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
             entrance.name_model(detector.model_id)
-            console = stack.enter_context(open_console(config, entrance, terminal))
+            console = stack.enter_context(open_console(config, entrance, terminal.say))
             picture = stack.enter_context(
                 open_picture(
                     config, options.headless, options.record, kiosk=options.kiosk, watcher=console
                 )
             )
-            gate = Gate(
-                camera=camera,
-                guard=FrameGuard(config.quality),
-                detector=detector,
-                tracker=Tracker(config.tracker),
-                keeper=entrance.keeper,
-                limits=_limits(config),
-                show=picture,
-                on_turn=lambda: _turn(supervisor, console),
-            )
-            terminal.say(_greeting(config, detector))
+            turn = partial(_turn, supervisor, console)
+            gate = build_gate(config, entrance, camera, detector, picture, turn)
+            terminal.say(greeting(config, detector))
             supervisor.ready()
             summary = gate.run(
                 lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
@@ -234,8 +264,13 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
         finally:
             shutdown.loop_ended()
             supervisor.stopping()
-        terminal.say(_in_words(summary, reporter))
+        terminal.say(f"{summary}; {reporter}")
     return shutdown.exit_code
+
+
+def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: bool) -> None:
+    terminal.status(scene, is_open)
+    supervisor.decided(scene, is_open)
 
 
 def _turn(supervisor: Supervisor, console: Console | None) -> None:
@@ -274,28 +309,3 @@ def _terminal() -> Iterator[Terminal]:
         loggers.removeHandler(terminal)
         loggers.propagate = propagate
         terminal.close()
-
-
-def _limits(config: GateConfig) -> Limits:
-    return Limits(
-        camera_s=config.camera.timeout_s,
-        result_s=config.door.max_age_s,
-        fault_frames=config.detector.fault_frames,
-    )
-
-
-def _greeting(config: GateConfig, detector: DetectorProcess) -> str:
-    source = parse_source(config.camera.source)
-    shown = "demo" if source.kind is SourceKind.DEMO else source
-    model = f"{detector.engine_name} ({detector.model_id[:19]})"
-    return f"gate {config.gate}: watching {shown} with {model}"
-
-
-def _in_words(summary: Summary, reporter: Reporter) -> str:
-    openings = "1 opening" if reporter.openings == 1 else f"{reporter.openings} openings"
-    denials = "1 denial" if reporter.denials == 1 else f"{reporter.denials} denials"
-    return (
-        f"ended after {summary.seconds:.1f} s: {summary.frames} frames, {summary.fps:.1f} fps, "
-        f"latency p50 {summary.latency_ms(0.5):.0f} ms, p95 {summary.latency_ms(0.95):.0f} ms; "
-        f"{openings}, {denials}"
-    )

@@ -76,6 +76,12 @@ class Summary:
             return 0.0
         return 1000 * self.latencies_s[round(share * (len(self.latencies_s) - 1))]
 
+    def __str__(self) -> str:
+        return (
+            f"ended after {self.seconds:.1f} s: {self.frames} frames, {self.fps:.1f} fps, "
+            f"latency p50 {self.latency_ms(0.5):.0f} ms, p95 {self.latency_ms(0.95):.0f} ms"
+        )
+
 
 def no_picture() -> Frame:
     """What is shown before a camera has sent anything; its index is below all others."""

@@ -92,10 +92,7 @@ class Supervisor:
 
     def decided(self, scene: Scene, is_open: bool) -> None:
         """The status that goes with a decision, and with how the door stands."""
-        decision = scene.decision
-        door = "OPEN" if is_open else "locked"
-        reason = decision.reason.value.replace("_", " ")
-        self.status(f"{decision.state.value.upper()}, door {door}: {reason}")
+        self.status(status_words(scene, is_open))
 
     def progress(self) -> None:
         """The loop has dealt with a frame, or with its absence; called by the loop, at each turn.
@@ -139,6 +136,14 @@ class Supervisor:
         self._unsent.clear()
         self._said_s = self._clock()
         return True
+
+
+def status_words(scene: Scene, is_open: bool) -> str:
+    """A decision, and how the door stands, in a few words."""
+    decision = scene.decision
+    door = "OPEN" if is_open else "locked"
+    reason = decision.reason.value.replace("_", " ")
+    return f"{decision.state.value.upper()}, door {door}: {reason}"
 
 
 def _limit_s(limit_us: str, pid: str) -> float | None:

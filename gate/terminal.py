@@ -38,14 +38,7 @@ class Terminal(logging.Handler):
 
     def status(self, scene: Scene, is_open: bool) -> None:
         """What the gate decided, and how the door stands."""
-        decision = scene.decision
-        door = "door OPEN  " if is_open else "door locked"
-        parts = [decision.reason.value.replace("_", " ")]
-        if scene.faces:
-            parts.append("1 face" if scene.faces == 1 else f"{scene.faces} faces")
-        if decision.state is not State.FAULT:
-            parts.append(f"{1000 * scene.latency_s:.0f} ms")
-        self.say(f"{decision.state.value.upper():<8}  {door}  {', '.join(parts)}")
+        self.say(status_line(scene, is_open))
 
     def emit(self, record: logging.LogRecord) -> None:
         """A line of the log, in the same form."""
@@ -55,3 +48,15 @@ class Terminal(logging.Handler):
         """Write what is left, for a bounded time."""
         self._lines.close()
         super().close()
+
+
+def status_line(scene: Scene, is_open: bool) -> str:
+    """A decision, how the door stands, and what was seen."""
+    decision = scene.decision
+    door = "door OPEN  " if is_open else "door locked"
+    parts = [decision.reason.value.replace("_", " ")]
+    if scene.faces:
+        parts.append("1 face" if scene.faces == 1 else f"{scene.faces} faces")
+    if decision.state is not State.FAULT:
+        parts.append(f"{1000 * scene.latency_s:.0f} ms")
+    return f"{decision.state.value.upper():<8}  {door}  {', '.join(parts)}"

@@ -14,6 +14,9 @@ from models.device import DeviceError, choose_device
 from models.fusion import fuse_norms
 from models.weights_file import open_weights
 
+AT_ONCE_ON_CUDA = 16
+"""As many cameras as one gate may have (`gate.config`)."""
+
 
 def open_torch_engine(weights: Path, device: str) -> TorchEngine:
     """The engine of a weights file.
@@ -37,13 +40,15 @@ class TorchEngine:
     """See `gate.engine.Engine`; half precision on CUDA, float32 on a CPU; channels last on both.
 
     Norms are folded into convolutions. A CUDA graph would save launches too; it is left out until
-    somebody can test it on a GPU.
+    somebody can test it on a GPU. There, squares that wait are run together: one picture of this
+    size is far too little work for a GPU. On a CPU a batch gains nothing (docs/benchmarks.md).
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.input_size = checkpoint.input_size
         self.score_threshold = checkpoint.thresholds.get("score")
         self.name = f"{checkpoint.architecture} by torch on {device}"
+        self.at_once = AT_ONCE_ON_CUDA if device.type == "cuda" else 1
         self._device = device
         self._dtype = torch.float16 if device.type == "cuda" else torch.float32
         network = checkpoint.network()
@@ -51,10 +56,15 @@ class TorchEngine:
         self._network = network.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
 
-    @torch.inference_mode()
     def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[S, S, 3] BGR to [N, 5 + C] predictions."""
-        rgb = torch.from_numpy(square[..., ::-1].copy()).to(self._device)
-        images = rgb.permute(2, 0, 1)[None].to(self._dtype).div_(255)
-        predictions: NDArray[np.float32] = self._network.predict(images)[0].float().cpu().numpy()
+        predictions: NDArray[np.float32] = self.together(square[None])[0]
+        return predictions
+
+    @torch.inference_mode()
+    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions."""
+        rgb = torch.from_numpy(squares[..., ::-1].copy()).to(self._device)
+        images = rgb.permute(0, 3, 1, 2).to(self._dtype).div_(255)
+        predictions: NDArray[np.float32] = self._network.predict(images).float().cpu().numpy()
         return predictions

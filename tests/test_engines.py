@@ -68,6 +68,16 @@ def test_every_engine_says_what_torch_says(repo_root, pictures, kind):
         np.testing.assert_allclose(said[faces, :4], expected[faces, :4], atol=PIXELS)
 
 
+@pytest.mark.parametrize("kind", [*EXACT, pytest.param(EngineKind.TORCH)])
+def test_several_squares_together_are_what_each_is_alone(repo_root, kind):
+    engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind)
+    size = engine.input_size
+    squares = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
+    for said, square in zip(engine.together(squares), squares, strict=True):
+        np.testing.assert_allclose(said[:, 4:], engine(square)[:, 4:], atol=SCORES)
+    assert engine.at_once == 1  # on a CPU: docs/benchmarks.md
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [*EXACT, pytest.param(EngineKind.OPENVINO_BF16, marks=needs_openvino)]

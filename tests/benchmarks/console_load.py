@@ -34,7 +34,6 @@ from gate.domain import Frame
 from gate.picture import Picture
 from gate.quality import FrameGuard
 from gate.runtime import Gate, Limits
-from gate.supervisor import Supervisor
 from gate.tracker import Tracker
 from gate.words import load_words
 
@@ -84,10 +83,10 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     counted: list[list[float]] = []
     answered: list[int] = []
     with contextlib.ExitStack() as stack:
-        supervisor = stack.enter_context(contextlib.closing(Supervisor({})))
-        entrance = stack.enter_context(open_entrance(config, manner, terminal, supervisor))
+        say, tell = terminal.say, terminal.status
+        entrance = stack.enter_context(open_entrance(config, manner, say, tell))
         detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
-        console = stack.enter_context(open_console(config, entrance, terminal))
+        console = stack.enter_context(open_console(config, entrance, say))
         assert console is not None
         assert console.wait_until_served(60)
         found = re.search(r"run is (\S+)", terminal.said)

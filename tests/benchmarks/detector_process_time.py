@@ -35,7 +35,7 @@ from gate.detector_worker import serve
 from models.detections import Detections
 
 class AtOnce:
-    model_id, engine = "none", SimpleNamespace(name="none")
+    model_id, engine, at_once = "none", SimpleNamespace(name="none"), 1
 
     def __call__(self, frame):
         ones = np.ones(3, np.float32)

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from gate.detector_wire import Kind, pack_answer, pack_message, read_question
+from gate.detector_wire import Kind, QuestionReader, pack_answer, pack_message
 from gate.detector_worker import serve
 from gate.domain import Frame
 from gate.errors import ModelError
@@ -83,9 +83,11 @@ def answers(found, value):
 class FaultyDetector:
     """Does what the pixels say, or fails at random."""
 
-    def __init__(self, model_id="sha256:faulty", failing_share=0.0):
+    def __init__(self, model_id="sha256:faulty", failing_share=0.0, at_once=1):
         self.model_id = model_id
         self.engine = SimpleNamespace(name="faulty by test")
+        self.at_once = at_once
+        self.call_s = 0.1 if at_once > 1 else 0.0
         self.failing_share = failing_share
         self.dice = random.Random(0)
         self.kept = []
@@ -93,9 +95,16 @@ class FaultyDetector:
     def __call__(self, asked):
         value, fault = int(asked.image[0, 0, 0]), int(asked.image[0, 1, 0])
         found = faces(int(value != NOBODY), value)
+        time.sleep(self.call_s)
         if self.dice.random() < self.failing_share:
             raise RuntimeError("CUDA error: device-side assert triggered")
         return self.spoil(found, Fault(fault), int(asked.image[0, 1, 1]), value)
+
+    def together(self, asked):
+        """One model call for all; it tells of itself."""
+        logging.getLogger("gate.detector").warning("%d frames in one call", len(asked))
+        time.sleep(self.call_s)
+        return [ModelError("NaN") if frame.image[0, 1, 0] else self(frame) for frame in asked]
 
     def spoil(self, found, fault, tenths, value):
         match fault:
@@ -151,8 +160,9 @@ def lie(mode):
         os.write(1, pack_message(kind, number, payload))
 
     say(Kind.READY, 0, b'{"model_id": "sha256:liar", "engine_name": "liar by test"}')
-    while (question := read_question(sys.stdin.buffer)) is not None:
-        number, _ = question
+    questions = QuestionReader(0)
+    while asked := questions.read():
+        number = asked[0].number
         answer = pack_answer(faces(1, 77))
         match mode:
             case "answers the frame before":
@@ -186,6 +196,8 @@ def main(mode, *arguments):
                 time.sleep(3600)
             case "fails now and then":
                 return FaultyDetector(failing_share=0.1)
+            case "runs them together":
+                return FaultyDetector(at_once=8)
             case "has the weights of":
                 return FaultyDetector(Path(arguments[0]).read_text())
             case "warns":

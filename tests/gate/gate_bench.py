@@ -115,14 +115,17 @@ class Gate:
         folder: where relay, events, audit and configuration lie.
         url: of the camera.
         config: more lines of gate.yaml.
+        template: the lines before those.
         flags: more flags.
         before: words before the command.
     """
 
-    def __init__(self, folder, url, *, config="", flags=(), before=(), environment=None):
+    def __init__(
+        self, folder, url, *, config="", template=CONFIG, flags=(), before=(), environment=None
+    ):
         self.folder = folder
         path = folder / "gate.yaml"
-        path.write_text(CONFIG.format(url=url, folder=folder) + config)
+        path.write_text(template.format(url=url, folder=folder) + config)
         self.config = path
         self.began_s = time.monotonic()
         self.log = (folder / "log").open("ab")

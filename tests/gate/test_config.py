@@ -199,6 +199,141 @@ class TestValuesThatDoNotGoTogether:
         assert fault(text).startswith(said)
 
 
+TWO = """\
+gate: lobby
+policy: {hold_s: 3.0}
+doors:
+  north:
+    camera: {source: /dev/video0}
+    relays: [{kind: gpio, pin: 17}]
+  south:
+    camera: {source: "1"}
+    policy:
+      hold_s: 2.0
+"""
+
+
+class TestSeveralDoors:
+    def test_take_from_above_what_they_do_not_say_themselves(self):
+        north, south = parse_config(TWO, "gate.yaml").each_door().values()
+        assert (north.gate, south.gate) == ("lobby-north", "lobby-south")
+        assert (north.camera.source, south.camera.source) == ("/dev/video0", "1")
+        assert (north.policy.hold_s, south.policy.hold_s) == (3.0, 2.0)
+        assert (len(north.relays), len(south.relays)) == (1, 0)
+        assert (north.console.port, south.console.port) == (8321, 8322)
+        assert north.identity != south.identity
+        assert north.doors == {}
+
+    def test_are_none_where_a_gate_has_one(self):
+        config = parse_config("gate: lobby", "gate.yaml")
+        assert config.each_door() == {"": config}
+
+    @pytest.mark.parametrize("said", ["", " {}", " ~"])
+    def test_may_say_nothing(self, said):
+        config = parse_config(f"camera: {{source: demo}}\ndoors:\n  a:{said}\n  b:", "gate.yaml")
+        assert [door.gate for door in config.each_door().values()] == ["entrance-a", "entrance-b"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("doors: 3", "gate.yaml:1: doors: input should be a valid dictionary, got 3"),
+            ("doors:\n  a: 3", "gate.yaml:2: doors.a: input should be a valid dictionary, got 3"),
+            (
+                "doors:\n  a b: {}",
+                "gate.yaml:2: doors.a b: expected a name of up to 32 letters, digits and . _ -",
+            ),
+            ("doors:\n  a: {}\n  a: {}", "gate.yaml:3: doors.a: given twice, first in line 2"),
+            (
+                "doors:\n  a:\n    camera:\n      soruce: x",
+                "gate.yaml:4: doors.a.camera.soruce: no such key; did you mean source?",
+            ),
+            (
+                "doors:\n  a:\n    polcy: {}",
+                "gate.yaml:3: doors.a.polcy: no such key; did you mean policy?",
+            ),
+            (
+                "doors:\n  a:\n    detector: {}",
+                "gate.yaml:3: doors.a.detector: is of all doors; set it beside doors",
+            ),
+            (
+                "doors:\n  a:\n    policy:\n      hold_s: 9",
+                "gate.yaml:2: doors.a.door.max_open_s: expected at least policy.hold_s",
+            ),
+            (
+                "doors:\n  a:\n    relays:\n    - {kind: gpio, pin: 1, pni: 2}",
+                "gate.yaml:4: doors.a.relays.0.gpio.pni: no such key; did you mean pin?",
+            ),
+            (
+                "doors:\n  a: {camera: {source: ftp://x}}",
+                "gate.yaml:2: doors.a.camera.source: --camera: ftp URLs are not played",
+            ),
+            (
+                f"gate: {'a' * 60}\ndoors:\n  south: {{}}",
+                "gate.yaml:3: doors.south.gate: expected a name for this door",
+            ),
+            (
+                "console: {port: 65535}\ndoors: {a: {camera: {source: '1'}}, b: {}}",
+                "gate.yaml:2: doors.b.console.port: input should be less than or equal to 65535",
+            ),
+            (
+                "doors: {" + ", ".join(f"d{n}: {{}}" for n in range(17)) + "}",
+                "gate.yaml:1: doors: dictionary should have at most 16 items",
+            ),
+        ],
+    )
+    def test_with_a_slip_are_refused_with_its_line(self, text, said):
+        assert fault(text).startswith(said)
+
+    @pytest.mark.parametrize(
+        ("one", "other", "what"),
+        [
+            (
+                "camera: {source: '0'}",
+                "camera: {source: /dev/video0}",
+                "camera.source: /dev/video0",
+            ),
+            ("camera: {source: 'rtsp://u:p@h/a'}",) * 2 + ("camera.source: rtsp://***@h/a",),
+            ("relays: [{kind: gpio, pin: 17}]", "relays: [{kind: gpio, pin: GPIO17}]", "pin 17"),
+            (
+                "relays: [{kind: serial, port: /dev/a, channel: 1}]",
+                "relays: [{kind: serial, port: /dev/a, channel: 2}]",
+                "relays: the board at /dev/a",
+            ),
+            ("relays: [{kind: mqtt, host: b, topic: t}]",) * 2 + ("the topic t at b:1883",),
+            ("relays: [{kind: webhook, url: 'http://localhost/a'}]",) * 2
+            + ("the address http://localhost/a",),
+            ("relays: [{kind: recording, path: a}]",) * 2 + ("relays: the file a",),
+            ("outputs: {on_allow: open up}",) * 2 + ("relays: the command 'open up'",),
+            ("audit: {path: a.db}",) * 2 + ("audit.path: the record a.db",),
+        ],
+    )
+    def test_share_nothing_that_opens_or_sees_or_records(self, one, other, what):
+        alone = "" if "camera" in one else "camera: {source: demo}, "
+        text = f"doors:\n  a: {{{alone}{one}}}\n  b: {{{alone}{other}}}\n"
+        said = fault(text)
+        assert said.startswith("gate.yaml:3: doors.b.")
+        assert said.endswith(f"{what} is of door a already; give each door its own")
+
+    def test_share_it_also_when_they_take_it_from_above(self):
+        text = "relays: [{kind: gpio, pin: 17}]\ncamera: {source: demo}\ndoors: {a: {}, b: {}}"
+        assert "relays: pin 17 is of door a already" in fault(text)
+
+    def test_may_look_at_the_same_clip(self):
+        parse_config("camera: {source: demo}\ndoors: {a: {}, b: {}}", "gate.yaml")
+
+    def test_obey_flags_that_are_for_all(self):
+        config = parse_config(TWO + "    outputs: {sound: true}\n", "gate.yaml")
+        changed = with_flags(config, {"--mute": (("outputs", "sound"), False)})
+        assert [door.outputs.sound for door in changed.each_door().values()] == [False, False]
+
+    def test_refuse_flags_that_are_for_one(self):
+        config = parse_config(TWO, "gate.yaml")
+        with pytest.raises(ConfigError, match=r"^--camera: of which door\? There are several"):
+            with_flags(config, {"--camera": (("camera", "source"), "0")})
+        with pytest.raises(ConfigError, match=r"^--gate: expected a name for this door"):
+            with_flags(config, {"--gate": (("gate",), "a" * 60)})
+
+
 class TestNotYaml:
     @pytest.mark.parametrize(
         ("text", "line"),

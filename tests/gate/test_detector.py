@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,6 +100,42 @@ def test_an_answer_that_is_not_a_number_rejects_the_whole_frame(weights):
     detector.engine = OneNan()
     with pytest.raises(ModelError, match="not finite; this frame does not count"):
         detector(frame())
+
+
+class TestTogether:
+    """What a model call for the frames of several cameras says of each."""
+
+    def test_is_what_each_frame_is_told_alone(self, weights):
+        detector = Detector(weights, "cpu")
+        frames = [frame(), frame(200, 100, seed=1), frame(480, 640, seed=2)]
+        together = detector.together(frames)
+        for found, alone in zip(together, map(detector, frames), strict=True):
+            np.testing.assert_allclose(found.boxes_xyxy, alone.boxes_xyxy, atol=0.01)
+            np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
+            np.testing.assert_array_equal(found.labels, alone.labels)
+
+    def test_is_one_call_and_a_frame_that_is_not_finite_costs_no_other(self, weights):
+        detector = Detector(weights, "cpu")
+        real, calls = detector.engine, []
+
+        def run(squares):
+            calls.append(len(squares))
+            rows = real.together(squares)
+            rows[1, -1, 4] = np.nan
+            return rows
+
+        detector.engine = SimpleNamespace(input_size=real.input_size, together=run)
+        first, second, third = detector.together([frame(), frame(), frame(seed=1)])
+        assert calls == [3]
+        assert "not finite" in str(second)
+        assert len(first) > 0
+        assert len(third) > 0
+
+    def test_keeps_what_fits_a_size_for_as_many_cameras_as_there_may_be(self, weights):
+        detector = Detector(weights, "cpu")
+        for height in range(100, 140):
+            detector(frame(height))
+        assert len(detector._fits) <= 16
 
 
 def test_a_box_in_the_grey_bars_is_no_face(weights):

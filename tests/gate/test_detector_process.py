@@ -93,10 +93,10 @@ def start():
     """Starts processes that are ended after the last test of this file at the latest."""
     made = []
 
-    def make(mode="serves", *arguments, selftest=passes, budget=None, **limits):
+    def make(mode="serves", *arguments, selftest=passes, budget=None, seats=1, **limits):
         command = [sys.executable, str(SCRIPT), mode, *map(str, arguments)]
         limits = ProcessLimits(**({"result_s": PATIENCE_S, "hang_s": PATIENCE_S} | limits))
-        made.append(DetectorProcess(command, selftest, limits, budget or quick_budget()))
+        made.append(DetectorProcess(command, selftest, limits, budget or quick_budget(), seats))
         return made[-1]
 
     yield make
@@ -233,6 +233,97 @@ class TestALie:
                 if process.pid is None:  # three in a row are the end of a process
                     ask_until_answered(process)
         assert 10 <= failed <= 80
+
+
+def ask_from(process, seat, asked, answers):
+    """A thread that asks frame after frame from a seat until it is told to end."""
+    ended = threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            try:
+                answers.append(process(asked, seat))
+            except ModelError as error:
+                answers.append(error)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+
+    def end():
+        ended.set()
+        thread.join()
+
+    return end
+
+
+class TestSeveralCameras:
+    def test_each_get_the_answer_about_their_own_picture(self, start):
+        process = start(seats=4)
+        answers = [[] for _ in range(4)]
+        ends = [ask_from(process, seat, frame(seat + 1), answers[seat]) for seat in range(4)]
+        wait_until(lambda: all(len(each) >= 50 for each in answers))
+        for end in ends:
+            end()
+        for seat in range(4):
+            assert all(right(found, seat + 1) for found in answers[seat])
+        process.close()
+
+    def test_are_judged_in_one_model_call_where_that_is_faster(self, start, caplog):
+        process = start("runs them together", seats=3)
+        answers = [[] for _ in range(3)]
+        asked = frame(1), frame(2), frame(3, Fault.NAN)
+        ends = [ask_from(process, seat, asked[seat], answers[seat]) for seat in range(3)]
+        wait_until(lambda: all(len(each) >= 3 for each in answers))
+        for end in ends:
+            end()
+        assert {f"{n} frames in one call" for n in (2, 3)} & set(caplog.messages)
+        assert all(right(found, 1) for found in answers[0])
+        assert all(right(found, 2) for found in answers[1])
+        assert {"NaN"} <= {str(error) for error in answers[2]}
+        process.close()
+
+    def test_of_which_one_gives_pictures_that_break_the_model_leave_the_others_theirs(self, start):
+        """The process is not the one to blame, as long as others have sound answers."""
+        process = start(seats=2)
+        pid = process.pid
+        good, bad = [], []
+        ends = [
+            ask_from(process, 0, frame(1), good),
+            ask_from(process, 1, frame(2, Fault.NAN), bad),
+        ]
+        wait_until(lambda: len(good) >= 30 and len(bad) >= 30)
+        ends[0]()
+        assert all(right(found, 1) for found in good)
+        assert all("not finite" in str(error) for error in bad)
+        assert process.pid == pid
+        wait_until(lambda: process.pid not in (pid, None), "a new process, for nobody has answers")
+        ends[1]()
+        process.close()
+
+    def test_are_without_answers_together_when_the_process_hangs_and_have_them_again(self, start):
+        process = start(seats=3, result_s=0.3, hang_s=1.0)
+        pid = process.pid
+        for seat in range(3):
+            assert right(process(frame(seat), seat), seat)
+        answers = [[] for _ in range(3)]
+        ends = [ask_from(process, seat, frame(seat), answers[seat]) for seat in range(3)]
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: process.pid not in (pid, None), "the next process")
+        wait_until(
+            lambda: (
+                all(
+                    right(each[-1], seat)
+                    for seat, each in enumerate(answers)
+                    if not isinstance(each[-1], ModelError)
+                )
+                and not any(isinstance(each[-1], ModelError) for each in answers)
+            )
+        )
+        for end in ends:
+            end()
+        assert all(any(isinstance(found, ModelError) for found in each) for each in answers)
+        process.close()
 
 
 class TestADelay:

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import io
 import mmap
 import os
 
@@ -17,11 +16,12 @@ from gate.detector_wire import (
     Kind,
     Message,
     MessageReader,
+    Question,
+    QuestionReader,
     WireError,
     pack_answer,
     pack_message,
     pack_question,
-    read_question,
     unpack_answer,
 )
 from models.detections import Detections
@@ -115,21 +115,47 @@ class TestMessages:
         assert Message(Kind.LOG, 0, b"one\ntwo\r\n\xff").text == "one two \\xff"
 
 
-class TestQuestions:
-    @given(
-        number=st.integers(0, 2**64 - 1), height=st.integers(0, 9999), width=st.integers(0, 9999)
-    )
-    def test_come_back(self, number, height, width):
-        pipe = io.BytesIO(pack_question(number, (height, width)))
-        assert read_question(pipe) == (number, (height, width))
+questions = st.builds(
+    Question,
+    number=st.integers(0, 2**64 - 1),
+    size_hw=st.tuples(st.integers(0, 9999), st.integers(0, 9999)),
+    offset=st.integers(0, 2**64 - 1),
+)
 
-    @pytest.mark.parametrize("left", [0, 1, 19])
-    def test_end_with_the_pipe(self, left):
-        assert read_question(io.BytesIO(pack_question(1, (2, 3))[:left])) is None
+
+@contextlib.contextmanager
+def heard(data, *, ended=True):
+    """A reader of a pipe that holds some bytes."""
+    ear, mouth = os.pipe()
+    os.write(mouth, data)
+    if ended:
+        os.close(mouth)
+    yield QuestionReader(ear)
+    os.close(ear)
+    if not ended:
+        os.close(mouth)
+
+
+class TestQuestions:
+    @given(asked=st.lists(questions, min_size=1, max_size=9), most=st.integers(1, 9))
+    def test_that_wait_come_together_in_their_order_and_no_more_than_are_wanted(self, asked, most):
+        with heard(b"".join(map(pack_question, asked)), ended=False) as reader:
+            got = []
+            while len(got) < len(asked):
+                together = reader.read(most)
+                assert len(together) == min(most, len(asked) - len(got))
+                got += together
+        assert got == asked
+
+    @pytest.mark.parametrize("most", [1, 5])
+    @pytest.mark.parametrize("left", [0, 1, 27])
+    def test_end_with_the_pipe(self, left, most):
+        with heard(pack_question(Question(1, (2, 3)))[:left]) as reader:
+            assert reader.read(most) == []
 
     def test_that_are_none_are_refused(self):
-        with pytest.raises(WireError, match="expected a question"):
-            read_question(io.BytesIO(bytes(100)))
+        with heard(bytes(100)) as reader, pytest.raises(WireError, match="expected a question"):
+            reader.read()
 
 
 class TestTheMemory:
@@ -139,6 +165,16 @@ class TestTheMemory:
         np.copyto(memory.picture((480, 640)), shown)
         np.testing.assert_array_equal(other.picture((480, 640)), shown)
         os.close(other.descriptor)
+
+    def test_keeps_the_pictures_of_several_cameras_apart(self):
+        memory = FrameMemory.of(max_pixels=100 * 100, pictures=3)
+        for seat in range(3):
+            memory.picture((100, 100), 30_000 * seat)[:] = seat
+        for seat in range(3):
+            assert (memory.picture((100, 100), 30_000 * seat) == seat).all()
+        with pytest.raises(ValueError, match="a picture of up to 10000 pixels"):
+            memory.picture((101, 100), 60_000)
+        os.close(memory.descriptor)
 
     def test_cannot_be_written_by_the_reader(self, memory):
         seen = FrameMemory(memory.descriptor, writable=False).picture((480, 640))

@@ -39,3 +39,10 @@ def test_each_test_that_is_named_exists(name):
 def test_most_have_a_test():
     covered = [name for name, _, _, cited in rows() if "`test_" in cited]
     assert len(covered) >= LEAST_COVERED
+
+
+def test_each_test_that_is_named_of_several_doors_exists():
+    named = re.findall(r"`(test_doors\.py)::(test_\w+)`", MANUAL.read_text(encoding="utf-8"))
+    assert len(named) > 5
+    for file, test in named:
+        assert test in names_in(file), f"{file}::{test}"

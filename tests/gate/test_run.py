@@ -50,7 +50,7 @@ class FakeDetector:
     answer = staticmethod(passage)
     asked = None
 
-    def __init__(self, command, selftest, limits):
+    def __init__(self, command, selftest, limits, seats=1):
         type(self).asked = tuple(command[-3:-1])
         self.model_id = "sha256:fake"
         self.engine_name = "fake by test on cpu"
@@ -260,7 +260,7 @@ class TestAStartThatFails:
         found = []
 
         class Slow(FakeDetector):
-            def __init__(self, *asked):
+            def __init__(self, *asked, **more):
                 super().__init__(*asked)
                 deadline = time.monotonic() + PATIENCE_S
                 while not relay() and time.monotonic() < deadline:
@@ -427,7 +427,7 @@ class Camera:
 
 class Detector:
     model_id, engine_name = "sha256:fake", "fake"
-    def __init__(self, command, selftest, limits):
+    def __init__(self, command, selftest, limits, seats=1):
         if LOADS:
             print("loading", flush=True)
             time.sleep(600)

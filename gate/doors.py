@@ -1,0 +1,365 @@
+"""Doors: several doors in one process, each with a loop in a thread of its own.
+
+They share the detector's process, the terminal and the supervisor, and nothing else: each has its
+own camera, policy, door, record, relays and guardians, and what fails of these is one door's. A
+door that cannot be had, or whose loop breaks, is locked and tried again while the others go on.
+Without the detector all of them are locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+
+from gate.assembly import (
+    Act,
+    Manner,
+    build_gate,
+    greeting,
+    open_console,
+    open_detector,
+    open_entrance,
+    open_picture,
+    open_source,
+)
+from gate.camera import Camera
+from gate.config import GateConfig
+from gate.console import Console
+from gate.detector_process import DetectorProcess
+from gate.domain import Reason
+from gate.doorkeeper import Doorkeeper
+from gate.errors import CameraError, ConfigError, GateError, OutputError
+from gate.events import Scene
+from gate.runtime import Summary
+from gate.shutdown import Shutdown
+from gate.supervisor import Supervisor, status_words
+from gate.terminal import Terminal, status_line
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+"""A door that could not be had is tried again after so long, then after twice that, and so on."""
+
+LONGEST_RETRY_S = 60.0
+
+_LOOK_S = 0.5
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One door and the thread that holds it.
+
+    Attributes:
+        number: of its seat at the detector.
+        ever_watched: whether its loop has begun once.
+        fault: why it is not held just now, or how it ended.
+    """
+
+    name: str
+    number: int
+    config: GateConfig
+    ever_watched: bool = False
+    fault: GateError | None = None
+    thread: threading.Thread = field(default_factory=threading.Thread)
+
+
+class Doors:
+    """Several doors, from their first lock to their last.
+
+    Args:
+        config: has `doors`.
+        manner: how they are held.
+        terminal: takes lines, each with the name of its door.
+        supervisor: hears of progress when every loop has turned.
+        headless: whether there is no window for each door.
+        retry_s: first pause before a door is tried again.
+
+    Attributes:
+        summaries: what the newest run of each door came to, by its name, once it has ended.
+    """
+
+    def __init__(
+        self,
+        config: GateConfig,
+        manner: Manner,
+        terminal: Terminal,
+        supervisor: Supervisor,
+        *,
+        headless: bool,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._config = config
+        self._manner = manner
+        self._terminal = terminal
+        self._supervisor = supervisor
+        self._headless = headless
+        self._retry_s = retry_s
+        self._lanes = [
+            _Lane(name, number, door)
+            for number, (name, door) in enumerate(config.each_door().items())
+        ]
+        self.summaries: dict[str, Summary] = {}
+        self._shutdown = Shutdown(self._lock_all, self._abandon_all)
+        self._ending = threading.Event()
+        self._detector: Future[DetectorProcess] = Future()
+        self._guarding = threading.Lock()  # what follows
+        self._held: list[tuple[Act, Act]] = []  # lock and abandon of each door that is ours now
+        self._busy: set[str] = set()  # doors whose loop has yet to end
+        self._watching: set[str] = set()  # doors whose loop turns
+        self._turned: set[str] = set()
+        self._words = {lane.name: "starting" for lane in self._lanes}
+
+    def watch(self, seconds: float | None = None) -> int:
+        """Hold the doors until all clips are over or somebody wants an end, for `seconds` at most.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            ConfigError: a door cannot ever be had as it is configured.
+            ModelError: the detector cannot be used.
+            OutputError: a last lock did not work.
+        """
+        with self._shutdown:
+            try:
+                for lane in self._lanes:
+                    lane.thread = threading.Thread(
+                        target=self._hold, args=(lane,), name=lane.name, daemon=True
+                    )
+                    lane.thread.start()
+                with self._open_detector():
+                    self._supervisor.ready()
+                    self._wait(seconds)
+            finally:
+                self._ending.set()
+                for lane in self._lanes:
+                    lane.thread.join()
+                self._shutdown.loop_ended()
+                self._supervisor.stopping()
+        self._raise_what_remains()
+        return self._shutdown.exit_code
+
+    def _raise_what_remains(self) -> None:
+        """Tell of locks that did not work; a door that had no camera ends as it was, locked."""
+        faults = [lane.fault for lane in self._lanes]
+        for fault in faults:
+            if isinstance(fault, ConfigError):
+                raise fault
+        if unlocked := [str(fault) for fault in faults if isinstance(fault, OutputError)]:
+            raise OutputError("; ".join(unlocked))
+
+    @contextlib.contextmanager
+    def _open_detector(self) -> Iterator[None]:
+        """The detector of all; its end comes after that of the last loop."""
+        try:
+            configs = [lane.config for lane in self._lanes]
+            detector = open_detector(self._config, self._manner, configs)
+        except BaseException as error:
+            self._ending.set()
+            self._detector.set_exception(error)
+            raise
+        self._detector.set_result(detector)
+        with contextlib.closing(detector):
+            yield
+
+    def _wait(self, seconds: float | None) -> None:
+        """Until no door is held any more; a gate none of whose doors can be had does not hang."""
+        until_s = math.inf if seconds is None else time.monotonic() + seconds
+        while alive := [lane.thread for lane in self._lanes if lane.thread.is_alive()]:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                return
+            alive[0].join(min(_LOOK_S, left_s))
+            if not self._watching:
+                self._supervisor.progress()
+
+    # ------------------------------------------------------------------ in the thread of a door
+
+    def _hold(self, lane: _Lane) -> None:
+        """Have the door as long as the gate runs, or until its clip is over."""
+        told, pause_s = "", self._retry_s
+        while not self._ending.is_set():
+            lane.fault = self._try_to_watch(lane)
+            if lane.fault is None or self._ending.is_set():
+                return
+            if isinstance(lane.fault, ConfigError) and not lane.ever_watched:
+                self._ending.set()
+                return
+            if str(lane.fault) != told:
+                told, pause_s = str(lane.fault), self._retry_s
+                log.error("door %s is out of service: %s", lane.name, told)
+            self._say_of(lane, "out of service")
+            self._ending.wait(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+    def _try_to_watch(self, lane: _Lane) -> GateError | None:
+        """One life of a door; what ended it before its time."""
+        with self._guarding:
+            self._busy.add(lane.name)
+        try:
+            self._watch_one(lane)
+        except GateError as error:
+            return error
+        except Exception as error:  # whatever breaks one door, the others go on
+            log.exception("door %s broke down", lane.name)
+            return OutputError(f"door {lane.name} broke down ({error!r})")
+        finally:
+            self._loop_ended(lane)
+        return None
+
+    def _watch_one(self, lane: _Lane) -> None:
+        """Lock a door, build the rest, run, undo it all in reverse."""
+        config = lane.config
+        say, tell = partial(self._say, lane), partial(self._tell, lane)
+        with contextlib.ExitStack() as stack:
+            entrance = stack.enter_context(
+                open_entrance(config, self._manner, say, tell, self._join)
+            )
+            stack.callback(self._loop_ended, lane)  # before the door is let go of
+            camera = stack.enter_context(self._camera(lane, entrance.keeper))
+            detector = self._detector.result()
+            entrance.name_model(detector.model_id)
+            console = stack.enter_context(open_console(config, entrance, say))
+            title = f"mask-gate {config.gate}"
+            picture = stack.enter_context(
+                open_picture(config, self._headless, None, watcher=console, title=title)
+            )
+            gate = build_gate(
+                config,
+                entrance,
+                camera,
+                partial(detector, number=lane.number),
+                picture,
+                partial(self._turn, lane, console),
+            )
+            say(greeting(config, detector))
+            with self._watched(lane):
+                summary = gate.run(lambda: self._ending.is_set() or picture.quit_asked)
+            self.summaries[lane.name] = summary
+            if picture.quit_asked:
+                self._ending.set()
+            say(f"{summary}; {entrance.keeper.reporter}")
+
+    @contextlib.contextmanager
+    def _camera(self, lane: _Lane, keeper: Doorkeeper) -> Iterator[Camera]:
+        """The camera of a door, as soon as there is a picture; until then the door tells of it.
+
+        Raises:
+            CameraError: there is none, and the gate ends.
+        """
+        told = ""
+        while True:
+            with contextlib.ExitStack() as stack:
+                try:
+                    camera = stack.enter_context(open_source(lane.config, self._manner))
+                except CameraError as error:
+                    if self._ending.is_set():
+                        raise
+                    if str(error) != told:
+                        told = str(error)
+                        log.error("door %s: %s", lane.name, told)
+                else:
+                    yield camera
+                    return
+            keeper.act(Scene(keeper.policy.fault(Reason.CAMERA_LOST, keeper.clock())))
+            self._ending.wait(self._retry_s)
+
+    @contextlib.contextmanager
+    def _join(self, lock: Act, abandon: Act) -> Iterator[Shutdown]:
+        """A signal locks this door too, from now on until it is let go of."""
+        held = lock, abandon
+        with self._guarding:
+            self._held.append(held)
+        if self._ending.is_set():  # perhaps it came a moment ago
+            lock()
+        try:
+            yield self._shutdown
+        finally:
+            with self._guarding:
+                self._held.remove(held)
+
+    @contextlib.contextmanager
+    def _watched(self, lane: _Lane) -> Iterator[None]:
+        """The loop of a door, which must turn from now on."""
+        lane.ever_watched = True
+        with self._guarding:
+            self._watching.add(lane.name)
+        try:
+            yield
+        finally:
+            with self._guarding:
+                self._watching.discard(lane.name)
+                self._turned.discard(lane.name)
+
+    def _loop_ended(self, lane: _Lane) -> None:
+        """The thread of a door is not stuck; when none is, a signal leaves the rest to them."""
+        with self._guarding:
+            self._busy.discard(lane.name)
+            nobody = not self._busy
+        if nobody and self._ending.is_set():
+            self._shutdown.loop_ended()
+
+    def _turn(self, lane: _Lane, console: Console | None) -> None:
+        """A loop has done its work once more; the watchdog hears of it when all have."""
+        if console is not None:
+            console.turn()
+        with self._guarding:
+            self._turned.add(lane.name)
+            have_all = self._turned >= self._watching
+            if have_all:
+                self._turned.clear()
+        if have_all:
+            self._supervisor.progress()
+
+    def _say(self, lane: _Lane, text: str) -> None:
+        self._terminal.say(f"{lane.name}  {text}")
+
+    def _tell(self, lane: _Lane, scene: Scene, is_open: bool) -> None:
+        self._say(lane, status_line(scene, is_open))
+        self._say_of(lane, status_words(scene, is_open))
+
+    def _say_of(self, lane: _Lane, words: str) -> None:
+        """The supervisor's line, with this door's part of it anew."""
+        with self._guarding:
+            self._words[lane.name] = words
+            line = "; ".join(f"{name} {said}" for name, said in self._words.items())
+        self._supervisor.status(line)
+
+    # ------------------------------------------------------------------ in the thread of signals
+
+    def _lock_all(self) -> None:
+        self._ending.set()
+        with self._guarding:
+            locks = [lock for lock, _ in self._held]
+        _all_at_once(locks)
+
+    def _abandon_all(self) -> None:
+        with self._guarding:
+            acts = [abandon for _, abandon in self._held]
+        if faults := _all_at_once(acts):
+            raise OutputError("; ".join(map(str, faults)))
+
+
+def _all_at_once(acts: Sequence[Act]) -> list[OutputError]:
+    """Do something for all doors, so that none waits for another; what did not work."""
+    faults: list[OutputError] = []
+
+    def do(act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OutputError as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=do, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return faults
