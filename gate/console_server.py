@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from gate.console_access import Doorman, Password, Role, hashed
 from gate.console_board import Board
 from gate.console_config import ConsoleConfig
 from gate.console_pictures import Pictures
-from gate.console_web import Pages, Site
+from gate.console_web import OWN_NAMES, Pages, Site
 from gate.console_wire import Kind, messages, unpack_picture
 from gate.errors import GateError, OutputError
 from gate.privacy_config import PrivacyConfig
@@ -45,7 +46,6 @@ _BREATH_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
 _TCP_USER_TIMEOUT_MS = 20_000
-_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def main() -> int:
@@ -83,11 +83,12 @@ class _Server:
             gate=str(told["gate"]),
             config=shown if isinstance(shown, dict) else {},
             languages=languages,
-            names=frozenset(name.lower() for name in (*_OWN_NAMES, *config.names)),
+            names=frozenset(name.lower() for name in (*OWN_NAMES, *config.names)),
             encrypted=config.is_encrypted,
         )
         password = told["password"]
         doorman = _doorman(config, None if password is None else str(password))
+        _check_tls(config)
         self._socket = _bound(config)
         app = Pages(site, self._board, self._pictures, doorman).app()
         port = self._socket.getsockname()[1]
@@ -179,6 +180,25 @@ def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:
     token_file = config.metrics_token_file
     token = None if token_file is None else read_secret(token_file)
     return Doorman(passwords, token, 3600 * config.session_h)
+
+
+def _check_tls(config: ConsoleConfig) -> None:
+    """See that the server will be able to use certificate and key.
+
+    Raises:
+        OutputError: it will not.
+    """
+    if config.tls_certificate is None or config.tls_key is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:  # a key behind a password is refused, not asked for
+        context.load_cert_chain(config.tls_certificate, config.tls_key, password="")
+    except OSError as error:  # of which SSLError is one
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise OutputError(
+            f"console.tls_key: {config.tls_key} and {config.tls_certificate} cannot be used "
+            f"({why or 'not a key and its certificate'}); give PEM files, the key without password"
+        ) from None
 
 
 def _bound(config: ConsoleConfig) -> socket.socket:

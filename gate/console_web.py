@@ -44,6 +44,9 @@ EVENT_TYPES = ("decision", "signal", "fault")
 EVENTS_SHOWN = 200
 HISTORY_SHOWN = 12
 
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+"""Of every machine; what is said of them is said of all its programs."""
+
 ANYBODY = frozenset(Role)
 PEOPLE = frozenset({Role.VISITOR, Role.GUARD})
 GUARD = frozenset({Role.GUARD})
@@ -69,6 +72,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+_ENCRYPTED_ONLY = "max-age=31536000"  # a year, for this name alone
 _MOST_BODY = 4096
 _BOUNDARY = b"mask-gate-picture"
 _COLUMNS = (
@@ -379,14 +383,20 @@ class Gatekeeper:
         if scope["type"] != "http":
             return  # no websockets, nothing to start or end
 
+        request = Request(scope)
+        name = _host_name(request.headers.get("host", ""))
+        of_tls = self._site.encrypted and name in self._site.names and name not in OWN_NAMES
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
+                for header, value in _HEADERS.items():
+                    headers[header] = value
+                if of_tls:
+                    headers["strict-transport-security"] = _ENCRYPTED_ONLY
             await send(message)
 
-        refusal = self._refusal(Request(scope))
+        refusal = self._refusal(request)
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
