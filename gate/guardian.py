@@ -196,10 +196,11 @@ class _LogToGate(logging.Handler):
 
 
 def _heed_signals() -> int:
-    """Where SIGTERM, SIGHUP and SIGABRT are heard.
+    """Where SIGTERM and SIGABRT are heard.
 
     A supervisor sends them to the gate and its guardian alike: the guardian locks at once, and
-    stays until the gate has said its last word. SIGINT is for the gate alone.
+    stays until the gate has said its last word. SIGINT and SIGHUP are for the gate alone, which may
+    decide to go on.
     """
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
@@ -208,9 +209,10 @@ def _heed_signals() -> int:
         with contextlib.suppress(BlockingIOError):
             os.write(mouth, b"!")
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGABRT):
+    for number in (signal.SIGTERM, signal.SIGABRT):
         signal.signal(number, heard)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     return ear
 
 

@@ -197,7 +197,7 @@ class TestAGuardianThat:
         relay.send(allow(signal_id="again"), {})
         wait_until(lambda: not probe.is_locked())
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGABRT])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGABRT])
     def test_is_told_to_stop_locks_and_opens_no_more(self, guarded, probe, number):
         relay = guarded()
         relay.send(allow(), {})
@@ -210,6 +210,14 @@ class TestAGuardianThat:
         assert probe.levels().count("unlocked") == 1
         relay.close()
         assert guarded.faults == ["the guardian was told to stop: the opening was dropped"]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+    def test_hears_what_is_for_the_gate_alone_goes_on(self, guarded, probe, number):
+        relay = guarded()
+        os.kill(relay._guardian.pid, number)
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        assert guarded.faults == []
 
     def test_is_dead_takes_no_orders(self, guarded, monkeypatch):
         monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))

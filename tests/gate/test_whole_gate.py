@@ -36,15 +36,6 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def camera(gate_bench):
-    """A camera before which somebody with a proper mask stands."""
-    camera = gate_bench.DoorCamera()
-    yield camera
-    camera.mode = "close"
-    camera.vanish()
-
-
-@pytest.fixture
 def start(gate_bench, tmp_path, camera):
     """Starts gates at one door, and leaves none behind."""
     with contextlib.ExitStack() as gates:
@@ -647,6 +638,23 @@ class TestTheSupervisor:
         gate.process.send_signal(signal.SIGTERM)
         heard(lambda found: "STOPPING=1" in [word for _, word in found])
         assert gate.process.wait(30) == 0
+        gate.check()
+
+    def test_has_a_gate_back_with_its_new_configuration_and_only_with_one_that_works(
+        self, start, ear, tmp_path, gate_bench
+    ):
+        """SIGHUP: the gate ends, locked, to be started again; it goes on where that would fail."""
+        gate = start(environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        gate.wait_for_opening()
+        sound = gate.config.read_text()
+        gate.config.write_text(sound[: len(sound) // 2] + "\ndoor: {max_opens: 3}\n")
+        gate.process.send_signal(signal.SIGHUP)
+        gate_bench.wait_until(lambda: "SIGHUP: goes on with the configuration" in gate.said)
+        gate.wait_for_new_opening(time.monotonic(), 30.0)
+        gate.config.write_text(sound)
+        told_s = time.monotonic()
+        assert gate.end(signal.SIGHUP) == 0
+        gate.locked_within(told_s, 0.1)
         gate.check()
 
     def test_hears_nothing_of_a_gate_whose_loop_stands_still(self, start, ear, heard, tmp_path):

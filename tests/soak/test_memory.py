@@ -27,15 +27,6 @@ MOST_MB = 10.0
 SHARE = float(os.environ.get("MASK_GATE_SOAK", "1"))
 
 
-@pytest.fixture
-def camera(gate_bench):
-    """Fifteen pictures a second: somebody with a mask, nobody, somebody without, nobody."""
-    camera = gate_bench.DoorCamera(fps=15.0)
-    yield camera
-    camera.mode = "close"
-    camera.vanish()
-
-
 def pss_mb(pids):
     """Memory of processes; those that are gone in between have none."""
     total_kb = 0
