@@ -128,10 +128,16 @@ class GuardedRelay:
         Raises:
             OutputError: the last lock could not be carried out.
         """
+        was_open, patience_s = (
+            not self._closing.is_set(),
+            self._charge.patience_s + END_S + ANSWER_S,
+        )
         self._closing.set()
         with self._writing, contextlib.suppress(OSError):
+            if was_open and self._guardian.poll():  # it died a moment ago, and the door is as it is
+                self._lock_by_another()
             _stdin(self._guardian).close()
-        self._end(self._charge.patience_s + END_S + ANSWER_S)
+        self._end(patience_s)
         if self._guardian.returncode != 0:
             fault = self._last_fault or f"{self.name}: its guardian did not end well"
             raise OutputError(fault if BY_HAND in fault else f"{fault}; {BY_HAND}")
@@ -206,6 +212,14 @@ class GuardedRelay:
                 return str(error)
             self._lock_first()
         return None
+
+    def _lock_by_another(self) -> None:
+        """A guardian for nothing but the last lock, where one can be had."""
+        with contextlib.suppress(OutputError):
+            last = self._spawn()
+            _stdin(self._guardian).close()
+            self._guardian = last
+            self._lock_first()
 
     def _lock_first(self) -> None:
         """A new guardian does not know how the last one left the relay."""

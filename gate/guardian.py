@@ -133,8 +133,8 @@ def _obey(
         if waiting:
             heard_s = now_s
         elif worker.is_open and now_s - heard_s > charge.heartbeat_s:
-            answer(fault=f"the gate was silent for {now_s - heard_s:.1f} s with the door open")
             worker.send(Order(opens=False, id="", reason="silence", time_s=now_s))
+            answer(fault=f"the gate was silent for {now_s - heard_s:.1f} s with the door open")
             heard_s = now_s
         if worker.busy_s() > STUCK_S + charge.limit_s:
             answer(fault="the relay hangs; its guardian is replaced")
@@ -171,9 +171,13 @@ class _Lines:
 
 
 class _Answers:
-    """Says one JSON object a line to the gate; the gate may be gone, which is no news here."""
+    """Says one JSON object a line to the gate, and never waits for it to be taken.
+
+    A gate that is gone, or stands still with a full pipe, must not keep a door open.
+    """
 
     def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
         self._pipe = pipe
         self._speaking = threading.Lock()
 

@@ -226,6 +226,25 @@ class TestAGuardianThat:
         wait_until(lambda: guarded.faults)
         with pytest.raises(OutputError, match="cannot be reached"):
             relay.send(allow(), {})
+
+    def test_died_just_before_the_end_is_followed_by_one_for_the_last_lock(
+        self, guarded, probe, monkeypatch
+    ):
+        monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        relay._guardian.kill()
+        wait_until(lambda: guarded.faults)
+        relay.close()
+        assert probe.is_locked()
+
+    def test_died_where_no_other_can_be_had_is_told_at_the_end(self, guarded, monkeypatch):
+        monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
+        relay = guarded()
+        relay._guardian.kill()
+        wait_until(lambda: guarded.faults)
+        monkeypatch.setattr(guarded_relay, "_COMMAND", ("/no/python",))
         with pytest.raises(OutputError, match="check it by hand"):
             relay.close()
 
@@ -389,7 +408,7 @@ class TestAloneTheGuardian:
         """Starts one; it is told whose relay it is."""
         made = []
 
-        def start(*words):
+        def start(*words, heartbeat_s=PATIENCE_S):
             process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
@@ -398,7 +417,7 @@ class TestAloneTheGuardian:
                 bufsize=0,
             )
             made.append(process)
-            charge = Charge({"kind": "recording", "path": str(probe.path)}, PATIENCE_S)
+            charge = Charge({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
             process.stdin.write(json.dumps(asdict(charge)).encode() + b"\n")
             assert "ready" in json.loads(process.stdout.readline())
             return process
@@ -421,6 +440,18 @@ class TestAloneTheGuardian:
                 process.stdin.write(b"x" * 1000)
         assert process.wait(PATIENCE_S) == 0
         assert probe.is_locked()
+
+    def test_locks_although_the_gate_takes_no_answers(self, guardian, probe):
+        process = guardian("-m", "gate.guardian", heartbeat_s=0.5)
+        now_s = uptime_s()
+        order = Order(True, "a", "compliant", now_s, now_s + 60.0)
+        process.stdin.write(json.dumps({"order": asdict(order)}).encode() + b"\n")
+        wait_until(lambda: not probe.is_locked())
+        os.set_blocking(process.stdin.fileno(), False)
+        with contextlib.suppress(BlockingIOError):  # from a guardian that waits, nothing is taken
+            for _ in range(10_000):
+                process.stdin.write(b'{"beat": 1.0}\n')
+        wait_until(probe.is_locked)
 
     def test_ends_and_says_so_where_neither_lock_nor_driver_come_to_an_end(self, guardian):
         process = guardian("-c", STUCK)
