@@ -99,6 +99,11 @@ class Site:
     names: frozenset[str]
     encrypted: bool
 
+    @property
+    def cookie(self) -> str:
+        """Name of the session's cookie: browsers do not keep those of two ports apart."""
+        return f"{COOKIE}-{self.gate}"
+
 
 class BadRequestError(Exception):
     """A request that cannot be answered, and why."""
@@ -194,10 +199,10 @@ class Pages:
                 return self._page(request, "login.html", 401, complaint=words.page["bad_login"])
             limit.succeeded(address)
         sessions = self._doorman.sessions
-        sessions.end(request.cookies.get(COOKIE))
+        sessions.end(request.cookies.get(self._site.cookie))
         response = RedirectResponse("/kiosk" if role is Role.VISITOR else "/", 303)
         response.set_cookie(
-            COOKIE,
+            self._site.cookie,
             sessions.begin(role),
             max_age=int(sessions.lives_s),
             secure=self._site.encrypted,
@@ -208,9 +213,9 @@ class Pages:
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here and in the browser."""
-        self._doorman.sessions.end(request.cookies.get(COOKIE))
+        self._doorman.sessions.end(request.cookies.get(self._site.cookie))
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(COOKIE)
+        response.delete_cookie(self._site.cookie)
         return response
 
     async def static(self, request: Request) -> Response:
@@ -318,7 +323,7 @@ class Pages:
     def _stream(self, request: Request, audience: Audience) -> Response:
         if not self._pictures.admit(audience):
             return PlainTextResponse("too many viewers", 503, {"retry-after": "10"})
-        token = request.cookies.get(COOKIE)
+        token = request.cookies.get(self._site.cookie)
         sessions = self._doorman.sessions
         return PictureStream(
             self._pictures, audience, lambda: sessions.role(token) is not Role.NOBODY
@@ -422,7 +427,7 @@ class Gatekeeper:
         return PlainTextResponse("there is no such page", 404)
 
     def _role(self, request: Request) -> Role:
-        role = self._doorman.sessions.role(request.cookies.get(COOKIE))
+        role = self._doorman.sessions.role(request.cookies.get(self._site.cookie))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if role is Role.NOBODY and scheme.lower() == "bearer" and self._doorman.is_scraper(token):
             return Role.SCRAPER

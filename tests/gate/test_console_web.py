@@ -27,6 +27,7 @@ HOME = "http://localhost:8321"
 PASSWORDS = {Role.GUARD: "guard's long password", Role.VISITOR: "visitor's long password"}
 KEPT = {role: Password(hashed(text)) for role, text in PASSWORDS.items()}
 TOKEN = "token-of-prometheus"
+SESSION = f"{COOKIE}-lobby"
 
 # Written out by hand: what each route is for. A route that is not here fails the test below.
 ALLOWED = {
@@ -52,7 +53,7 @@ ALLOWED = {
 class Bench:
     """Pages around a board and a clock that the test holds."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, gate="lobby"):
         self.clock = clock
         self.board = Board(clock)
         # No place for viewers: a picture would never end.
@@ -61,7 +62,7 @@ class Bench:
         )  # full: it would never end
         self.doorman = Doorman(KEPT, TOKEN.encode(), 3600.0, clock)
         words = {code: load_words(code) for code in ("en", "ko")}
-        site = Site("lobby", {"gate": "lobby"}, words, frozenset({"localhost"}), encrypted=False)
+        site = Site(gate, {"gate": gate}, words, frozenset({"localhost"}), encrypted=False)
         self.pages = Pages(site, self.board, self.pictures, self.doorman)
         self.maker = EventMaker("lobby", "sha256:x")
 
@@ -69,7 +70,7 @@ class Bench:
         headers = {"authorization": f"Bearer {TOKEN}"} if role is Role.SCRAPER else {}
         cookies = {}
         if role in PASSWORDS:
-            cookies = {COOKIE: self.doorman.sessions.begin(role)}
+            cookies = {self.pages._site.cookie: self.doorman.sessions.begin(role)}
         return TestClient(
             self.pages.app(), HOME, headers=headers, cookies=cookies, follow_redirects=False,
             **options,
@@ -234,10 +235,20 @@ class TestLogin:
 
     def test_a_session_ends_by_logging_out_also_for_who_kept_the_cookie(self, bench):
         client, _ = self.log_in(bench, PASSWORDS[Role.GUARD])
-        token = client.cookies[COOKIE]
+        token = client.cookies[SESSION]
         assert client.post("/logout", headers={"origin": HOME}).status_code == 303
-        client.cookies.set(COOKIE, token)
+        client.cookies.set(SESSION, token)
         assert client.get("/api/state").status_code == 401
+
+    def test_at_one_door_leaves_that_of_another_door_beside_it(self, bench, clock):
+        """A browser sends cookies to every port of a machine, and keeps one of a name."""
+        client, _ = self.log_in(bench, PASSWORDS[Role.GUARD])
+        other, _ = self.log_in(Bench(clock, "yard"), PASSWORDS[Role.GUARD])
+        other.cookies.update(client.cookies)
+        client.cookies.update(other.cookies)
+        assert len(client.cookies) == 2
+        for browser in (client, other):
+            assert browser.get("/api/state").status_code == 200
 
     def test_a_long_body_is_not_read(self, bench):
         client = bench.as_(Role.NOBODY)
