@@ -238,6 +238,7 @@ class Doors:
                 entrance,
                 camera,
                 partial(detector, number=lane.number),
+                detector.operating_point,
                 picture,
                 partial(self._turn, lane, console),
             )
