@@ -32,7 +32,7 @@ from models.fusion import fuse_norms
 from models.openvino_file import openvino_runtime
 from models.zoo import build
 
-BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.onnx"
+BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.pth"
 THREADS, SIDE, WARM_UP = 2, 416, 3
 COCO_CLASSES = 80
 
@@ -149,13 +149,11 @@ def contenders(options, folder: Path):
     def add(name, path, call):
         found[name] = (call, gflop(path))
 
-    ours = options.weights
-    add("ours 416, ONNX Runtime", ours, by_onnx(ours))
-    add("ours 416, OpenVINO", ours, by_openvino(ours, "f32"))
-    add("ours 416, OpenVINO bf16", ours, by_openvino(ours, "bf16"))
-    small = resized(ours, folder / "ours-320.onnx", 320)
-    add("ours 320, ONNX Runtime", small, by_onnx(small))
-    add("ours 320, OpenVINO bf16", small, by_openvino(small, "bf16"))
+    for side in (416, 320, 512, 608):
+        ours = resized(options.weights, folder / f"ours-{side}.onnx", side)
+        add(f"ours {side}, ONNX Runtime", ours, by_onnx(ours))
+        add(f"ours {side}, OpenVINO", ours, by_openvino(ours, "f32"))
+        add(f"ours {side}, OpenVINO bf16", ours, by_openvino(ours, "bf16"))
     torch.manual_seed(0)
     networks = {}
     for name in ("plain", "tuned", "export"):
@@ -179,11 +177,11 @@ def contenders(options, folder: Path):
 
 
 def resized(path: Path, to: Path, side: int) -> Path:
-    """Our exported file for pictures of another size; constants that hold the size are rebuilt."""
+    """Our checkpoint exported for pictures of one size; constants that hold the size are rebuilt."""
     from models.export import export_onnx
     from models.weights_file import open_weights
 
-    checkpoint = open_weights(path.with_suffix(".pth"))
+    checkpoint = open_weights(path)
     checkpoint.input_size = side
     export_onnx(checkpoint, to, "sha256:timing")
     return to
@@ -191,7 +189,7 @@ def resized(path: Path, to: Path, side: int) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time our detector beside others.")
-    parser.add_argument("--weights", type=Path, default=BUNDLED, help="an .onnx with its .pth")
+    parser.add_argument("--weights", type=Path, default=BUNDLED, help="our checkpoint")
     parser.add_argument("--tiny", type=Path, required=True, help="yolov3-tiny.weights")
     parser.add_argument("--peers", type=Path, help="folder of other packages' networks")
     parser.add_argument("--rounds", type=int, default=25)
