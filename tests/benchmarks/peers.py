@@ -177,7 +177,7 @@ def contenders(options, folder: Path):
 
 
 def resized(path: Path, to: Path, side: int) -> Path:
-    """Our checkpoint exported for pictures of one size; constants that hold the size are rebuilt."""
+    """Our checkpoint exported for pictures of one size; its constants are rebuilt."""
     from models.export import export_onnx
     from models.weights_file import open_weights
 
