@@ -73,8 +73,8 @@ def measure_stages(
     config = GateConfig()
     guard, tracker, policy = (
         FrameGuard(config.quality),
-        Tracker(config.tracker),
-        Policy(config.policy),
+        Tracker(config.tracker, engine.operating_point),
+        Policy(config.policy, config.policy.votes(engine.operating_point)),
     )
     box = Letterbox(size_hw, engine.input_size)
     square = box.square()
