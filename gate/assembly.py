@@ -25,6 +25,7 @@ from gate.console import Console, hello
 from gate.console_access import new_password
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
+from gate.detector_process import SelfTest as SelfTesting
 from gate.domain import Frame, Reason, Signal, SignalKind
 from gate.door import Door
 from gate.doorkeeper import Doorkeeper
@@ -50,8 +51,10 @@ from gate.shutdown import Shutdown
 from gate.sound import SoundOutput, find_player
 from gate.source import SourceKind, parse_source
 from gate.tracker import Tracker
+from gate.votes import NO_VOTES, Votes
 from gate.words import load_words
 from models.detections import Detections
+from models.operating_point import OperatingPoint
 
 log = logging.getLogger(__name__)
 
@@ -243,16 +246,23 @@ def open_detector(
     )
 
 
-def _selftest(doors: Sequence[GateConfig]) -> Callable[[Callable[[Frame], Detections]], list[str]]:
+def _selftest(doors: Sequence[GateConfig]) -> SelfTesting:
     """The self-test by the thresholds of each door."""
-    thresholds = {
-        (door.tracker.high_score, door.policy.min_score, door.policy.min_margin) for door in doors
-    }
-    tests = [
-        SelfTest(ASSETS / "selftest", high_score=high, min_score=score, min_margin=margin)
-        for high, score, margin in sorted(thresholds)
-    ]
-    return lambda detect: list(dict.fromkeys(said for test in tests for said in test(detect)))
+
+    def test(detect: Callable[[Frame], Detections], point: OperatingPoint | None) -> list[str]:
+        said: list[str] = []
+        tried: list[tuple[float, Votes]] = []
+        for door in doors:
+            high_score, _ = door.tracker.scores(point)
+            thresholds = high_score, door.policy.votes(point)
+            if thresholds not in tried:
+                tried.append(thresholds)
+                said += SelfTest(ASSETS / "selftest", high_score=high_score, votes=thresholds[1])(
+                    detect
+                )
+        return list(dict.fromkeys(said))
+
+    return test
 
 
 def build_gate(
@@ -260,15 +270,17 @@ def build_gate(
     entrance: Entrance,
     camera: Camera,
     detector: Callable[[Frame], Detections],
+    point: OperatingPoint | None,
     show: Callable[[Frame, Scene], None],
     on_turn: Callable[[], None],
 ) -> Gate:
-    """One door's loop."""
+    """One door's loop; from now on, what is sure of a model with this operating point counts."""
+    entrance.keeper.policy.votes = config.policy.votes(point)
     return Gate(
         camera=camera,
         guard=FrameGuard(config.quality),
         detector=detector,
-        tracker=Tracker(config.tracker),
+        tracker=Tracker(config.tracker, point),
         keeper=entrance.keeper,
         limits=Limits(
             camera_s=config.camera.timeout_s,
@@ -285,7 +297,8 @@ def greeting(config: GateConfig, detector: DetectorProcess) -> str:
     source = parse_source(config.camera.source)
     shown = "demo" if source.kind is SourceKind.DEMO else source
     model = f"{detector.engine_name} ({detector.model_id[:19]})"
-    return f"gate {config.gate}: watching {shown} with {model}"
+    votes = config.policy.votes(detector.operating_point)
+    return f"gate {config.gate}: watching {shown} with {model}; votes from {votes}"
 
 
 @contextlib.contextmanager
@@ -343,6 +356,7 @@ def open_console(config: GateConfig, entrance: Entrance, say: Say) -> Iterator[C
         config.privacy,
         masked(config.model_dump(mode="json")),
         password,
+        None if entrance.audit is None else entrance.audit.path,
     )
     with contextlib.closing(Console(told, say)) as console:
         entrance.keeper.reporter.keep(console)
@@ -394,7 +408,7 @@ def _keeper(
     needed = audit is not None and config.audit.required
     return Doorkeeper(
         door,
-        Policy(config.policy),
+        Policy(config.policy, NO_VOTES),  # until the model is known
         reporter,
         clock,
         fault_hold_s=config.outputs.fault_hold_s,

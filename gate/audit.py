@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gate.audit_chain import Row, Tip
-from gate.audit_rows import detail, printable, row_of_event
+from gate.audit_rows import detail, printable, row_of_event, start_detail
 from gate.audit_store import AuditStore, Connect
 from gate.domain import Reason, Signal
 from gate.errors import AuditError, OutputError
@@ -96,7 +96,7 @@ class Audit:
         self._fault_since_s = 0.0
         self._works = False
         self._unsure: list[_Waiting] = []  # tried last, and perhaps on the disk in spite of a fault
-        self._put(Row("start", detail=f"process {os.getpid()}"))
+        self._put(Row("start", detail=start_detail(os.getpid())))
         self._writer = threading.Thread(target=self._work, name="audit", daemon=True)
         self._writer.start()
 

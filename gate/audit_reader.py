@@ -84,6 +84,11 @@ class AuditReader:
             rows = self._connection.execute(f"{_ALL} ORDER BY seq DESC LIMIT ?", (count,))
             return list(rows)[::-1]
 
+    def backwards(self) -> Generator[SealedRow, None, None]:
+        """Every row, the newest first."""
+        with self._complaints():
+            yield from self._connection.execute(f"{_ALL} ORDER BY seq DESC")
+
     @contextlib.contextmanager
     def _complaints(self) -> Iterator[None]:
         try:

@@ -16,6 +16,9 @@ MOST_TRACKS = 100
 MOST_CLASSES = 10
 """What is longer is cut, so that a row stays far below 64 kB whatever it is made of."""
 
+SEEN = "seen"
+"""In `Row.detail`, before the tracks that votes were cast for, each with what most were for."""
+
 _LARGEST = 2**53
 _TOLD = ("type", "state", "door", "until_s", "latency_ms")
 
@@ -39,7 +42,8 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
     labels = Counter(_name(track.get("label"), LABEL_LETTERS) for track in seen)
     labels.pop(None, None)
     scores = [_number(track.get("score")) for track in seen]
-    told = ((name, event.get(name)) for name in _TOLD)
+    told = [(name, event.get(name)) for name in _TOLD]
+    told.append((SEEN, " ".join(filter(None, map(_leading, seen))) or None))
     return Row(
         kind=kind,
         signal_id=_name(event.get("id")),
@@ -53,9 +57,23 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
     )
 
 
+def start_detail(process: int) -> str:
+    """`Row.detail` of the row that a gate begins with."""
+    return f"process {process}"
+
+
 def detail(text: str) -> str:
     """Words for `Row.detail`."""
     return printable(text, DETAIL_LETTERS)
+
+
+def _leading(track: Mapping[str, object]) -> str:
+    """A track with what most of its votes are for, as `3=with_mask`; empty without votes."""
+    votes = track.get("votes")
+    if not isinstance(votes, Mapping) or not votes:
+        return ""
+    label = max(votes, key=lambda label: _number(votes[label]) or 0.0)
+    return f"{_count(track.get('id'))}={_name(label, LABEL_LETTERS)}"
 
 
 def _code(letter: str) -> str:

@@ -69,12 +69,13 @@ def measure_latency(
         entrance = stack.enter_context(open_entrance(config, manner, terminal.say, terminal.status))
         detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
         entrance.name_model(detector.model_id)
+        entrance.keeper.policy.votes = config.policy.votes(detector.operating_point)
         camera = stack.enter_context(contextlib.closing(_NotedCamera(clip)))
         gate = Gate(
             camera=camera,
             guard=FrameGuard(config.quality),
             detector=detector,
-            tracker=Tracker(config.tracker),
+            tracker=Tracker(config.tracker, detector.operating_point),
             keeper=entrance.keeper,
             limits=Limits(
                 config.camera.timeout_s, config.door.max_age_s, config.detector.fault_frames

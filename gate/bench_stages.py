@@ -25,7 +25,7 @@ from models.letterbox import Letterbox
 from models.nms import MAX_CANDIDATES, suppress
 
 MODEL = "inference"
-ON_THE_WAY = ("guard", "letterbox", MODEL, "suppression", "tracking", "decision")
+ON_THE_WAY = ("fetch", "guard", "letterbox", MODEL, "suppression", "tracking", "decision")
 """What a picture goes through before the door hears of it; the rest is beside the way."""
 
 _FPS = 15.0
@@ -73,8 +73,8 @@ def measure_stages(
     config = GateConfig()
     guard, tracker, policy = (
         FrameGuard(config.quality),
-        Tracker(config.tracker),
-        Policy(config.policy),
+        Tracker(config.tracker, engine.operating_point),
+        Policy(config.policy, config.policy.votes(engine.operating_point)),
     )
     box = Letterbox(size_hw, engine.input_size)
     square = box.square()
@@ -87,7 +87,9 @@ def measure_stages(
             picture = clip.read()
         if picture is None:
             break
-        image = np.asarray(cv2.resize(picture, size_hw[::-1]), np.uint8)
+        given = np.asarray(cv2.resize(picture, size_hw[::-1]), np.uint8)
+        with watch("fetch"):  # out of the memory that the camera's process writes
+            image = given.copy()
         frame = Frame(image, index / _FPS, index)
         with watch("guard"):
             guard.inspect(frame)

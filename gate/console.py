@@ -52,10 +52,12 @@ def hello(
     privacy: PrivacyConfig,
     shown: object,
     password: str | None,
+    record: Path | None = None,
 ) -> dict[str, object]:
     """What the server is told first.
 
-    `shown` is the configuration without secrets, `password` the guard's where there is no file.
+    `shown` is the configuration without secrets, `password` the guard's where there is no file,
+    `record` the audit, which knows what was today before.
     """
     return {
         "gate": gate,
@@ -64,6 +66,8 @@ def hello(
         "privacy": privacy.model_dump(),
         "config": shown,
         "password": password,
+        "record": None if record is None else str(record.absolute()),
+        "process": os.getpid(),
     }
 
 
@@ -236,6 +240,8 @@ class Console:
                 self._watched.set()
             case ["unwatched"]:
                 self._watched.clear()
+            case ["forgets", *why]:
+                log.warning("the console shows nothing of earlier today: %s", " ".join(why))
             case ["cannot", *why]:
                 log.warning("the console cannot be served: %s", " ".join(why))
 

@@ -106,7 +106,9 @@ class Board:
         self._rates: deque[tuple[float, int]] = deque()
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._today: Counter[tuple[str, int, str]] = Counter()  # date, hour, class
-        self._met: OrderedDict[tuple[object, str], None] = OrderedDict()
+        self._acts_today: Counter[tuple[str, str]] = Counter()  # date, what the door did
+        self._met, self._met_today = _Met(), _Met()
+        self._recalled: set[object] = set()
         self._heard_s = -FRESH_S
         self._age_s = 0.0
 
@@ -141,15 +143,25 @@ class Board:
 
     def take(self, event: Event) -> None:
         """Take in an event."""
-        self._events.append(event)
+        self._remember(event, run=0)
         self._decided(event.get("state"), event.get("reason"))
         self.is_open = event.get("door") == "open"
         if event.get("type") == "signal":
             self.signals[str(event.get("signal")), str(event.get("reason"))] += 1
-        tracks = event.get("tracks")
-        for track in tracks if isinstance(tracks, list) else []:
-            if votes := track.get("votes"):
-                self._meet(event, track.get("id"), max(votes, key=lambda label: votes[label]))
+        for track, label in _seen(event):
+            self.people[label] += self._met.is_new((track, label))
+
+    def recall(self, event: Event, run: int) -> None:
+        """Take in an event of today from the audit; before all others, in order.
+
+        What has been counted since the start is left alone, as is the state of the moment.
+
+        Args:
+            event: as the audit has kept it.
+            run: of the gate; 0 is the present one, and tracks are told apart by it.
+        """
+        self._remember(event, run)
+        self._recalled.add(event.get("id"))
 
     def hear(self, status: Mapping[str, object]) -> None:
         """Take in the gate's word of the moment (`gate.console` has its form)."""
@@ -183,13 +195,23 @@ class Board:
         }
 
     @property
+    def openings_today(self) -> int:
+        """How often the door was opened today."""
+        return self._acts_today[self._wall().date().isoformat(), "opening"]
+
+    @property
+    def denials_today(self) -> int:
+        """How often somebody was turned away today."""
+        return self._acts_today[self._wall().date().isoformat(), "denial"]
+
+    @property
     def openings(self) -> int:
-        """How often the door was opened."""
+        """How often the door was opened, since the start."""
         return sum(n for (kind, _), n in list(self.signals.items()) if kind == "allow")
 
     @property
     def denials(self) -> int:
-        """How often somebody was turned away."""
+        """How often somebody was turned away, since the start."""
         return sum(n for (_, reason), n in list(self.signals.items()) if reason in DENIALS)
 
     def _decided(self, state: object, reason: object) -> None:
@@ -200,16 +222,43 @@ class Board:
             elif self.reason not in FAULTS | _UNTOLD:
                 self.health[part] = "ok"
 
-    def _meet(self, event: Event, track: object, label: str) -> None:
-        """Count a person once in each class that most of its votes have been for."""
-        if (track, label) in self._met:
+    def _remember(self, event: Event, run: int) -> None:
+        """Keep an event, and count it for its day, unless it has come from the audit already."""
+        if event.get("id") in self._recalled:
             return
-        self._met[track, label] = None
-        while len(self._met) > _MET_KEPT:
-            self._met.popitem(last=False)
-        self.people[label] += 1
+        self._events.append(event)
         moment = local_time(event)
-        self._today[moment[:10], int(moment[11:13]), label] += 1
+        date, hour = moment[:10], int(moment[11:13])
+        if event.get("signal") == "allow":
+            self._acts_today[date, "opening"] += 1
+        elif event.get("signal") == "deny" and event.get("reason") in DENIALS:
+            self._acts_today[date, "denial"] += 1
+        for track, label in _seen(event):
+            self._today[date, hour, label] += self._met_today.is_new((run, track, label))
+
+
+class _Met:
+    """Who has been counted: each track once in each class that most of its votes have been for."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[object, None] = OrderedDict()
+
+    def is_new(self, who: object) -> bool:
+        """Whether somebody has not been counted; from now on, he has."""
+        if who in self._kept:
+            return False
+        self._kept[who] = None
+        while len(self._kept) > _MET_KEPT:
+            self._kept.popitem(last=False)
+        return True
+
+
+def _seen(event: Event) -> Iterator[tuple[object, str]]:
+    """Each track that votes were cast for, with what most were for."""
+    tracks = event.get("tracks")
+    for track in tracks if isinstance(tracks, list) else []:
+        if votes := track.get("votes"):
+            yield track.get("id"), max(votes, key=lambda label: votes[label])
 
 
 def _number(value: object) -> float:

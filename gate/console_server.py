@@ -2,7 +2,7 @@
 
 It runs with low rank, so that a flood of requests takes little from the gate beside it, and it ends
 with its pipe. What it says on its own output are words: `at ADDRESS`, `watched`, `unwatched`,
-`alive`, `cannot REASON`.
+`alive`, `forgets REASON`, `cannot REASON`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 import uvicorn
 
 from gate.console_access import Doorman, Password, Role, hashed
-from gate.console_board import Board
+from gate.console_board import Board, local_now
 from gate.console_config import ConsoleConfig
+from gate.console_history import read_today
 from gate.console_pictures import Pictures
 from gate.console_web import OWN_NAMES, Pages, Site
 from gate.console_wire import Kind, messages, unpack_picture
@@ -73,6 +75,7 @@ class _Server:
     def __init__(self, told: Mapping[str, object], said: BinaryIO) -> None:
         config = ConsoleConfig.model_validate_json(json.dumps(told["console"]))
         self._said = said
+        self._record, self._process = told["record"], int(str(told["process"]))
         self._board = Board()
         languages = {code: load_words(code) for code in (str(told["language"]), *language_codes())}
         words = next(iter(languages.values()))
@@ -116,8 +119,9 @@ class _Server:
         )
 
     def hear(self, heard: Iterator[tuple[Kind, bytes]]) -> None:
-        """Take in messages until the gate ends."""
+        """Take in what was today before, then messages until the gate ends."""
         try:
+            self._recall()
             for kind, body in heard:
                 if kind is Kind.EVENT:
                     self._board.take(json.loads(body))
@@ -127,6 +131,16 @@ class _Server:
                     self._pictures.take(unpack_picture(body))
         finally:
             os._exit(0)  # whatever is being sent, nobody is to be told an old state
+
+    def _recall(self) -> None:
+        """Read the audit, if it can be read; a damaged one is the gate's to deal with."""
+        if self._record is None:
+            return
+        try:
+            for past in read_today(Path(str(self._record)), local_now(), self._process):
+                self._board.recall(past.event, past.run)
+        except OutputError as error:
+            _say(self._said, f"forgets {error}")
 
     def run(self) -> None:
         """Answer."""

@@ -251,9 +251,8 @@ class Pages:
                 "fps": round(board.fps, 1),
                 "latency_ms": round(board.latency_ms),
                 "uptime_s": round(board.uptime_s),
-                "since": board.began.strftime("%H:%M"),
-                "openings": board.openings,
-                "denials": board.denials,
+                "openings": board.openings_today,
+                "denials": board.denials_today,
                 "health": {
                     part: {"is": health, "text": words.page[health]}
                     for part, health in board.health.items()

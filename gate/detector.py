@@ -124,8 +124,8 @@ class Detector:
     Args:
         weights: a checkpoint (see `models.weights_file`) or an exported `.onnx` or `.xml`.
         device: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:N`.
-        score_threshold: lowest score of a face that is told; by default the checkpoint's own or
-            `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
+        score_threshold: lowest score of a face that is told; by default half of the weights' own
+            `face_score` or `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
         engine: what runs it.
 
     Attributes:
@@ -144,8 +144,9 @@ class Detector:
     ) -> None:
         self.engine, self.model_id = open_engine(weights, device, engine)
         if score_threshold is None:
-            own = self.engine.score_threshold
-            score_threshold = min(own or DEFAULT_SCORE_THRESHOLD, DEFAULT_SCORE_THRESHOLD)
+            score_threshold = DEFAULT_SCORE_THRESHOLD
+            if (point := self.engine.operating_point) is not None:
+                score_threshold = min(point.face_score / 2, score_threshold)
         self.score_threshold = score_threshold
         self._fits: dict[tuple[int, int], tuple[Letterbox, NDArray[np.uint8]]] = {}
 

@@ -19,6 +19,7 @@ from gate.domain import Frame
 from gate.errors import ModelError
 from gate.restart_budget import RestartBudget
 from models.detections import Detections
+from models.operating_point import OperatingPoint
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ _MOST_LOGGED = 20  # lines of one process
 _LEAST_RESTART_S = 5.0
 _RESTART_FACTOR = 4.0  # a start that takes so many times longer than the first one hangs
 
-SelfTest = Callable[[Callable[[Frame], Detections]], list[str]]
+SelfTest = Callable[[Callable[[Frame], Detections], OperatingPoint | None], list[str]]
 """Asks a detector about pictures with known answers; remarks, or a ModelError (`gate.selftest`)."""
 
 
@@ -107,6 +108,7 @@ class DetectorProcess:
     Attributes:
         model_id: fingerprint of the weights; a process that has loaded others is not used.
         engine_name: what runs the network and where, for people.
+        operating_point: what the weights bring; it belongs to them as `model_id` does.
 
     Raises:
         ModelError: the weights cannot be used, the device is not there, the self-test was not
@@ -123,6 +125,7 @@ class DetectorProcess:
     ) -> None:
         self.model_id = ""
         self.engine_name = ""
+        self.operating_point: OperatingPoint | None = None
         self._command = command
         self._selftest = selftest
         self._limits = limits
@@ -295,11 +298,16 @@ class DetectorProcess:
         for seat in self._seats:
             seat.unsound, seat.answered_s = 0, -math.inf
         messages = self._messages(child, began_s)
-        model_id, engine_name = _introduction(next(messages))
+        model_id, engine_name, point = _introduction(next(messages))
         if self._ever_ready and model_id != self.model_id:
             raise ModelError(
                 f"the weights are others than at the start ({model_id:.19} for "
                 f"{self.model_id:.19}); put them back, or start the gate again"
+            )
+        if self._ever_ready and point != self.operating_point:
+            raise ModelError(
+                "the weights bring another operating point than at the start; put them back, or "
+                "start the gate again"
             )
 
         def detect(frame: Frame) -> Detections:
@@ -307,7 +315,7 @@ class DetectorProcess:
             child.ask(number, frame.image)
             return self._read(next(messages), _Question(number, _size_hw(frame), 0))
 
-        remarks = self._selftest(detect)
+        remarks = self._selftest(detect, point)
         took_s = time.monotonic() - began_s
         if self._ever_ready:
             log.warning("the detector is back after a start of %.1f s: %s", took_s, engine_name)
@@ -316,7 +324,7 @@ class DetectorProcess:
             for remark in remarks:
                 log.warning("%s", remark)
         with self._changed:
-            self.model_id, self.engine_name = model_id, engine_name
+            self.model_id, self.engine_name, self.operating_point = model_id, engine_name, point
             self._child, self._ever_ready = child, True
             self._changed.notify_all()
 
@@ -448,8 +456,8 @@ class _Silence:
         return self._silent_s
 
 
-def _introduction(message: Message) -> tuple[str, str]:
-    """Model id and engine name, as a process tells them first.
+def _introduction(message: Message) -> tuple[str, str, OperatingPoint | None]:
+    """Model id, engine name and operating point, as a process tells them first.
 
     Raises:
         ModelError: it says why it cannot work.
@@ -461,7 +469,8 @@ def _introduction(message: Message) -> tuple[str, str]:
         raise WireError(f"{message.kind.name}, expected an introduction")
     try:
         about = json.loads(message.payload)
-        return str(about["model_id"]), str(about["engine_name"])
+        point = OperatingPoint.from_plain(about["operating_point"])
+        return str(about["model_id"]), str(about["engine_name"]), point
     except (ValueError, LookupError, TypeError) as error:
         raise WireError(f"{message.payload[:80]!r}, expected an introduction") from error
 

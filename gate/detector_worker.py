@@ -25,15 +25,21 @@ from gate.domain import Frame
 from gate.engine import EngineKind
 from gate.errors import GateError, ModelError
 from models.detections import Detections
+from models.operating_point import OperatingPoint
 
 _LONGEST_SENTENCE = 2000  # characters
 _OOM_SCORE = 600  # of -1000..1000: short of memory, the kernel ends this process, not the gate
 
 
 class Named(Protocol):
-    """Something with a name for people."""
+    """Something with a name for people.
+
+    Attributes:
+        operating_point: of its weights, if they bring one.
+    """
 
     name: str
+    operating_point: OperatingPoint | None
 
 
 class Served(Protocol):
@@ -95,7 +101,12 @@ def serve(open_detector: Callable[[], Served], descriptor: int) -> int:
         say(Kind.FAULT, 0, str(error))
         return error.exit_code
     memory = FrameMemory(descriptor, writable=False)
-    about = {"model_id": detector.model_id, "engine_name": detector.engine.name}
+    point = detector.engine.operating_point
+    about = {
+        "model_id": detector.model_id,
+        "engine_name": detector.engine.name,
+        "operating_point": None if point is None else point.to_plain(),
+    }
     say(Kind.READY, 0, json.dumps(about))
     questions = QuestionReader(sys.stdin.fileno())
     while asked := questions.read(detector.at_once):

@@ -242,6 +242,7 @@ class Doors:
                 entrance,
                 camera,
                 partial(detector, number=lane.number),
+                detector.operating_point,
                 picture,
                 partial(self._turn, lane, console),
             )

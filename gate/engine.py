@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.operating_point import OperatingPoint
+
 
 class EngineKind(StrEnum):
     """What `--engine` may say."""
@@ -24,13 +26,13 @@ class Engine(Protocol):
 
     Attributes:
         input_size: side of the square in pixels.
-        score_threshold: the checkpoint's operating point, if it brings one.
+        operating_point: of the weights, if they bring one.
         name: what runs it and where, for people.
         at_once: of so many squares that wait, one call is faster than a call for each.
     """
 
     input_size: int
-    score_threshold: float | None
+    operating_point: OperatingPoint | None
     name: str
     at_once: int
 

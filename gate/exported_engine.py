@@ -30,7 +30,7 @@ class ExportedEngine:
 
     def __init__(self, file: ExportedFile, ran_by: str) -> None:
         self.input_size = file.about.input_size
-        self.score_threshold = file.about.score_threshold
+        self.operating_point = file.about.operating_point
         self.name = f"{file.about.architecture} by {ran_by}"
         self.at_once = 1  # a batch gains nothing on a CPU, as measured in docs/benchmarks.md
         self._file = file

@@ -16,7 +16,9 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gate.domain import Decision, Reason, Sighting, State, Track
+from gate.votes import Votes
 from models.labels import MaskLabel
+from models.operating_point import OperatingPoint
 
 Point = tuple[float, float]
 _ROUNDING_S = 1e-6  # sums of frame times are not exact; a frame must not be lost to the last bit
@@ -53,11 +55,18 @@ class PolicyConfig(BaseModel):
         description="from here on a face must comply like all others; smaller ones are too far "
         "away to walk in with somebody and are ignored",
     )
-    min_score: float = Field(
-        default=0.35, gt=0, le=1, description="a sighting below this score votes for nothing"
+    min_score: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a sighting below this score votes for nothing; null: the model's own for each "
+        "class",
     )
-    min_margin: float = Field(
-        default=0.15, ge=0, le=1, description="nor one whose class leads the next by less"
+    min_margin: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="nor one whose class leads the next by less; null: the model's own",
     )
     window_s: float = Field(default=1.0, gt=0, le=10, description="past that evidence is read from")
     min_evidence_s: float = Field(
@@ -121,6 +130,10 @@ class PolicyConfig(BaseModel):
             raise ValueError(f"max_age_s: expected less than lease_s ({self.lease_s})")
         return self
 
+    def votes(self, point: OperatingPoint | None) -> Votes:
+        """Which sightings count, with a model that brings this operating point."""
+        return Votes.of(point, self.min_score, self.min_margin)
+
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
@@ -171,10 +184,18 @@ class Policy:
     `cool_down_s`; whoever still stands there then may earn the next. A newcomer need not wait: when
     all comply, the newcomer's grant takes in those who are waiting. A face that appears where one
     of them was lost is taken for the same person.
+
+    Args:
+        config: the rule.
+        votes: by default, those for a model without an operating point.
+
+    Attributes:
+        votes: which sightings count; set anew when the model is known.
     """
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, config: PolicyConfig, votes: Votes | None = None) -> None:
         self._config = config
+        self.votes = config.votes(None) if votes is None else votes
         self._compliant = {MaskLabel.WITH_MASK}
         if not config.incorrect_is_violation:
             self._compliant.add(MaskLabel.MASK_WEARED_INCORRECT)
@@ -311,14 +332,7 @@ class Policy:
             if newest_s < seen.time_s <= now_s:
                 window.append(seen)
                 newest_s = seen.time_s
-        return _Evidence(window, [seen for seen in window if self._counts(seen)])
-
-    def _counts(self, seen: Sighting) -> bool:
-        """Whether a sighting is sure enough to vote; what is not from 0 to 1 never is."""
-        return (
-            self._config.min_score <= seen.score <= 1.0
-            and self._config.min_margin <= seen.margin <= 1.0
-        )
+        return _Evidence(window, [seen for seen in window if self.votes.count(seen)])
 
     def _is_inside(self, track: Track, frame_hw: tuple[int, int]) -> bool:
         """Whether the centre of the face is in the zone; a box that makes no sense is."""

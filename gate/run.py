@@ -255,7 +255,8 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
                 )
             )
             turn = partial(_turn, supervisor, console)
-            gate = build_gate(config, entrance, camera, detector, picture, turn)
+            point = detector.operating_point
+            gate = build_gate(config, entrance, camera, detector, point, picture, turn)
             terminal.say(greeting(config, detector))
             supervisor.ready()
             summary = gate.run(

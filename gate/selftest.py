@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gate.domain import Frame
 from gate.errors import ModelError
+from gate.votes import Votes
 from models.detections import Detections
 from models.labels import MaskLabel
 
@@ -42,19 +43,16 @@ class SelfTest:
     Args:
         folder: holds `empty.jpg` and one picture named for each class.
         high_score: of `TrackerConfig`: from here on the gate follows a face.
-        min_score: of `PolicyConfig`: from here on a sighting votes.
-        min_margin: of `PolicyConfig`: by so much the class of a vote leads.
+        votes: which sightings the policy counts.
 
     Raises:
         ModelError: a picture is missing or damaged.
     """
 
-    def __init__(
-        self, folder: Path, *, high_score: float, min_score: float, min_margin: float
-    ) -> None:
-        self._least_score = min(high_score, min_score)
-        self._min_score = min_score
-        self._min_margin = min_margin
+    def __init__(self, folder: Path, *, high_score: float, votes: Votes) -> None:
+        self._least_score = min(high_score, *votes.min_scores.values())
+        self._min_margin = votes.min_margin
+        self._min_scores = np.array([votes.min_scores[label] for label in MaskLabel], np.float32)
         self._stills = {name: _still(folder, name) for name in (_EMPTY, *map(_name, MaskLabel))}
 
     def __call__(self, detect: Callable[[Frame], Detections]) -> list[str]:
@@ -84,7 +82,8 @@ class SelfTest:
         return found[np.argsort(-found.scores, kind="stable")]
 
     def _votes(self, found: Detections) -> NDArray[np.bool_]:
-        return (found.scores >= self._min_score) & (found.margins >= self._min_margin)
+        sure: NDArray[np.bool_] = found.scores >= self._min_scores[found.labels]
+        return sure & (found.margins >= self._min_margin)
 
     def _told(self, label: MaskLabel, found: dict[str, Detections]) -> list[str]:
         """Refuse unless the best face of a still is where it must be, and of this class."""
@@ -100,8 +99,8 @@ class SelfTest:
         if self._votes(faces)[0]:
             return []
         return [
-            f"the detector is unsure of a plain face: it sees {_best(faces)}, and votes count from "
-            f"policy.min_score {self._min_score:g}"
+            f"the detector is unsure of a plain face: it sees {_best(faces)}, and votes for {name} "
+            f"count from {self._min_scores[label]:.2f} (policy.min_score)"
         ]
 
     def _remarks_on_badly_worn(self, faces: Detections) -> list[str]:

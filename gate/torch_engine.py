@@ -46,7 +46,7 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.input_size = checkpoint.input_size
-        self.score_threshold = checkpoint.thresholds.get("score")
+        self.operating_point = checkpoint.operating_point
         self.name = f"{checkpoint.architecture} by torch on {device}"
         self.at_once = AT_ONCE_ON_CUDA if device.type == "cuda" else 1
         self._device = device

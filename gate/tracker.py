@@ -20,6 +20,10 @@ from gate.errors import ModelError
 from models.boxes import pairwise_iou_xyxy, xyxy_to_cxcywh
 from models.detections import Detections
 from models.labels import MaskLabel
+from models.operating_point import OperatingPoint
+
+HIGH_SCORE, LOW_SCORE = 0.2, 0.1
+"""For models that bring no operating point."""
 
 _UNMATCHED_COST = 2.0  # the worst allowed pair costs as much as leaving one of the two alone
 _JITTER_SPAN_S = 0.015  # positions nearer in time than this tell jitter of the boxes, not speed
@@ -30,15 +34,19 @@ class TrackerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    high_score: float = Field(
-        default=0.2,
+    high_score: float | None = Field(
+        default=None,
         gt=0,
         le=1,
         description="a detection this sure may begin a track; low, because a face whose class is "
-        "in doubt scores low, and doubt must reach the policy to keep the door shut",
+        "in doubt scores low, and doubt must reach the policy to keep the door shut; null: the "
+        "model's own",
     )
-    low_score: float = Field(
-        default=0.1, ge=0, le=1, description="a less sure one is not looked at at all"
+    low_score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="a less sure one is not looked at at all; null: half of that, 0.1 at most",
     )
     min_iou: float = Field(
         default=0.2, gt=0, lt=1, description="overlap with the predicted box that is enough alone"
@@ -71,11 +79,22 @@ class TrackerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> TrackerConfig:
-        if self.low_score > self.high_score:
+        high_score = HIGH_SCORE if self.high_score is None else self.high_score
+        if self.low_score is not None and self.low_score > high_score:
             raise ValueError(
-                f"low_score: expected at most high_score ({self.high_score}), got {self.low_score}"
+                f"low_score: expected at most high_score ({high_score}), got {self.low_score}"
             )
         return self
+
+    def scores(self, point: OperatingPoint | None) -> tuple[float, float]:
+        """`high_score` and `low_score`, with a model that brings this operating point."""
+        high = self.high_score
+        if high is None:
+            high = HIGH_SCORE if point is None else point.face_score
+        low = self.low_score
+        if low is None:
+            low = min(LOW_SCORE, high / 2)
+        return high, min(low, high)
 
 
 class _Trail:
@@ -134,10 +153,16 @@ class _Trail:
 
 
 class Tracker:
-    """Gives every face a name (`Track.id`) that it keeps while it is in view."""
+    """Gives every face a name (`Track.id`) that it keeps while it is in view.
 
-    def __init__(self, config: TrackerConfig) -> None:
+    Args:
+        config: how.
+        point: of the model whose detections come, if it brings one.
+    """
+
+    def __init__(self, config: TrackerConfig, point: OperatingPoint | None = None) -> None:
         self._config = config
+        self._high_score, self._low_score = config.scores(point)
         self._ids = count(1)
         self._trails: list[_Trail] = []
         self._time_s = -math.inf
@@ -166,8 +191,8 @@ class Tracker:
 
         oldest_s = time_s - self._config.max_missed_s
         self._trails = [trail for trail in self._trails if trail.last_seen_s >= oldest_s]
-        sure = detections.scores >= self._config.high_score
-        doubtful = ~sure & (detections.scores >= self._config.low_score)
+        sure = detections.scores >= self._high_score
+        doubtful = ~sure & (detections.scores >= self._low_score)
         unseen, newcomers = self._follow(self._trails, detections[sure], time_s)
         self._follow(unseen, detections[doubtful], time_s)
         for box_xyxy, sighting in newcomers:

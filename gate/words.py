@@ -56,7 +56,6 @@ PAGE_KEYS = (
     "problem",
     "reason",
     "relay",
-    "since",
     "state",
     "time",
     "to",

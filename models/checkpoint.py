@@ -16,6 +16,7 @@ from torch import Tensor
 from models.anchors import Scale
 from models.labels import CLASS_NAMES
 from models.network import DetectionNetwork
+from models.operating_point import OperatingPoint, OperatingPointError
 from models.zoo import ARCHITECTURES, build
 
 FORMAT = "mask-gate checkpoint 1"
@@ -41,7 +42,7 @@ class Checkpoint:
         scales: strides and anchors of its raw maps.
         input_size: side of the square it was trained for, in pixels; RGB in 0..1.
         classes: class names in the order of its outputs.
-        thresholds: `score` and per-class operating points, plain floats.
+        operating_point: from which scores on it is believed; None where nobody measured that.
         metrics: what was measured, with which protocol.
         training: the configuration it was trained with, and the data's fingerprint.
         progress: optimizer, EMA, schedule and random state; only in `last.pth`.
@@ -52,7 +53,7 @@ class Checkpoint:
     scales: tuple[Scale, ...]
     input_size: int
     classes: tuple[str, ...] = CLASS_NAMES
-    thresholds: dict[str, float] = field(default_factory=dict)
+    operating_point: OperatingPoint | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     progress: dict[str, Any] | None = None
@@ -86,6 +87,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             raise CheckpointError(
                 f"{name} holds values that are not finite; {path} was not written"
             )
+    point = checkpoint.operating_point
     content = {
         "format": FORMAT,
         "architecture": checkpoint.architecture,
@@ -96,7 +98,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         ],
         "input_size": checkpoint.input_size,
         "classes": list(checkpoint.classes),
-        "thresholds": checkpoint.thresholds,
+        "operating_point": None if point is None else point.to_plain(),
         "metrics": checkpoint.metrics,
         "training": checkpoint.training,
         "progress": checkpoint.progress,
@@ -136,6 +138,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         checkpoint = _from_plain(content)
+    except OperatingPointError as error:
+        raise CheckpointError(f"{path}: {error}; run mask-gate-calibrate again") from error
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: lacks or garbles a field ({type(error).__name__}: {error}); copy it again"
@@ -176,7 +180,7 @@ def _from_plain(content: dict[str, Any]) -> Checkpoint:
         ),
         input_size=operator.index(content["input_size"]),
         classes=tuple(content["classes"]),
-        thresholds={str(name): float(score) for name, score in content["thresholds"].items()},
+        operating_point=OperatingPoint.from_plain(content.get("operating_point")),
         metrics=dict(content["metrics"]),
         training=dict(content["training"]),
         progress=None if content["progress"] is None else dict(content["progress"]),

@@ -69,5 +69,5 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
 
 def _about(checkpoint: Checkpoint, made_from: str) -> ExportMetadata:
     return ExportMetadata(
-        checkpoint.architecture, checkpoint.input_size, checkpoint.thresholds, made_from
+        checkpoint.architecture, checkpoint.input_size, checkpoint.operating_point, made_from
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from models.labels import CLASS_NAMES
 from models.letterbox import BORDER_GREY
 from models.nms import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS
+from models.operating_point import OperatingPoint, OperatingPointError
 
 FORMAT = "mask-gate onnx 1"
 """OpenVINO's files are translations of the ONNX file and carry its words unchanged."""
@@ -29,36 +29,31 @@ class ExportMetadata:
     Attributes:
         architecture: a name of `models.zoo`.
         input_size: side of the square it takes, in pixels.
-        thresholds: `score` is its operating point, if it brings one.
+        operating_point: from which scores on it is believed, if it says so.
         made_from: fingerprint of the checkpoint it was exported from.
     """
 
     architecture: str
     input_size: int
-    thresholds: Mapping[str, float]
+    operating_point: OperatingPoint | None
     made_from: str
-
-    @property
-    def score_threshold(self) -> float | None:
-        """The operating point."""
-        score = self.thresholds.get("score")
-        return None if score is None else float(score)
 
     def to_json(self) -> str:
         """The metadata, and in words and numbers what comes before the network and after it."""
+        point = self.operating_point
         about: dict[str, Any] = {
             "format": FORMAT,
             "architecture": self.architecture,
             "classes": list(CLASS_NAMES),
             "input_size": self.input_size,
-            "thresholds": dict(self.thresholds),
+            "operating_point": None if point is None else point.to_plain(),
             "made_from": self.made_from,
             "input": f"squares: [B, S, S, 3] uint8 BGR, letterboxed with grey {BORDER_GREY}",
             "output": "predictions: [B, N, 5 + C] x1 y1 x2 y2 in input pixels, objectness, classes",
             "preprocessing": {
                 "letterbox": "longer side to input_size, centred; rounded to whole pixels",
                 "border": BORDER_GREY,
-                "shrinking": "area average",
+                "shrinking": "halved by averages down to a factor below 2, then bilinear",
                 "growing": "bilinear",
                 "in_the_graph": "BGR to RGB, channels first, float, divided by 255",
             },
@@ -90,10 +85,12 @@ class ExportMetadata:
             found = cls(
                 architecture=str(about["architecture"]),
                 input_size=int(about["input_size"]),
-                thresholds={str(name): float(at) for name, at in about["thresholds"].items()},
+                operating_point=OperatingPoint.from_plain(about.get("operating_point")),
                 made_from=str(about["made_from"]),
             )
             classes = tuple(about["classes"])
+        except OperatingPointError as error:
+            raise ExportedFileError(f"{path}: {error}; export it again") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ExportedFileError(
                 f"{path}: not exported by this project: it says nothing of classes and input size"

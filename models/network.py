@@ -35,6 +35,15 @@ class DetectionNetwork(nn.Module):
         """The last convolution of each head, which depends on the number of classes."""
         raise NotImplementedError
 
+    def score_outputs(self) -> list[tuple[nn.Conv2d, list[int], list[int]]]:
+        """Each convolution that scores come from: its channels of objectness, and of classes."""
+        per_anchor, found = 5 + self.num_classes, []
+        for output, scale in zip(self.head_outputs(), self.scales, strict=True):
+            starts = range(0, len(scale.anchors_wh) * per_anchor, per_anchor)
+            classes = [at + 5 + index for at in starts for index in range(self.num_classes)]
+            found.append((output, [at + 4 for at in starts], classes))
+        return found
+
     def head_state(self) -> list[Tensor]:
         """Copies of the weights of `head_outputs`."""
         return [output.weight.detach().clone() for output in self.head_outputs()]

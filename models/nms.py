@@ -13,7 +13,7 @@ MAX_DETECTIONS = 300
 IOU_THRESHOLD = 0.5
 """Overlap above which two boxes are one face."""
 
-_BLOCK = 64
+_BLOCK = 128
 
 
 def suppress(
@@ -78,51 +78,49 @@ def _keep(
 ) -> NDArray[np.int64]:
     """Positions that survive, boxes being sorted by falling score; one round a block of them.
 
-    A round holds the best boxes left against all others left, so that its cost is known: no row of
-    overlaps is ever computed twice, and no more than `limit` rows and one block.
+    A round holds a block against those kept so far, and what is left of it against itself, so that
+    its cost is known: no pair is looked at twice, and nothing after the last one kept.
     """
-    rows = np.empty((5, len(boxes)), np.float32)  # x1, y1, x2, y2, area
+    rows = np.empty((5, len(boxes)), np.float32)  # x1, y1, x2, y2, part of the area
     rows[:4] = boxes.T
-    left = np.arange(len(boxes))
     several_groups = bool(len(groups)) and bool((groups != groups[0]).any())
     # Fresh memory for every product would cost more than the arithmetic.
-    scratch = np.empty((3, _BLOCK * len(boxes)), np.float32)
-    kept: list[NDArray[np.int64]] = []
-    count = 0
+    scratch = np.empty((3, _BLOCK * max(_BLOCK, min(limit, len(boxes)))), np.float32)
+    kept = np.zeros(0, np.int64)
+
+    def overlap_more(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
+        more = _overlap_more(rows[:, first], rows[:, second], scratch)
+        return more & (groups[first, None] == groups[second]) if several_groups else more
+
     with np.errstate(over="ignore", invalid="ignore"):  # boxes too huge for an area beat nobody
         rows[4] = (rows[2] - rows[0]) * (rows[3] - rows[1])
-        while len(left) and count < limit:
-            best = left[:_BLOCK]
-            beats = _overlap_more(rows, len(best), iou_threshold, scratch)
-            if several_groups:
-                beats &= groups[best, None] == groups[left]
-            stay = _standing(beats[:, : len(best)])
-            kept.append(best[stay])
-            count += len(kept[-1])
-            beats &= stay[:, None]
-            others = np.flatnonzero(~beats[:, len(best) :].any(0)) + len(best)
-            left, rows = left[others], rows.take(others, axis=1)
-    return np.concatenate(kept)[:limit] if kept else left
+        # IoU > t, written without the union: shared > (area a + area b) * t / (1 + t).
+        rows[4] *= np.float32(iou_threshold / (1 + iou_threshold))
+        for start in range(0, len(boxes), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(boxes)))
+            block = block[~overlap_more(block, kept).any(1)]
+            kept = np.concatenate((kept, block[_standing(overlap_more(block, block))]))
+            if len(kept) >= limit:
+                break
+    return kept[:limit]
 
 
 def _overlap_more(
-    rows: NDArray[np.float32], count: int, iou_threshold: float, scratch: NDArray[np.float32]
+    first: NDArray[np.float32], second: NDArray[np.float32], scratch: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
-    """Whether each of the first `count` of `rows` [5, N] and each of all overlap more: [count, N].
+    """Whether each of `first` [5, N] and each of `second` [5, M] overlap more: [N, M].
 
-    `scratch` [3, count * N or more] is written over.
+    `scratch` [3, N * M or more] is written over. Every line is a pass over all pairs.
     """
-    a, b = rows[:, :count, None], rows[:, None, :]
-    shape = count, rows.shape[1]
+    a, b = first[:, :, None], second[:, None, :]
+    shape = first.shape[1], second.shape[1]
     shared, height, other = (part[: shape[0] * shape[1]].reshape(shape) for part in scratch)
     np.minimum(a[2], b[2], out=shared)
     shared -= np.maximum(a[0], b[0], out=other)
-    np.maximum(shared, 0, out=shared)
+    np.maximum(shared, 0, out=shared)  # and so no two gaps make an overlap
     np.minimum(a[3], b[3], out=height)
     height -= np.maximum(a[1], b[1], out=other)
-    shared *= np.maximum(height, 0, out=height)
-    # IoU > t, written without the union: shared * (1 + t) / t > area a + area b.
-    shared *= np.float32((1 + iou_threshold) / iou_threshold)
+    shared *= height
     more: NDArray[np.bool_] = shared > np.add(a[4], b[4], out=other)
     return more
 

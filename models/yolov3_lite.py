@@ -172,6 +172,10 @@ class YOLOv3Lite(DetectionNetwork):
         """The class branch's last convolution."""
         return [self.class_branch.classes]
 
+    def score_outputs(self) -> list[tuple[nn.Conv2d, list[int], list[int]]]:
+        """Objectness comes from the face head, the classes from their branch."""
+        return [(self.face, [4], []), (self.class_branch.classes, [], [*range(self.num_classes)])]
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, S, S] to one raw map [B, 1, S / 4, S / 4, 5 + C]."""
         maps = self.trunk(images)

@@ -12,6 +12,10 @@ from types import ModuleType
 
 import pytest
 
+from models.labels import CLASS_NAMES
+from models.operating_point import Calibration, ClassPoint, OperatingPoint
+from models.rate import Rate
+
 # Tests run beside each other; threads of their own would only make them wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -41,6 +45,26 @@ def _no_state_of_this_machine(
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def operating_point() -> OperatingPoint:
+    """A sound one: masks are believed from .6 on, and anything is a face from .1 on."""
+    wrong, right = Rate(wrong=1, of=55), Rate(wrong=9, of=223)
+    return OperatingPoint(
+        classes={
+            name: ClassPoint(min_score=score, false_accepts=wrong, false_rejects=right)
+            for name, score in zip(CLASS_NAMES, (0.6, 0.4, 0.3), strict=True)
+        },
+        min_margin=0.25,
+        face_score=0.1,
+        missed_faces=Rate(wrong=2, of=278),
+        ghosts=Rate(wrong=3, of=100),
+        min_face=0.075,
+        calibration=Calibration(slope=4.5, offset=3.0, class_slope=0.6),
+        fitted_on="100 images of a test",
+        fitted_with="sha256:test",
+    )
 
 
 @pytest.fixture(scope="session")

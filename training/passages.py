@@ -22,11 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from models.labels import CLASS_NAMES, MaskLabel
+from models.rate import wilson
 from training.approach import FPS, SECONDS, Approach
 from training.samples import Sample
 from training.usage import UsageError
-
-_Z = 1.959964  # of the normal distribution, for 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +179,6 @@ def _times(times_s: Sequence[float | None]) -> dict[str, float]:
     if not known:
         return {"median": math.nan, "p95": math.nan}
     return {"median": float(np.median(known)), "p95": float(np.quantile(known, 0.95))}
-
-
-def wilson(wrong: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a rate (Wilson, 1927); all there is, for no trial at all."""
-    if not of:
-        return 0.0, 1.0
-    rate, spread = wrong / of, _Z**2 / of
-    middle = rate + spread / 2
-    reach = _Z * math.sqrt(rate * (1 - rate) / of + spread / of / 4)
-    low, high = (middle - reach) / (1 + spread), (middle + reach) / (1 + spread)
-    return (0.0 if not wrong else low), (1.0 if wrong == of else high)
 
 
 def passages_table(summary: Mapping[str, object]) -> str:

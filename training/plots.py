@@ -21,6 +21,7 @@ from models.labels import CLASS_NAMES
 from training.average_precision import PrecisionRecall
 from training.bootstrap import Estimate
 from training.bootstrap import Figure as EstimatedFigure
+from training.calibration import Reliability
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -172,6 +173,30 @@ def draw_confusion(matrix: NDArray[np.integer], path: Path) -> None:
     axes.set_yticks(np.arange(len(matrix) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color=LIGHT, lw=1)
     axes.tick_params(which="minor", length=0)
+    save(figure, path)
+
+
+def draw_reliability(curves: Mapping[str, Reliability], path: Path) -> None:
+    """How often detections of a score are right, against that score; the diagonal is ideal.
+
+    Args:
+        curves: such as `as trained` and `calibrated`.
+        path: picture to write.
+    """
+    figure, axes = _sheet("What scores are worth", "score", "share that is right", (6.2, 5.2))
+    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+    for index, (name, curve) in enumerate(curves.items()):
+        colour, style = _of_class(index)
+        label = f"{name}: error {curve.error:.3f}"
+        axes.plot(curve.score, curve.share, color=colour, ls=style, lw=1.6, label=label)
+        areas = 8 + 120 * np.sqrt(curve.count / max(1, curve.count.max(initial=1)))
+        axes.scatter(curve.score, curve.share, areas, color=colour, ec=BLACK, lw=0.7, zorder=5)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    if curves:
+        _legend_below(axes)
+    else:
+        _say_empty(axes, "no scores")
     save(figure, path)
 
 

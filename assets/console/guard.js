@@ -42,7 +42,6 @@ function show(now) {
   set("latency", `${now.latency_ms} ms`);
   set("openings", now.openings);
   set("denials", now.denials);
-  set("since", now.since);
   set("uptime", duration(now.uptime_s));
   for (const [part, health] of Object.entries(now.health)) {
     const shown = document.getElementById(`part-${part}`);

@@ -116,11 +116,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                 next_turn()
             return len(counted) > turns
 
+        entrance.keeper.policy.votes = config.policy.votes(detector.operating_point)
         gate = Gate(
             camera=EndlessDemo(),
             guard=FrameGuard(config.quality),
             detector=detector,
-            tracker=Tracker(config.tracker),
+            tracker=Tracker(config.tracker, detector.operating_point),
             keeper=entrance.keeper,
             limits=Limits(1.0, 10.0, 3),
             show=picture,

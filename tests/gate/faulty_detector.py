@@ -8,6 +8,7 @@ answer about another frame is seen at once. The second pixel names what goes wro
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -27,6 +28,9 @@ from gate.errors import ModelError
 from models.detections import Detections
 
 NOBODY = 255
+INTRODUCTION = (
+    b'{"model_id": "sha256:liar", "engine_name": "liar by test", "operating_point": null}'
+)
 SIZE_HW = (200, 200)
 
 
@@ -85,7 +89,7 @@ class FaultyDetector:
 
     def __init__(self, model_id="sha256:faulty", failing_share=0.0, at_once=1):
         self.model_id = model_id
-        self.engine = SimpleNamespace(name="faulty by test")
+        self.engine = SimpleNamespace(name="faulty by test", operating_point=None)
         self.at_once = at_once
         self.call_s = 0.1 if at_once > 1 else 0.0
         self.failing_share = failing_share
@@ -159,7 +163,7 @@ def lie(mode):
     def say(kind, number, payload):
         os.write(1, pack_message(kind, number, payload))
 
-    say(Kind.READY, 0, b'{"model_id": "sha256:liar", "engine_name": "liar by test"}')
+    say(Kind.READY, 0, INTRODUCTION)
     questions = QuestionReader(0)
     while asked := questions.read():
         number = asked[0].number
@@ -196,6 +200,10 @@ def main(mode, *arguments):
                 time.sleep(3600)
             case "fails now and then":
                 return FaultyDetector(failing_share=0.1)
+            case "brings":
+                detector, point = FaultyDetector(), json.loads(Path(arguments[0]).read_text())
+                detector.engine.operating_point = SimpleNamespace(to_plain=lambda: point)
+                return detector
             case "runs them together":
                 return FaultyDetector(at_once=8)
             case "has the weights of":

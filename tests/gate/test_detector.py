@@ -68,13 +68,12 @@ def test_a_high_threshold_leaves_nothing(weights):
     assert len(Detector(weights, "cpu", score_threshold=0.999)(frame())) == 0
 
 
-@pytest.mark.parametrize(
-    ("own", "used"), [({}, 0.1), ({"score": 0.05}, 0.05), ({"score": 0.4}, 0.1)]
-)
-def test_a_checkpoints_threshold_never_hides_unsure_faces(tmp_path, own, used):
+@pytest.mark.parametrize(("own", "used"), [(None, 0.1), (0.06, 0.03), (0.2, 0.1), (0.25, 0.1)])
+def test_a_checkpoints_threshold_never_hides_unsure_faces(tmp_path, operating_point, own, used):
     network = build("yolov3_tiny")
     checkpoint = Checkpoint("yolov3_tiny", network.state_dict(), network.scales, 96)
-    checkpoint.thresholds = own
+    if own is not None:
+        checkpoint.operating_point = operating_point.model_copy(update={"face_score": own})
     save_checkpoint(tmp_path / "b.pth", checkpoint)
     assert Detector(tmp_path / "b.pth", "cpu").score_threshold == used
 

@@ -48,7 +48,7 @@ Fault, frame, right = faulty.Fault, faulty.frame, faulty.answers
 NOBODY = faulty.NOBODY
 
 
-def passes(detect):
+def passes(detect, point):
     """A self-test that asks nothing."""
     return []
 
@@ -476,7 +476,7 @@ class TestTheSelfTest:
     def test_is_passed_by_each_process_before_any_answer_counts(self, start):
         asked = []
 
-        def selftest(detect):
+        def selftest(detect, point):
             asked.append(right(detect(frame(33)), 33))
             return []
 
@@ -487,7 +487,7 @@ class TestTheSelfTest:
         process.close()
 
     def test_not_passed_at_the_start_is_a_refusal(self, start):
-        def selftest(detect):
+        def selftest(detect, point):
             raise ModelError("the detector takes night for day and the gate refuses to start")
 
         with pytest.raises(ModelError, match="night for day and the gate refuses to start"):
@@ -496,7 +496,7 @@ class TestTheSelfTest:
     def test_not_passed_later_leaves_no_answers(self, start):
         verdicts = iter([None])
 
-        def selftest(detect):
+        def selftest(detect, point):
             if next(verdicts, ModelError("it takes night for day")) is not None:
                 raise ModelError("it takes night for day")
             return []
@@ -508,7 +508,7 @@ class TestTheSelfTest:
         process.close()
 
     def test_remarks_are_logged_once(self, start, caplog):
-        process = start(selftest=lambda detect: ["it is weak at night"])
+        process = start(selftest=lambda detect, point: ["it is weak at night"])
         os.kill(pid := process.pid, signal.SIGKILL)
         wait_until(lambda: process.pid not in (pid, None))
         assert caplog.messages.count("it is weak at night") == 1
@@ -516,7 +516,7 @@ class TestTheSelfTest:
 
     def test_lies_are_seen_through_in_it_too(self, start):
         with pytest.raises(ModelError, match="corners that are not finite"):
-            start(selftest=lambda detect: [str(detect(frame(1, Fault.NAN)))])
+            start(selftest=lambda detect, point: [str(detect(frame(1, Fault.NAN)))])
 
 
 class TestTheStart:
@@ -568,6 +568,31 @@ class TestTheStart:
         ask_until_answered(process)
         process.close()
 
+    def test_with_another_operating_point_than_before_does_not_count(
+        self, start, operating_point, tmp_path
+    ):
+        brought, other = tmp_path / "point", operating_point.to_plain() | {"min_margin": 0.0}
+        brought.write_text(json.dumps(operating_point.to_plain()))
+        process = start("brings", brought, budget=quick_budget(most=2, retry_s=0.5))
+        assert process.operating_point == operating_point
+        brought.write_text(json.dumps(other))
+        os.kill(process.pid, signal.SIGKILL)
+        wait_until(lambda: "out of service" in refusal(process))
+        assert "another operating point than at the start" in refusal(process)
+        process.close()
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"min_margin": float("nan")}, {"min_margin": None}, {"face_score": 2.0}, {"classes": {}}],
+    )
+    def test_that_brings_an_impossible_operating_point_never_serves(
+        self, start, operating_point, tmp_path, change
+    ):
+        brought = tmp_path / "point"
+        brought.write_text(json.dumps(operating_point.to_plain() | change))
+        with pytest.raises(ModelError, match="talks nonsense"):
+            start("brings", brought)
+
 
 class TestTheEnd:
     def test_leaves_no_process_and_no_answers(self, start):
@@ -610,7 +635,7 @@ sys.path.insert(0, "tests/gate")
 from faulty_detector import Fault, frame
 from gate.detector_process import DetectorProcess, ProcessLimits
 limits = ProcessLimits(result_s=0.5, hang_s=600.0)
-process = DetectorProcess([sys.executable, sys.argv[1], "serves"], lambda detect: [], limits)
+process = DetectorProcess([sys.executable, sys.argv[1], "serves"], lambda detect, point: [], limits)
 if sys.argv[2] == "1":
     try: process(frame(1, Fault.SLEEPS, tenths=250))
     except ValueError: pass
@@ -667,9 +692,11 @@ from gate.detector_process import DetectorProcess, ProcessLimits
 from gate.domain import Frame
 from gate.engine import EngineKind
 from gate.selftest import SelfTest
+from gate.votes import Votes
 
 weights = Path("assets/weights/mask-gate-lite.pth")
-selftest = SelfTest(Path("assets/selftest"), high_score=0.2, min_score=0.35, min_margin=0.15)
+still_test = SelfTest(Path("assets/selftest"), high_score=0.2, votes=Votes.of(None, None, None))
+selftest = lambda detect, point: still_test(detect)
 frames = [Frame(cv2.imread(str(p)), 0.0, 0) for p in sorted(Path("assets/selftest").glob("*.jpg"))]
 frames += [Frame(cv2.copyMakeBorder(frames[2].image, 32, 32, 112, 112, cv2.BORDER_REFLECT), 0.0, 0)]
 

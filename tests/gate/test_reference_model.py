@@ -133,12 +133,13 @@ class Reference:
         ]
         if not seen or not self._complies(seen[-1][1]):
             return None
+        votes = config.votes(None)
         good_s = [
             time_s
             for time_s, face in seen
             if self._complies(face)
-            and face.score >= config.min_score
-            and face.margin >= config.min_margin
+            and face.score >= votes.min_scores[face.label]
+            and face.margin >= votes.min_margin
         ]
         frames = sum(time_s >= seen[0][0] for time_s, _ in self.history)
         inside = self._under_way and who in self.passages[-1].people

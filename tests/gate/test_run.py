@@ -3,6 +3,7 @@
 The detector here answers by frame number; what it is shown are pictures of noise.
 """
 
+import copy
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from gate import assembly
 from gate.errors import CameraError, ModelError
@@ -49,11 +51,13 @@ class FakeDetector:
 
     answer = staticmethod(passage)
     asked = None
+    brings = None
 
     def __init__(self, command, selftest, limits, seats=1):
         type(self).asked = tuple(command[-3:-1])
         self.model_id = "sha256:fake"
         self.engine_name = "fake by test on cpu"
+        self.operating_point = self.brings
 
     def __call__(self, frame):
         return self.answer(frame)
@@ -107,6 +111,46 @@ def signals(path):
 
 
 QUIET = ("--headless", "--mute")
+
+
+class TestTheOperatingPoint:
+    """The model's own thresholds decide, unless the configuration says otherwise."""
+
+    def openings(self, clip, tmp_path, config=""):
+        (tmp_path / "gate.yaml").write_text(config)
+        events = tmp_path / "events"
+        flags = ["--config", str(tmp_path / "gate.yaml"), "--camera", str(clip)]
+        assert main([*flags, "--fast", "--events", str(events), *QUIET]) == 0
+        return [signal for signal, _ in signals(events)].count("allow")
+
+    @pytest.mark.parametrize(
+        ("score", "config", "openings"),
+        [
+            (0.6, "", 1),
+            (0.95, "", 0),  # the face has .9
+            (0.95, "policy: {min_score: 0.5}", 1),
+            (0.6, "policy: {min_score: 0.95}", 0),
+            (0.6, "policy: {min_margin: 0.85}", 0),  # and leads by .8
+        ],
+    )
+    def test_decides(
+        self, clip, tmp_path, detector, monkeypatch, operating_point, capfd, score, config, openings
+    ):
+        classes = {
+            **operating_point.classes,
+            "with_mask": operating_point.classes["with_mask"].model_copy(
+                update={"min_score": score}
+            ),
+        }
+        point = operating_point.model_copy(update={"classes": classes})
+        monkeypatch.setattr(detector, "brings", point)
+        assert self.openings(clip, tmp_path, config) == openings
+        if not config:
+            assert f"votes from with_mask {score:.2f}, without_mask 0.40" in say(capfd).err
+
+    def test_of_a_model_that_brings_none_is_as_ever(self, clip, tmp_path, detector, capfd):
+        assert self.openings(clip, tmp_path) == 1
+        assert "votes from with_mask 0.35" in say(capfd).err
 
 
 class TestUsage:
@@ -191,6 +235,21 @@ class TestWhatIsMissing:
         flags = ["--camera", str(clip), "--weights", str(path), "--device", "cpu", *QUIET]
         assert main(flags) == ModelError.exit_code
         assert str(path) in say(capfd).err
+
+    @pytest.mark.parametrize("value", [float("nan"), 0.0, 1.5, None, "high"])
+    def test_an_operating_point_that_cannot_be_exits_4(
+        self, tmp_path, clip, capfd, relay, operating_point, value
+    ):
+        content = torch.load(assembly.BUNDLED_WEIGHTS, weights_only=True)
+        point = copy.deepcopy(operating_point.to_plain())
+        point["classes"]["with_mask"]["min_score"] = value
+        path = tmp_path / "best.pth"
+        torch.save(content | {"operating_point": point}, path)
+        flags = ["--camera", str(clip), "--weights", str(path), "--device", "cpu", *QUIET]
+        flags += ["--on-allow", relay.command, "--on-deny", relay.command]
+        assert main(flags) == ModelError.exit_code
+        assert "operating_point.classes.with_mask.min_score" in say(capfd).err
+        assert set(relay()) <= {"deny starting", "deny stopping"}
 
     def test_an_events_file_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
         flags = ["--camera", str(clip), "--events", str(tmp_path / "no" / "events"), *QUIET]
@@ -425,7 +484,7 @@ class Camera:
         pass
 
 class Detector:
-    model_id, engine_name = "sha256:fake", "fake"
+    model_id, engine_name, operating_point = "sha256:fake", "fake", None
     def __init__(self, command, selftest, limits, seats=1):
         if LOADS:
             print("loading", flush=True)

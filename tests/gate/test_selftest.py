@@ -17,6 +17,7 @@ from gate.errors import ModelError
 from gate.policy import PolicyConfig
 from gate.selftest import SelfTest
 from gate.tracker import TrackerConfig
+from gate.votes import Votes
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.detections import Detections
 from models.export import export_onnx
@@ -29,9 +30,8 @@ STILLS = ROOT / "assets/selftest"
 BUNDLED = ROOT / "assets/weights/mask-gate-lite"
 MASK, BARE, NOSE = MaskLabel.WITH_MASK, MaskLabel.WITHOUT_MASK, MaskLabel.MASK_WEARED_INCORRECT
 THRESHOLDS = {
-    "high_score": TrackerConfig().high_score,
-    "min_score": PolicyConfig().min_score,
-    "min_margin": PolicyConfig().min_margin,
+    "high_score": TrackerConfig().scores(None)[0],
+    "votes": PolicyConfig().votes(None),
 }
 REFUSED = "the gate refuses to start with them; give a checkpoint that tells masks from bare faces"
 
@@ -138,7 +138,9 @@ def test_so_are_exported_ones(selftest, altered, name):
 def test_an_inverted_detector_never_becomes_a_process_of_the_gate(selftest, altered):
     command = worker_command(altered(reorder(1, 0, 2)), "cpu")
     with pytest.raises(ModelError, match=f"with_mask.jpg: .*{REFUSED}"):
-        DetectorProcess(command, selftest, ProcessLimits(result_s=1.0, start_s=300.0))
+        DetectorProcess(
+            command, lambda detect, _: selftest(detect), ProcessLimits(result_s=1.0, start_s=300.0)
+        )
 
 
 # ------------------------------------------------------------------------ with made-up answers
@@ -205,7 +207,11 @@ def test_each_way_to_be_wrong_is_refused(selftest, name, faces, complaint):
 @pytest.mark.parametrize(
     ("name", "faces", "remark"),
     [
-        ("with_mask", [(MASK, 0.25, 0.2, FACE)], "unsure of a plain face: .*min_score 0.35"),
+        (
+            "with_mask",
+            [(MASK, 0.25, 0.2, FACE)],
+            "unsure of a plain face: .*for with_mask count from 0.35",
+        ),
         ("without_mask", [(BARE, 0.34, 0.2, FACE)], "unsure of a plain face: .*without_mask"),
         ("mask_weared_incorrect", [(MASK, 0.4, 0.2, FACE)], "may miss badly worn masks: it sees w"),
         ("mask_weared_incorrect", [], "may miss badly worn masks: it sees no face"),
@@ -221,7 +227,7 @@ def test_doubtful_specks_that_the_gate_would_not_follow_are_no_ghosts(selftest):
 
 
 def test_a_gate_that_asks_for_no_margin_still_asks_for_one_here():
-    lenient = SelfTest(STILLS, high_score=0.2, min_score=0.35, min_margin=0.0)
+    lenient = SelfTest(STILLS, high_score=0.2, votes=Votes.of(None, 0.35, 0.0))
     with pytest.raises(ModelError, match="cannot tell the class"):
         lenient(says(SOUND | {"with_mask": [(MASK, 0.9, 0.04, FACE)]}))
 

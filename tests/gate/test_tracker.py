@@ -322,8 +322,8 @@ def test_whatever_comes_each_detection_has_one_track_and_each_track_one_sighting
             assert track.last_seen_s == times[-1] <= now
             assert now - track.last_seen_s <= config.max_missed_s
         fresh = [track for track in tracks if track.last_seen_s == now]
-        sure = int((detections.scores >= config.high_score).sum())
-        seen = int((detections.scores >= config.low_score).sum())
+        sure = int((detections.scores >= config.scores(None)[0]).sum())
+        seen = int((detections.scores >= config.scores(None)[1]).sum())
         assert sure <= len(fresh) <= seen
 
 

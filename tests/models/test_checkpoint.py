@@ -32,13 +32,13 @@ def test_saving_and_loading_gives_bit_equal_outputs(lite, tmp_path):
     assert torch.equal(before, after)
 
 
-def test_everything_else_comes_back_too(lite, tmp_path):
-    lite.thresholds = {"score": 0.4}
+def test_everything_else_comes_back_too(lite, operating_point, tmp_path):
+    lite.operating_point = operating_point
     lite.metrics = {"valid": {"map50": 0.8}}
     lite.training = {"config": {"name": "x"}}
     save_checkpoint(tmp_path / "a.pth", lite)
     back = load_checkpoint(tmp_path / "a.pth")
-    for name in ("architecture", "scales", "input_size", "thresholds", "metrics", "training"):
+    for name in ("architecture", "scales", "input_size", "operating_point", "metrics", "training"):
         assert getattr(back, name) == getattr(lite, name)
     assert back.classes == CLASS_NAMES
 
@@ -153,8 +153,9 @@ def test_other_files_are_refused(tmp_path):
         {"input_size": -32},
         {"input_size": 100},
         {"input_size": 32 * 10**9},
-        {"thresholds": [0.5]},
-        {"thresholds": {"score": "high"}},
+        {"operating_point": [0.5]},
+        {"operating_point": {}},
+        {"operating_point": {"score": 0.5}},
         {"metrics": 1},
         {"progress": 1},
     ],
@@ -170,7 +171,7 @@ def test_a_field_of_another_kind_is_refused_in_a_sentence(lite, tmp_path, change
 def test_a_missing_field_is_refused_by_its_name(lite, tmp_path):
     save_checkpoint(tmp_path / "a.pth", lite)
     content = torch.load(tmp_path / "a.pth", weights_only=True)
-    for name in content.keys() - {"format"}:
+    for name in content.keys() - {"format", "operating_point"}:
         torch.save({k: v for k, v in content.items() if k != name}, tmp_path / "b.pth")
         with pytest.raises(CheckpointError, match=f"lacks or garbles a field .*{name}"):
             load_checkpoint(tmp_path / "b.pth")

@@ -88,3 +88,19 @@ def test_a_square_may_be_used_again(size_hw):
         assert box.image(image, square) is square
         np.testing.assert_array_equal(square, box.image(image))
         assert square.std() > 0
+
+
+@given(st.integers(32, 400), st.data())
+def test_no_column_of_a_larger_picture_goes_unread(width, data):
+    """What one column shows reaches the square, as the edge of a mask must."""
+    column = data.draw(st.integers(0, width // 16 * 16 - 1))  # halving an odd width drops the last
+    image = np.zeros((32, width, 3), np.uint8)
+    image[:, column] = 255
+    assert Letterbox((32, width), 32).image(image)[16].any()
+
+
+def test_shrinking_keeps_the_brightness_of_fine_patterns():
+    """Stripes a pixel wide are grey from afar, not black or white."""
+    image = np.zeros((512, 512, 3), np.uint8)
+    image[:, ::2] = 255
+    assert Letterbox((512, 512), 128).image(image).std() < 1

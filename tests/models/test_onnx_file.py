@@ -54,6 +54,8 @@ def test_it_opens_without_torch_in_sight(exported):
         (lambda a: a | {"classes": list(CLASS_NAMES[::-1])}, "expected the classes"),
         (lambda a: a | {"format": "other"}, "expected 'mask-gate onnx 1'"),
         (lambda a: {k: v for k, v in a.items() if k != "classes"}, "not exported by this project"),
+        (lambda a: a | {"operating_point": {}}, "operating_point.classes: Field required"),
+        (lambda a: a | {"operating_point": 0.5}, "operating_point: Input should be"),
         (lambda a: [a], "not exported by this project"),
         (lambda _: None, "not exported by this project"),
     ],

@@ -1,5 +1,6 @@
 """mask-gate-export: the exported file says what the checkpoint says, and knows where it is from."""
 
+import functools
 from importlib.util import find_spec
 
 import numpy as np
@@ -17,17 +18,24 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def saved(path, architecture, size=64):
+@pytest.fixture
+def saved(operating_point):
+    return functools.partial(save, operating_point)
+
+
+def save(point, path, architecture, size=64):
     torch.manual_seed(2)
     network = build(architecture)
     checkpoint = Checkpoint(architecture, network.state_dict(), network.scales, size)
-    checkpoint.thresholds = {"score": 0.25}
+    checkpoint.operating_point = point
     save_checkpoint(path, checkpoint)
     return checkpoint.network()
 
 
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a != "yolov3"])
-def test_the_exported_file_says_what_the_checkpoint_says(tmp_path, architecture, capsys):
+def test_the_exported_file_says_what_the_checkpoint_says(
+    saved, operating_point, tmp_path, architecture, capsys
+):
     network = saved(tmp_path / "a.pth", architecture)
     assert main(["--weights", str(tmp_path / "a.pth")]) == 0
     assert architecture in capsys.readouterr().out
@@ -38,11 +46,11 @@ def test_the_exported_file_says_what_the_checkpoint_says(tmp_path, architecture,
         expected = network.predict(rgb).numpy()
     np.testing.assert_allclose(exported(squares), expected, atol=1e-3, rtol=1e-4)
     assert exported.about.input_size == 64
-    assert exported.about.score_threshold == 0.25
+    assert exported.about.operating_point == operating_point
     assert exported.about.made_from == fingerprint(tmp_path / "a.pth")
 
 
-def test_mistakes_get_one_sentence(tmp_path, capsys):
+def test_mistakes_get_one_sentence(saved, tmp_path, capsys):
     assert main(["--weights", str(tmp_path / "none.pth")]) == 4
     assert "no such file" in capsys.readouterr().err
     saved(tmp_path / "a.pth", "yolov3_tiny")

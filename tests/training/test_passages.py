@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.labels import CLASS_NAMES
+from models.rate import wilson
 from training.evaluate import main
-from training.passages import Passage, passages_table, plan, summarise, wilson
+from training.passages import Passage, passages_table, plan, summarise
 from training.samples import Sample
 
 WEIGHTS = "assets/weights/mask-gate-lite.pth"
