@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 LEASE_S = 2.0
-"""Longer than by default, as `max_age_s`: a machine that tests is slow, and has two cameras here."""
+"""Longer than by default, as `max_age_s`: a slow machine has two cameras."""
 
 SHARED = """\
 gate: lobby
