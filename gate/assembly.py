@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from uuid import uuid4
 from gate.audit import Audit
 from gate.audit_config import default_audit_path
 from gate.camera import Camera, open_camera
+from gate.clock import uptime_s
 from gate.config import GateConfig
 from gate.console import Console, hello
 from gate.console_access import new_password
@@ -30,7 +30,7 @@ from gate.domain import Frame, Reason, Signal, SignalKind
 from gate.door import Door
 from gate.doorkeeper import Doorkeeper
 from gate.engine import EngineKind
-from gate.errors import ConfigError, OutputError, OwnedError
+from gate.errors import ConfigError, GateError, OutputError, OwnedError
 from gate.events import EventLog, EventMaker, Scene
 from gate.guarded_relay import GuardedRelay
 from gate.guardian import STUCK_S, Charge
@@ -133,33 +133,37 @@ def open_entrance(
     Raises:
         OutputError: another process keeps the door, a relay cannot be had, or a required record
             cannot be written.
+        ConfigError: nobody said where the record is, and there is no home folder.
     """
-    clock: Clock = ReplayClock() if manner.replay else time.monotonic
+    clock: Clock = ReplayClock() if manner.replay else uptime_s
     maker = EventMaker(config.gate)
     reporter = Reporter(maker, tell)
     relays: list[GuardedRelay] = []
     door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(relays))
     records, outputs = contextlib.ExitStack(), contextlib.ExitStack()
+    missing: list[GateError] = []  # what the gate cannot be without, told once the door is locked
 
     def abandon() -> None:
         with records:
             outputs.close()
 
     with contextlib.ExitStack() as stack:
-        owner = stack.enter_context(_ownership(config, manner))
+        owner = stack.enter_context(_ownership(config, manner, missing))
         shutdown = stack.enter_context(end_well(door.close, abandon))
         stack.enter_context(records)  # closed last: it hears of the last lock too
         stack.enter_context(outputs)
         stack.callback(door.close)
-        audit = _open_audit(config, manner, records)
+        audit = _open_audit(config, manner, records, missing)
         keeper = _keeper(config, door, reporter, clock, audit)
-        for output in _outputs(config, manner, say, keeper, audit, owner):
+        for output in _outputs(config, manner, say, keeper, audit, owner, missing):
             outputs.callback(output.close)
             reporter.add(output)
             if isinstance(output, GuardedRelay):
                 relays.append(output)
         _keep_records(config, manner, reporter, audit, records)
         door.start(timer=not manner.replay)
+        if missing:
+            raise _all_in_one(missing)
         if audit is not None and config.audit.required:
             audit.check(AUDIT_START_S)
         yield Entrance(keeper, maker, shutdown, audit)
@@ -171,7 +175,7 @@ def lock_relays(config: GateConfig) -> None:
     Raises:
         OutputError: another process keeps the door and goes on, or a lock did not work.
     """
-    signal = Signal(SignalKind.DENY, Reason.STOPPING, time.monotonic(), uuid4().hex)
+    signal = Signal(SignalKind.DENY, Reason.STOPPING, uptime_s(), uuid4().hex)
     with contextlib.ExitStack() as stack:
         owner: int | None = None
         try:
@@ -379,20 +383,39 @@ def audit_path(config: GateConfig) -> Path:
 
 
 @contextlib.contextmanager
-def _ownership(config: GateConfig, manner: Manner) -> Iterator[int | None]:
-    """The descriptor that says that the door is ours, where one is moved."""
-    if not manner.moves:
-        yield None
-        return
-    with contextlib.closing(Ownership(config.gate, runtime_folder(os.environ))) as owner:
-        yield owner.fileno()
+def _ownership(
+    config: GateConfig, manner: Manner, missing: list[GateError]
+) -> Iterator[int | None]:
+    """The descriptor that says that the door is ours, where one is moved; None where none is had.
+
+    Raises:
+        OwnedError: another process keeps the door, so it is not ours to lock.
+    """
+    with contextlib.ExitStack() as stack:
+        owner = None
+        if manner.moves:
+            try:
+                found = Ownership(config.gate, runtime_folder(os.environ))
+                owner = stack.enter_context(contextlib.closing(found)).fileno()
+            except OwnedError:
+                raise
+            except OutputError as error:
+                missing.append(error)
+        yield owner
 
 
-def _open_audit(config: GateConfig, manner: Manner, records: contextlib.ExitStack) -> Audit | None:
+def _open_audit(
+    config: GateConfig, manner: Manner, records: contextlib.ExitStack, missing: list[GateError]
+) -> Audit | None:
     if not manner.moves:
         return None
+    try:
+        path = audit_path(config)
+    except ConfigError as error:
+        missing.append(error)
+        return None
     audit = Audit(
-        audit_path(config),
+        path,
         config.gate,
         wait_s=config.audit.wait_s,
         keep_days=config.audit.keep_days,
@@ -424,13 +447,9 @@ def _outputs(
     keeper: Doorkeeper,
     audit: Audit | None,
     owner: int | None,
+    missing: list[GateError],
 ) -> Iterator[Output]:
-    """What reacts to the door, the relays first: each that can be had, for it must be locked.
-
-    Raises:
-        OutputError: not every relay can be had; those that can have been yielded.
-    """
-    missing: list[OutputError] = []
+    """What reacts to the door, the relays first: each that can be had, for it must be locked."""
 
     def done(signal_id: str, word: str, relay: str) -> None:
         if audit is not None:
@@ -448,8 +467,6 @@ def _outputs(
             yield found
         else:
             yield PrintedRelay(relay.model_dump(), say=say)
-    if missing:
-        raise OutputError("; ".join(map(str, missing)))
     if config.outputs.on_allow is not None and config.outputs.on_deny is None:
         log.warning("nothing locks but the relay's own timer: give --on-deny too")
     if config.outputs.sound and not manner.replay:
@@ -477,6 +494,11 @@ def _keep_records(
     if config.mqtt is not None and manner.moves:
         state = MqttState(config.mqtt, config.gate)
         reporter.keep(records.enter_context(contextlib.closing(state)))
+
+
+def _all_in_one(missing: list[GateError]) -> GateError:
+    """The first error, with the words of all."""
+    return type(missing[0])("; ".join(map(str, missing)))
 
 
 def _charge(relay: RelayConfig, config: GateConfig) -> Charge:

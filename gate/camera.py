@@ -7,14 +7,15 @@ as a camera would, or give every picture in turn with the time it has in the fil
 
 from __future__ import annotations
 
+import logging
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from gate.clip import open_clip
 from gate.clip_camera import PacedCamera, ReplayCamera
+from gate.clock import uptime_s
 from gate.domain import Frame
 from gate.errors import CameraError, ConfigError
 from gate.live_camera import LiveCamera
@@ -22,6 +23,8 @@ from gate.opencv import prepare_opencv
 from gate.source import Source, SourceKind, parse_source
 
 __all__ = ["Camera", "open_camera", "prepare_opencv"]
+
+log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
 
@@ -54,7 +57,7 @@ def open_camera(
     realtime: bool = True,
     folder_fps: float = 10.0,
     first_frame_s: float = 5.0,
-    clock: Clock = time.monotonic,
+    clock: Clock = uptime_s,
 ) -> Camera:
     """Open what `source` names.
 
@@ -64,44 +67,51 @@ def open_camera(
             False gives every picture, `time_s` counted from the start of the clip. No effect on
             live cameras.
         folder_fps: pictures per second of a folder.
-        first_frame_s: how long a live camera may take until its first frame.
-        clock: monotonic seconds; those of CLOCK_MONOTONIC for a live camera.
+        first_frame_s: a live camera that has sent nothing for so long is said to be away.
+        clock: monotonic seconds; those of `gate.clock` for a live camera.
 
     Raises:
         ConfigError: the words name nothing that can be a camera.
-        CameraError: there is no picture to be had there.
+        CameraError: it is no camera, or a file or folder without a picture. A live camera that is
+            away is no error: it is tried on, for ever.
     """
     wanted = parse_source(source) if isinstance(source, str) else source
     if not 0 < folder_fps <= 240:
         raise ConfigError(f"folder fps must be in 0..240, got {folder_fps}")
     prepare_opencv()
     if wanted.kind in (SourceKind.URL, SourceKind.INDEX, SourceKind.DEVICE):
-        _refuse_missing_device(wanted)
+        missing = _missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
-        camera.wait_for_first_frame(first_frame_s)
+        away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
+        if away is not None:
+            log.warning("%s; the door stays locked until there is one", missing or away)
         return camera
     clip = open_clip(wanted, folder_fps)
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
 
 
-def _refuse_missing_device(source: Source) -> None:
-    """Say at once that there is no such device.
+def _missing_device(source: Source) -> str | None:
+    """What to say of a device that is not there, as it is when it is unplugged; None if it is.
 
     Raises:
-        CameraError: there is none.
+        CameraError: something else is there, which will never be a camera.
     """
     if source.kind is SourceKind.INDEX:
         node = Path(f"/dev/video{source.address}")
         if sys.platform.startswith("linux") and not node.exists():
-            raise CameraError(
+            return (
                 f"no camera {source}: {node} does not exist; plug one in, give another "
                 f"one of {_video_devices()}, or try --camera demo"
             )
     if source.kind is SourceKind.DEVICE and not Path(source.address).is_char_device():
-        raise CameraError(
+        said = (
             f"no camera at {source}: not a device of this machine; plug it in, give another "
             f"one of {_video_devices()}, or try --camera demo"
         )
+        if Path(source.address).exists():
+            raise CameraError(said)
+        return said
+    return None
 
 
 def _called(source: Source) -> str:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.clip import as_bgr, is_usable
+from gate.clock import uptime_s
 from gate.complaints import Complaints
 from gate.frame_buffer import FrameBuffer
 from gate.http_stream import StreamError
@@ -121,7 +122,7 @@ class Capturer:
         damage_heard: Callable[[], bool],
         *,
         max_age_s: float,
-        clock: Clock = time.monotonic,
+        clock: Clock = uptime_s,
     ) -> None:
         self._opener = opener
         self._buffer = buffer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 from gate.clip import Clip
+from gate.clock import uptime_s
 from gate.domain import Frame
 from gate.errors import CameraError
 
@@ -27,7 +27,7 @@ class PacedCamera:
 
     is_live = False
 
-    def __init__(self, clip: Clip, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clip: Clip, *, clock: Clock = uptime_s) -> None:
         self._clip = clip
         self._clock = clock
         self._changed = threading.Condition()  # guards the three that follow

@@ -13,13 +13,17 @@ if TYPE_CHECKING:  # what guards a relay starts without numpy
     from numpy.typing import NDArray
 
 
+NO_PICTURE = -1
+"""Index of a frame that no camera sent."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture from the camera.
 
     Attributes:
         image: [H, W, 3] uint8 BGR; nobody downstream may write to it.
-        time_s: monotonic seconds at which the picture was taken.
+        time_s: monotonic seconds (`gate.clock`) at which the picture was taken.
         index: grows by one or more from frame to frame (a gap means frames were dropped).
     """
 

@@ -81,6 +81,7 @@ class Doors:
         terminal: takes lines, each with the name of its door.
         supervisor: hears of progress when every loop has turned.
         headless: whether there is no window for each door.
+        heeds_hangup: see `gate.shutdown.Shutdown`.
         retry_s: first pause before a door is tried again.
 
     Attributes:
@@ -95,6 +96,7 @@ class Doors:
         supervisor: Supervisor,
         *,
         headless: bool,
+        heeds_hangup: Callable[[], bool] = lambda: True,
         retry_s: float = RETRY_S,
     ) -> None:
         self._config = config
@@ -108,7 +110,7 @@ class Doors:
             for number, (name, door) in enumerate(config.each_door().items())
         ]
         self.summaries: dict[str, Summary] = {}
-        self._shutdown = Shutdown(self._lock_all, self._abandon_all)
+        self._shutdown = Shutdown(self._lock_all, self._abandon_all, heeds_hangup=heeds_hangup)
         self._ending = threading.Event()
         self._detector: Future[DetectorProcess] = Future()
         self._guarding = threading.Lock()  # what follows

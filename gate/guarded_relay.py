@@ -16,12 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, cast
 
+from gate.clock import uptime_s
 from gate.domain import Signal, SignalKind
 from gate.errors import OutputError
 from gate.events import Event
-from gate.guardian import Charge
+from gate.guardian import MAX_LINE, Charge
 from gate.relay import Order
-from gate.relay_worker import BY_HAND
+from gate.relay_worker import BY_HAND, END_S
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +128,16 @@ class GuardedRelay:
         Raises:
             OutputError: the last lock could not be carried out.
         """
+        was_open, patience_s = (
+            not self._closing.is_set(),
+            self._charge.patience_s + END_S + ANSWER_S,
+        )
         self._closing.set()
         with self._writing, contextlib.suppress(OSError):
+            if was_open and self._guardian.poll():  # it died a moment ago, and the door is as it is
+                self._lock_by_another()
             _stdin(self._guardian).close()
-        self._end(self._charge.patience_s + ANSWER_S)
+        self._end(patience_s)
         if self._guardian.returncode != 0:
             fault = self._last_fault or f"{self.name}: its guardian did not end well"
             raise OutputError(fault if BY_HAND in fault else f"{fault}; {BY_HAND}")
@@ -206,9 +213,17 @@ class GuardedRelay:
             self._lock_first()
         return None
 
+    def _lock_by_another(self) -> None:
+        """A guardian for nothing but the last lock, where one can be had."""
+        with contextlib.suppress(OutputError):
+            last = self._spawn()
+            _stdin(self._guardian).close()
+            self._guardian = last
+            self._lock_first()
+
     def _lock_first(self) -> None:
         """A new guardian does not know how the last one left the relay."""
-        order = Order(opens=False, id="", reason="output_fault", time_s=time.monotonic())
+        order = Order(opens=False, id="", reason="output_fault", time_s=uptime_s())
         with contextlib.suppress(OSError):
             _write(self._guardian, {"order": asdict(order)})
 
@@ -217,9 +232,10 @@ class GuardedRelay:
         guardian = self._guardian
         assert guardian.stdout is not None
         with guardian.stdout as answers:
-            for line in io.BufferedReader(cast(io.RawIOBase, answers)):
+            reader = io.BufferedReader(cast(io.RawIOBase, answers))
+            while line := reader.readline(MAX_LINE):
                 try:
-                    self._take(json.loads(line))
+                    self._take(json.loads(line))  # one that is cut off is nonsense
                 except Exception:  # what cannot be understood guards nothing, whatever it says
                     self._last_fault = f"the guardian of relay {self.name} talks nonsense"
                     log.exception("%s", self._last_fault)

@@ -15,10 +15,10 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gate.clock import uptime_s
 from gate.errors import GateError, OutputError
 from gate.relay import Order, Relay, open_relay
 from gate.relay_worker import CLOSE_S, RelayWorker
@@ -26,7 +26,9 @@ from gate.relay_worker import CLOSE_S, RelayWorker
 STUCK_S = 8.0
 """A lock that is kept waiting longer hangs in its device: another guardian takes over."""
 
-_MAX_LINE = 1_000_000
+MAX_LINE = 1_000_000
+"""Of the pipes between gate and guardian, in bytes; who writes a longer one is not understood."""
+
 _LOOK_S = 0.1
 
 
@@ -83,7 +85,7 @@ def _guard(
     pulse_s = charge.relay.get("pulse_s")
     worker = RelayWorker(
         relay,
-        clock=time.monotonic,
+        clock=uptime_s,
         on_done=lambda order: answer(done=order.id, word=order.word),
         on_fault=lambda what: answer(fault=what),
         pulse_s=float(pulse_s) if isinstance(pulse_s, int | float) else None,
@@ -111,7 +113,7 @@ def _obey(
     worker: RelayWorker, charge: Charge, lines: _Lines, waiting: list[bytes], answer: _Answers
 ) -> None:
     """Carry out what the gate says until its pipe ends, and what it would say if it could."""
-    heard_s = time.monotonic()
+    heard_s = uptime_s()
     told_to_stop = False
     while True:
         for line in waiting:
@@ -124,15 +126,15 @@ def _obey(
                     worker.send(order)
             if "beat" in message:
                 answer(beat=message["beat"])
-        now_s = time.monotonic()
+        now_s = uptime_s()
         if lines.told_to_stop and not told_to_stop:
             told_to_stop = True
             worker.send(Order(opens=False, id="", reason="stopping", time_s=now_s))
         if waiting:
             heard_s = now_s
         elif worker.is_open and now_s - heard_s > charge.heartbeat_s:
-            answer(fault=f"the gate was silent for {now_s - heard_s:.1f} s with the door open")
             worker.send(Order(opens=False, id="", reason="silence", time_s=now_s))
+            answer(fault=f"the gate was silent for {now_s - heard_s:.1f} s with the door open")
             heard_s = now_s
         if worker.busy_s() > STUCK_S + charge.limit_s:
             answer(fault="the relay hangs; its guardian is replaced")
@@ -165,13 +167,17 @@ class _Lines:
             return []
         data = os.read(self._pipe, 65536)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return None if not data or len(self._rest) > _MAX_LINE else lines
+        return None if not data or len(self._rest) > MAX_LINE else lines
 
 
 class _Answers:
-    """Says one JSON object a line to the gate; the gate may be gone, which is no news here."""
+    """Says one JSON object a line to the gate, and never waits for it to be taken.
+
+    A gate that is gone, or stands still with a full pipe, must not keep a door open.
+    """
 
     def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
         self._pipe = pipe
         self._speaking = threading.Lock()
 
@@ -194,10 +200,11 @@ class _LogToGate(logging.Handler):
 
 
 def _heed_signals() -> int:
-    """Where SIGTERM, SIGHUP and SIGABRT are heard.
+    """Where SIGTERM and SIGABRT are heard.
 
     A supervisor sends them to the gate and its guardian alike: the guardian locks at once, and
-    stays until the gate has said its last word. SIGINT is for the gate alone.
+    stays until the gate has said its last word. SIGINT and SIGHUP are for the gate alone, which may
+    decide to go on.
     """
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
@@ -206,9 +213,10 @@ def _heed_signals() -> int:
         with contextlib.suppress(BlockingIOError):
             os.write(mouth, b"!")
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGABRT):
+    for number in (signal.SIGTERM, signal.SIGABRT):
         signal.signal(number, heard)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     return ear
 
 

@@ -26,7 +26,9 @@ GRACE_S = 0.3
 REAP_S = 1.0
 """How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
 
-_POLL_S = 0.02
+LOOK_S = 0.02
+"""How often it is looked whether a hook is over."""
+
 _EPERM_IS_DEAD = sys.platform == "darwin"  # elsewhere EPERM is a live process of another user
 
 
@@ -79,7 +81,7 @@ class HookProcess:
             while not (stop := cancelled()) and time.monotonic() < deadline:
                 if not self._is_running(linger):
                     break
-                self._pump(pipes, _POLL_S)
+                self._pump(pipes, LOOK_S)
             code = self._process.poll()
             self._end_group(gently=self._is_running(linger))
             self._pump(pipes, 0.0)
@@ -132,7 +134,7 @@ class HookProcess:
         patience = time.monotonic() + GRACE_S
         if gently and self._signal_group(signal.SIGTERM):
             while self._signal_group(0) and time.monotonic() < patience:
-                time.sleep(_POLL_S)
+                time.sleep(LOOK_S)
                 self._process.poll()  # a dead leader counts as a member until it is reaped
         self._signal_group(signal.SIGKILL)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gate.capture import BACK_OFF_S, Word, order
+from gate.clock import uptime_s
 from gate.domain import Frame
 from gate.errors import CameraError
 from gate.frame_buffer import FrameBuffer
@@ -66,7 +67,7 @@ class LiveCamera:
         name: for messages, without credentials.
         advice: what to check when there is no picture.
         max_age_s: an older frame is never given.
-        clock: seconds of CLOCK_MONOTONIC.
+        clock: of its frames; its capture process has `gate.clock`.
         command: starts the child; the descriptor of the buffer is added to it.
 
     Attributes:
@@ -82,7 +83,7 @@ class LiveCamera:
         advice: str = "that it sends pictures",
         *,
         max_age_s: float = MAX_FRAME_AGE_S,
-        clock: Clock = time.monotonic,
+        clock: Clock = uptime_s,
         command: Sequence[str] = (sys.executable, "-P", "-m", "gate.capture"),
     ) -> None:
         self.name = name
@@ -98,7 +99,7 @@ class LiveCamera:
         self._error: CameraError | None = None
         self._tries = 0
         self._why = ""
-        self._told_lost: bool | None = None  # not before it was there once
+        self._told_lost: bool | None = None  # None until it was there, or was missed, once
         self._base_index = self._index = 0  # of the child's first frame, less one; of the last read
         self._time_s = -float("inf")  # of the last read
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -134,19 +135,20 @@ class LiveCamera:
                 self._changed.wait(left_s)
         return None
 
-    def wait_for_first_frame(self, timeout_s: float) -> None:
-        """Return when there is a picture; one stays there to be read.
+    def wait_for_first_frame(self, timeout_s: float) -> str | None:
+        """Wait until there is a picture, which stays there to be read.
 
-        Raises:
-            CameraError: there was none in time; the camera is given up then.
+        Returns:
+            In one sentence why there is none yet, or None when there is. The camera is tried on,
+            for ever, and its first picture is logged like that of one that is back.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._told_lost is not None, timeout_s)
             if self._told_lost is not None:
-                return
+                return None
+            self._told_lost = True
             tries, why = max(self._tries, 1), f" ({self._why})" if self._why else ""
-        self.close()
-        raise CameraError(
+        return (
             f"no picture from {self.name} after {tries} tries in {timeout_s:g} s{why}; check that "
             f"it is on, that nothing else uses it and {self._advice}, or try --camera demo"
         )

@@ -7,7 +7,6 @@ the bytes themselves are seen first.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import cast
 
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.clock import uptime_s
 from gate.frame_buffer import MAX_PIXELS, MIN_SIDE_PX
 from gate.http_stream import HttpStream, StreamError
 from gate.jpeg import jpeg_size_hw
@@ -45,7 +45,7 @@ class MjpegCapture:
         StreamError: there is no boundary.
     """
 
-    def __init__(self, stream: HttpStream, boundary: bytes, clock: Clock = time.monotonic) -> None:
+    def __init__(self, stream: HttpStream, boundary: bytes, clock: Clock = uptime_s) -> None:
         self._stream = stream
         self._parts = Multipart(boundary)
         self._clock = clock
@@ -105,7 +105,7 @@ def open_mjpeg(url: str) -> MjpegCapture | None:
     Raises:
         StreamError: it does not answer, or refuses.
     """
-    stream = HttpStream(url, ANSWER_S)
+    stream = HttpStream(url, ANSWER_S, uptime_s)
     try:
         boundary = boundary_of(stream.headers.get("content-type", ""))
         if boundary is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.clock import uptime_s
 from gate.frame_buffer import MAX_PIXELS
 from gate.opencv import V4L_SELECT_TIMEOUT_S
 from gate.source import Source, SourceKind
@@ -58,7 +58,7 @@ class OpencvCapture:
 
     def grab(self) -> float | None:
         """Wait for the next picture; when it came, or None when there are no more."""
-        return time.monotonic() if self._capture.grab() else None
+        return uptime_s() if self._capture.grab() else None
 
     def retrieve(self) -> Image | None:
         """Convert it; None if that fails."""

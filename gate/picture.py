@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from gate.domain import Frame
+from gate.domain import NO_PICTURE, Frame
 from gate.events import Scene
 from gate.ink import Image
 from gate.kiosk import draw_kiosk
@@ -78,7 +78,7 @@ class Picture:
         elif self._screen is not None:
             drawn[blurs] = self._overlay(frame, scene, blurs)
             self._screen.show(drawn[blurs])
-        if self._recorder is not None:
+        if self._recorder is not None and frame.index != NO_PICTURE:
             blurs = privacy.blur_recording
             image = drawn[blurs] if blurs in drawn else self._overlay(frame, scene, blurs)
             self._recorder.write(image, frame.time_s)

@@ -16,8 +16,8 @@ class Order:
         opens: True unlocks, False locks.
         id: of the door's signal; the same in events, hooks and audit.
         reason: of the door's signal, such as `compliant` or `no_mask`.
-        time_s: the moment of CLOCK_MONOTONIC at which the door asked for it.
-        until_s: with an opening, the moment of CLOCK_MONOTONIC at which the relay must have locked
+        time_s: the moment of `gate.clock` at which the door asked for it.
+        until_s: with an opening, the moment of `gate.clock` at which the relay must have locked
             by itself; else 0.
         hold_s: the same in seconds from the moment the driver is called; 0 with a lock.
         event_json: the event of the signal, on one line.

@@ -9,13 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gate.errors import ConfigError, OutputError
-from gate.hook_process import HookProcess, HookResult
+from gate.hook_process import GRACE_S, LOOK_S, HookProcess, HookResult
 from gate.relay import Order
 
 Command = tuple[str, ...]
 
-ALLOW_GRACE_S = 1.0
+ALLOW_GRACE_S = 0.3
 """An allow hook may live as long as the door is open, and this much longer to lock by itself."""
+
+LONE_GRACE_S = 1.0
+"""The same where no command locks: what it leaves open stays open."""
+
+OVERSHOOT_S = ALLOW_GRACE_S + GRACE_S + LOOK_S
+"""So much longer than its `pulse_s` may an opening by a command last before the lock begins."""
 
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "HOME")
 
@@ -26,10 +32,11 @@ class CommandRelay:
     The event is JSON on the command's standard input and in MASK_GATE_EVENT, beside
     MASK_GATE_DECISION, MASK_GATE_REASON, MASK_GATE_ID, MASK_GATE_PID (this process; when it is
     gone, the relay must lock), MASK_GATE_HOLD_S (seconds after which the relay must have locked by
-    itself) and MASK_GATE_UNTIL (the same moment, in seconds of CLOCK_MONOTONIC; 0 with a lock).
+    itself) and MASK_GATE_UNTIL (the same moment, in seconds of CLOCK_BOOTTIME; 0 with a lock).
 
     An allow hook may run until its lease and a short grace are over; a lock that waits ends it at
-    once (SIGTERM to its group, then SIGKILL).
+    once (SIGTERM to its group, then SIGKILL). With it, the lock begins at most `OVERSHOOT_S` after
+    the opening was to end.
 
     Args:
         on_allow: the command that opens, as a shell would read it, or None.
@@ -54,7 +61,8 @@ class CommandRelay:
         """See `gate.relay.Relay`; returns when the hook has ended or was cancelled."""
         if self._on_allow is None:
             return
-        result = self._run(self._on_allow, order, order.hold_s + ALLOW_GRACE_S, cancelled)
+        grace_s = LONE_GRACE_S if self._on_deny is None else ALLOW_GRACE_S
+        result = self._run(self._on_allow, order, order.hold_s + grace_s, cancelled)
         if not result.ok and not result.cancelled:
             raise OutputError(f"the allow hook {result.account}")
 

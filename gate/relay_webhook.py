@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from gate.clock import uptime_s
 from gate.errors import OutputError
 from gate.http_post import Cancelled, HttpPost, Lookup
 from gate.relay import Order
@@ -47,7 +48,7 @@ class WebhookRelay:
         secret_file: file with the key; without it calls are not signed.
         ca_file: certificates to trust instead of those of this machine.
         limit_s: how long one call may take, with the look-up of the name.
-        clock: seconds of CLOCK_MONOTONIC.
+        clock: in which `Order.until_s` is told.
         wall_clock: seconds since 1970; told to the receiver, and nothing else.
         lookup: socket.getaddrinfo, or what takes its place.
 
@@ -62,7 +63,7 @@ class WebhookRelay:
         secret_file: str | None = None,
         ca_file: str | None = None,
         limit_s: float = 2.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         wall_clock: Callable[[], float] = time.time,
         lookup: Lookup = socket.getaddrinfo,
     ) -> None:

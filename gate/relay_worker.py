@@ -28,10 +28,14 @@ _RETRY_MAX_S = 2.0
 LONGEST_PAUSE_S = _RETRY_MAX_S + GRACE_S + REAP_S
 """A failed lock is tried again within this time, counted from the end of its limit."""
 
+END_S = GRACE_S + 2 * REAP_S
+"""`close` may take this much longer than its patience: a command has to be killed first."""
+
 BY_HAND = "the door may be unlocked: check it by hand"
 
 _PENDING_MAX = 16
 _LONG_WAIT_S = 3600.0
+_LOOK_S = 0.1  # a wait stands still with the machine, the clock does not
 
 
 class RelayWorker:
@@ -44,7 +48,7 @@ class RelayWorker:
 
     Args:
         relay: called from the worker's thread only, but for `close`.
-        clock: CLOCK_MONOTONIC, in which `Order.time_s` and `Order.until_s` are told.
+        clock: in which `Order.time_s` and `Order.until_s` are told.
         on_done: called from the worker with each order that was carried out.
         on_fault: called from the worker with one sentence when the relay has failed.
         pulse_s: the longest an opening may last, if less than its lease.
@@ -122,7 +126,7 @@ class RelayWorker:
                 while len(self._pending) > 1:
                     self._pending.popleft()
             self._changed.notify_all()
-        self._thread.join(self._patience_s + GRACE_S + 2 * REAP_S)
+        self._thread.join(self._patience_s + END_S)
         fault = f"{self._relay.name} does not end" if self._thread.is_alive() else self._lock_fault
         if fault:
             said = f"{fault}; {BY_HAND}"
@@ -161,8 +165,11 @@ class RelayWorker:
                 left_s = self._open_until_s - self._clock()
                 if left_s <= 0.0:
                     return self._own_lock("cap")
-                woken = self._changed.wait(min(left_s, self._refresh_s or left_s, _LONG_WAIT_S))
-                if not woken and self._refresh_s is not None and not self.is_open:
+                if self.is_open:
+                    self._changed.wait(min(left_s, _LOOK_S))
+                    continue
+                woken = self._changed.wait(min(self._refresh_s or _LONG_WAIT_S, _LONG_WAIT_S))
+                if not woken and self._refresh_s is not None:
                     return self._own_lock("refresh")
             if self._pending:
                 order = self._pending.popleft()

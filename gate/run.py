@@ -35,6 +35,7 @@ from gate.errors import ConfigError, GateError, OutputError
 from gate.events import Scene
 from gate.relay_command import parse_command
 from gate.set_up import ask_password, print_cameras, write_config
+from gate.shutdown import Shutdown
 from gate.sound import check_sounds
 from gate.supervisor import Supervisor
 from gate.terminal import Terminal
@@ -231,7 +232,14 @@ def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Term
         _check_assets(door)
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
         manner = Manner(dry=options.dry_run)
-        doors = Doors(config, manner, terminal, supervisor, headless=options.headless)
+        doors = Doors(
+            config,
+            manner,
+            terminal,
+            supervisor,
+            headless=options.headless,
+            heeds_hangup=partial(_heeds_hangup, options, supervisor),
+        )
         return doors.watch(options.seconds)
 
 
@@ -241,7 +249,8 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
     with contextlib.ExitStack() as stack:
         supervisor = stack.enter_context(contextlib.closing(Supervisor(os.environ)))
         tell = partial(_tell, terminal, supervisor)
-        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, tell))
+        end_well = partial(Shutdown, heeds_hangup=partial(_heeds_hangup, options, supervisor))
+        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, tell, end_well))
         shutdown, reporter = entrance.shutdown, entrance.keeper.reporter
         try:
             _check_assets(config)
@@ -267,6 +276,24 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
             supervisor.stopping()
         terminal.say(f"{summary}; {reporter}")
     return shutdown.exit_code
+
+
+def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
+    """Whether SIGHUP is an end; under a supervisor, only with a configuration that works.
+
+    A gate never changes its configuration while it runs: it ends, locked, and its supervisor starts
+    it with the new one. Without a supervisor, SIGHUP is a terminal that was closed.
+    """
+    if not supervisor.is_there:
+        return True
+    try:
+        for door in _configured(options).each_door().values():
+            _check_commands(door)
+            _check_assets(door)
+    except GateError as error:
+        log.error("SIGHUP: goes on with the configuration it has: %s", error)
+        return False
+    return True
 
 
 def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: bool) -> None:

@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from gate.camera import Camera
-from gate.domain import Frame, Reason
+from gate.domain import NO_PICTURE, Frame, Reason
 from gate.doorkeeper import Doorkeeper
 from gate.errors import GateError, ModelError
 from gate.events import Scene
@@ -81,6 +83,11 @@ class Summary:
         )
 
 
+def no_picture() -> Frame:
+    """What is shown before a camera has sent anything; its index is below all others."""
+    return Frame(np.zeros((480, 640, 3), np.uint8), 0.0, NO_PICTURE)
+
+
 class Gate:
     """One entrance, put together from its parts.
 
@@ -114,7 +121,7 @@ class Gate:
         self._on_turn = on_turn
         self._model = _Trust(limits.fault_frames)
         self._count = 0
-        self._newest: Frame | None = None
+        self._newest = no_picture()
         self._arrival = _Arrival(0.0, 0.0)
         self._latencies_s: deque[float] = deque(maxlen=_KEPT_LATENCIES)
 
@@ -212,9 +219,9 @@ class Gate:
         return self._arrival.age_s + time.perf_counter() - self._arrival.stopwatch_s
 
     def _display(self, frame: Frame | None, scene: Scene) -> None:
-        """Show the scene, on the last picture there was."""
+        """Show the scene, on the last picture there was, or on none."""
         self._newest = frame or self._newest
-        if self._show is not None and self._newest is not None:
+        if self._show is not None:
             self._show(self._newest, scene)
 
 

@@ -35,6 +35,7 @@ class Shutdown:
     Args:
         lock: locks the door for ever; called from the thread.
         abandon: lets go of the outputs where the main thread cannot; must take bounded time.
+        heeds_hangup: asked at each SIGHUP whether that is an end too; else nothing happens.
         end: ends the process with an exit code.
 
     Attributes:
@@ -47,6 +48,7 @@ class Shutdown:
         lock: Callable[[], None],
         abandon: Callable[[], None],
         *,
+        heeds_hangup: Callable[[], bool] = lambda: True,
         patience_s: float = PATIENCE_S,
         end: Callable[[int], object] = os._exit,
     ) -> None:
@@ -54,6 +56,7 @@ class Shutdown:
         self.exit_code = 0
         self._lock = lock
         self._abandon = abandon
+        self._heeds_hangup = heeds_hangup
         self._patience_s = patience_s
         self._end = end
         self._over = threading.Event()
@@ -90,6 +93,8 @@ class Shutdown:
 
     def _listen(self) -> None:
         while heard := self._ear.recv(1):
+            if heard[0] == signal.SIGHUP and not self._heeds_hangup():
+                continue
             if heard[0] in _SIGNALS and not self.asked.is_set():
                 self.exit_code = 130 if heard[0] == signal.SIGINT else 0
                 self._lock()

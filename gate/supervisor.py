@@ -69,6 +69,11 @@ class Supervisor:
                 "NOTIFY_SOCKET: expected a path or @name, got %.80r; nothing is told", address
             )
 
+    @property
+    def is_there(self) -> bool:
+        """Whether somebody started the gate who listens to it, and starts it again."""
+        return self._socket is not None
+
     def ready(self) -> None:
         """The gate watches the entrance from now on; the watchdog's time begins to run."""
         self._tell("READY", "1")

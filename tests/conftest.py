@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -114,3 +115,12 @@ def mqtt_bench(repo_root: Path) -> ModuleType:
 @pytest.fixture(scope="session")
 def opencv_darknet(repo_root: Path) -> ModuleType:
     return load_script(repo_root / "tests/models/make_opencv_darknet.py")
+
+
+@pytest.fixture
+def camera(gate_bench: ModuleType) -> Iterator[object]:
+    """A camera in front of which somebody with a proper mask stands, fifteen pictures a second."""
+    camera = gate_bench.DoorCamera()
+    yield camera
+    camera.mode = "close"
+    camera.vanish()

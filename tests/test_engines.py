@@ -16,9 +16,9 @@ from gate.engine_trial import try_engine
 from gate.errors import ModelError
 from models.export_metadata import ExportedFileError
 from models.letterbox import Letterbox
-from models.nms import suppress
 from training.dataset_folder import DatasetFolder
-from training.metrics import ImageResult, evaluate_strict
+from training.inference import results_of_engine
+from training.metrics import evaluate_strict
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = "assets/weights/mask-gate-lite.pth"
@@ -45,15 +45,7 @@ def pictures(real_data):
 
 
 def mean_ap(engine, samples) -> float:
-    results = []
-    for sample in samples:
-        box = Letterbox(sample.size_hw, engine.input_size)
-        found = suppress(engine(box.image(sample.image)), 0.001, one_label=False)
-        boxes = box.inverse_boxes(found.boxes_xyxy)
-        found = type(found)(boxes, found.scores, found.labels, found.margins)
-        truth = sample.boxes_xyxy, sample.labels
-        results.append(ImageResult(sample.name, *truth, found, sample.size_hw))
-    return evaluate_strict(results).map50
+    return evaluate_strict(results_of_engine(engine, samples, engine.input_size)).map50
 
 
 @pytest.mark.parametrize("kind", EXACT)

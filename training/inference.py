@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -70,14 +70,41 @@ def results_of(
         score_threshold: lowest score kept; low, because average precision ranks them all.
         one_label: as in `models.nms.suppress`.
     """
-    results = []
     images = [sample.image for sample in samples]
     predictions = predictions_of(network, images, input_size, device)
-    for sample, rows in zip(samples, predictions, strict=True):
-        found = suppress(rows, score_threshold, one_label=one_label)
-        boxes = Letterbox(sample.size_hw, input_size).inverse_boxes(found.boxes_xyxy)
-        detections = type(found)(boxes, found.scores, found.labels, found.margins)
-        results.append(
-            ImageResult(sample.name, sample.boxes_xyxy, sample.labels, detections, sample.size_hw)
+    return [
+        _result(sample, rows, input_size, score_threshold, one_label)
+        for sample, rows in zip(samples, predictions, strict=True)
+    ]
+
+
+def results_of_engine(
+    engine: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    samples: Sequence[Sample],
+    input_size: int,
+    score_threshold: float = 0.001,
+) -> list[ImageResult]:
+    """As `results_of`, of anything that takes a letterboxed square to predictions."""
+    return [
+        _result(
+            sample,
+            engine(Letterbox(sample.size_hw, input_size).image(sample.image)),
+            input_size,
+            score_threshold,
+            one_label=False,
         )
-    return results
+        for sample in samples
+    ]
+
+
+def _result(
+    sample: Sample,
+    predictions: NDArray[np.float32],
+    input_size: int,
+    score_threshold: float,
+    one_label: bool,
+) -> ImageResult:
+    found = suppress(predictions, score_threshold, one_label=one_label)
+    boxes = Letterbox(sample.size_hw, input_size).inverse_boxes(found.boxes_xyxy)
+    detections = type(found)(boxes, found.scores, found.labels, found.margins)
+    return ImageResult(sample.name, sample.boxes_xyxy, sample.labels, detections, sample.size_hw)

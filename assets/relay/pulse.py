@@ -3,7 +3,7 @@
 How the gate calls a relay script:
 
     SCRIPT [options] allow     when the door may open; MASK_GATE_HOLD_S says for how many seconds,
-                               MASK_GATE_UNTIL until when (CLOCK_MONOTONIC): the sooner counts
+                               MASK_GATE_UNTIL until when (CLOCK_BOOTTIME): the sooner counts
     SCRIPT [options] deny      when it must lock: at start and end of the gate, when an opening
                                ends or is revoked, and for every person turned away
 
@@ -53,6 +53,11 @@ class Relay(Protocol):
         """Release: the door is locked."""
 
 
+def uptime_s() -> float:
+    """Seconds since the machine was started; they go on while it sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def hold_s() -> float:
     """Seconds a pulse may last, from the environment.
 
@@ -70,12 +75,12 @@ def hold_s() -> float:
 
 
 def until_s() -> float:
-    """Monotonic time at which the pulse must be over, from the environment.
+    """Time of `uptime_s` at which the pulse must be over, from the environment.
 
     Raises:
         ValueError: the gate did not say, or said nonsense.
     """
-    by_hold_s = time.monotonic() + hold_s()
+    by_hold_s = uptime_s() + hold_s()
     return min(float(os.environ.get("MASK_GATE_UNTIL", by_hold_s)), by_hold_s)
 
 
@@ -103,7 +108,7 @@ def run(decision: str, open_relay: Callable[[], Relay]) -> int:
     parent = os.getppid()
 
     def may_be_open() -> bool:
-        return time.monotonic() < end_s and gate_lives(parent) and not ended.is_set()
+        return uptime_s() < end_s and gate_lives(parent) and not ended.is_set()
 
     try:
         end_s = until_s() if decision == "allow" else -math.inf
@@ -112,7 +117,7 @@ def run(decision: str, open_relay: Callable[[], Relay]) -> int:
             if may_be_open():
                 relay.unlock()
             while may_be_open():
-                ended.wait(min(WATCH_S, max(end_s - time.monotonic(), 0.0)))
+                ended.wait(min(WATCH_S, max(end_s - uptime_s(), 0.0)))
         finally:
             relay.lock()
     except (OSError, ValueError) as error:

@@ -27,7 +27,6 @@ from gate.camera import open_camera
 from gate.config import DetectorConfig, GateConfig
 from gate.door import DoorConfig
 from gate.errors import CameraError, ConfigError, ModelError, OutputError
-from gate.hook_process import GRACE_S, REAP_S
 from gate.ownership import WAIT_S, runtime_folder
 from gate.relay_config import CommandRelayConfig
 from gate.supervisor import PING_S
@@ -137,7 +136,7 @@ class TestStartAndEnd:
 
     def test_the_longest_last_lock_is_waited_for(self):
         patience_s = max(relay_worker.CLOSE_S, most(CommandRelayConfig, "limit_s"))
-        relay_s = patience_s + guarded_relay.ANSWER_S + guarded_relay._REAP_S + GRACE_S + 2 * REAP_S
+        relay_s = patience_s + relay_worker.END_S + guarded_relay.ANSWER_S + guarded_relay._REAP_S
         rest_s = (
             shutdown.PATIENCE_S
             + detector_process._CLOSE_S

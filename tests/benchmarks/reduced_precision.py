@@ -33,11 +33,11 @@ from gate.engine_choice import cpu_name
 from gate.exported_engine import ExportedEngine
 from models.export_metadata import ExportedFileError
 from models.letterbox import Letterbox
-from models.nms import suppress
 from models.onnx_file import OnnxFile
 from models.openvino_file import OpenVinoFile
 from training.dataset_folder import DatasetFolder
-from training.metrics import ImageResult, evaluate_strict
+from training.inference import results_of_engine
+from training.metrics import evaluate_strict
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.onnx"
 DEV, CALIBRATION = 75, 64
@@ -75,15 +75,7 @@ def quantized(path: Path, samples, size: int, folder: Path, method) -> Path:
 
 
 def mean_ap(engine, samples) -> float:
-    results = []
-    for sample in samples:
-        box = Letterbox(sample.size_hw, engine.input_size)
-        found = suppress(engine(box.image(sample.image)), 0.001, one_label=False)
-        boxes = box.inverse_boxes(found.boxes_xyxy)
-        found = type(found)(boxes, found.scores, found.labels, found.margins)
-        truth = sample.boxes_xyxy, sample.labels
-        results.append(ImageResult(sample.name, *truth, found, sample.size_hw))
-    return float(evaluate_strict(results).map50)
+    return float(evaluate_strict(results_of_engine(engine, samples, engine.input_size)).map50)
 
 
 def paired_ms(engines, square, rounds: int) -> dict[str, list[float]]:

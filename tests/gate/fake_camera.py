@@ -11,6 +11,8 @@ from contextlib import suppress
 import cv2
 import numpy as np
 
+from gate.clock import uptime_s
+
 BITS = 16
 WIDTH, HEIGHT = 256, 64
 
@@ -118,7 +120,7 @@ class FakeCamera:
         self._open.discard(connection)
 
     def _stream(self, connection):
-        due_s = time.monotonic()
+        due_s = uptime_s()
         while self.mode not in ("close", "page"):
             if self.mode == "reset":
                 hard = struct.pack("ii", 1, 0)  # no farewell, all that is on the way is lost
@@ -126,8 +128,8 @@ class FakeCamera:
                 return
             if self.mode not in ("stall", "silent"):
                 self._send(connection, self._part(connection))
-            due_s = max(due_s + 1 / self.fps, time.monotonic() - 0.1)
-            time.sleep(max(0.0, due_s - time.monotonic()))
+            due_s = max(due_s + 1 / self.fps, uptime_s() - 0.1)
+            time.sleep(max(0.0, due_s - uptime_s()))
 
     def _send(self, connection, data):
         if self.chunked:  # cut in the middle of everything
@@ -155,8 +157,8 @@ class FakeCamera:
         if self.with_length or self.mode == "huge length":
             head += b"Content-Length: %d\r\n" % length
         if self.stamps:
-            head += b"X-Timestamp: %.6f\r\n" % (time.monotonic() + 1e9)
-        self.sent_s.append(time.monotonic())
+            head += b"X-Timestamp: %.6f\r\n" % (uptime_s() + 1e9)
+        self.sent_s.append(uptime_s())
         return b"--%b\r\n%b\r\n%b\r\n" % (boundary, head, jpeg)
 
     def _jpeg(self, number):

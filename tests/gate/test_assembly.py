@@ -13,7 +13,7 @@ RUN = "import sys; from gate.run import main; sys.exit(main())"
 def gate(repo_root, tmp_path):
     """`gate(config, *flags)`: the real program, in a folder and a home of its own."""
 
-    def run(config, *flags):
+    def run(config, *flags, **environment):
         (tmp_path / "gate.yaml").write_text(config)
         return subprocess.run(
             [sys.executable, "-c", RUN, "--config", "gate.yaml", *flags],
@@ -23,6 +23,7 @@ def gate(repo_root, tmp_path):
                 "PYTHONPATH": str(repo_root),
                 "RUNTIME_DIRECTORY": str(tmp_path / "run"),
                 "STATE_DIRECTORY": str(tmp_path / "state"),
+                **environment,
             },
             capture_output=True,
             text=True,
@@ -76,3 +77,35 @@ def test_a_lock_by_hand_needs_no_program_that_opens(gate, tmp_path):
     ended = gate("gate: a\n", "--lock", "--on-allow", "/none/open", "--on-deny", str(script))
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "said").read_text().split() == ["deny"]
+
+
+class TestWhatIsMissingAtTheStart:
+    """It ends the start, and not before every relay has been told to lock."""
+
+    @pytest.fixture
+    def relays(self, tmp_path):
+        script = tmp_path / "relay.sh"
+        script.write_text(f'#!/bin/sh\necho "$1" >> "{tmp_path}/said"\n')
+        script.chmod(0o755)
+        return f"  - {{kind: command, on_allow: {script}, on_deny: {script}}}\n"
+
+    def said(self, tmp_path):
+        return set((tmp_path / "said").read_text().split())
+
+    def test_a_home_folder_for_the_record(self, gate, relays, tmp_path):
+        nowhere = {"STATE_DIRECTORY": "", "XDG_STATE_HOME": "", "HOME": ""}
+        config = f"camera: {{source: demo}}\nrelays:\n{relays}"
+        ended = gate(config, "--headless", "--mute", **nowhere)
+        assert ended.returncode == 2, ended.stderr
+        assert "audit.path: no home folder is known" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert self.said(tmp_path) == {"deny"}
+
+    def test_a_folder_that_says_whose_the_door_is(self, gate, relays, tmp_path):
+        config = f"camera: {{source: demo}}\nrelays:\n{relays}"
+        (tmp_path / "file").touch()
+        nowhere = {"RUNTIME_DIRECTORY": str(tmp_path / "file")}
+        ended = gate(config, "--headless", "--mute", **nowhere)
+        assert ended.returncode == 5, ended.stderr
+        assert "cannot be used to keep the door" in ended.stderr
+        assert self.said(tmp_path) == {"deny"}

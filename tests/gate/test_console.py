@@ -5,8 +5,11 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
@@ -20,6 +23,7 @@ from gate.privacy_config import PrivacyConfig
 
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
 
+ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "password for this test"
 PATIENCE_S = 60.0
 MAKER = EventMaker("lobby", "sha256:x")
@@ -161,10 +165,26 @@ def test_a_server_that_is_stopped_holds_nobody_up(served):
     assert time.monotonic() - began_s < 5.0
 
 
-def test_the_server_ends_with_the_gate(served):
-    child = served.console._child
-    child.stdin.close()
-    assert until(lambda: child.poll() is not None)
+# A gate with nothing but a console; it says which process serves it, and hangs.
+GATE = """
+import time
+from gate.console import Console, hello
+from gate.console_config import ConsoleConfig
+from gate.privacy_config import PrivacyConfig
+config = ConsoleConfig(enabled=True, port=0)
+console = Console(hello("lobby", "en", config, PrivacyConfig(), {}, "a long password"), print)
+assert console.wait_until_served(60.0)
+print("server", console._child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_server_ends_with_the_gate():
+    gate = subprocess.Popen([sys.executable, "-c", GATE], cwd=ROOT, stdout=subprocess.PIPE)
+    with gate, contextlib.closing(gate.stdout) as said:
+        server = int(next(line for line in said if line.startswith(b"server")).split()[1])
+        gate.kill()
+    assert until(lambda: not Path(f"/proc/{server}").exists())
 
 
 def test_a_port_that_is_taken_is_told():

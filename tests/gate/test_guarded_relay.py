@@ -1,21 +1,26 @@
 """A relay and its guardian as real processes: whoever dies or hangs, the door ends up locked."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from gate import guarded_relay
+from gate.clock import uptime_s
 from gate.domain import Reason, Signal, SignalKind
 from gate.errors import OutputError
 from gate.guarded_relay import GuardedRelay
-from gate.guardian import STUCK_S, Charge
+from gate.guardian import MAX_LINE, STUCK_S, Charge
+from gate.relay import Order
+from gate.relay_worker import BY_HAND, END_S
 
 PATIENCE_S = 30.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,12 +36,12 @@ def wait_until(condition, what="the condition"):
 
 
 def allow(hold_s=60.0, signal_id="a", late_s=0.0):
-    now_s = time.monotonic() - late_s
+    now_s = uptime_s() - late_s
     return Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, signal_id, until_s=now_s + hold_s)
 
 
 def deny(signal_id="d"):
-    return Signal(SignalKind.DENY, Reason.NO_MASK, time.monotonic(), signal_id)
+    return Signal(SignalKind.DENY, Reason.NO_MASK, uptime_s(), signal_id)
 
 
 class DoorProbe:
@@ -192,7 +197,7 @@ class TestAGuardianThat:
         relay.send(allow(signal_id="again"), {})
         wait_until(lambda: not probe.is_locked())
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGABRT])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGABRT])
     def test_is_told_to_stop_locks_and_opens_no_more(self, guarded, probe, number):
         relay = guarded()
         relay.send(allow(), {})
@@ -206,6 +211,14 @@ class TestAGuardianThat:
         relay.close()
         assert guarded.faults == ["the guardian was told to stop: the opening was dropped"]
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+    def test_hears_what_is_for_the_gate_alone_goes_on(self, guarded, probe, number):
+        relay = guarded()
+        os.kill(relay._guardian.pid, number)
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        assert guarded.faults == []
+
     def test_is_dead_takes_no_orders(self, guarded, monkeypatch):
         monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
         relay = guarded()
@@ -213,6 +226,25 @@ class TestAGuardianThat:
         wait_until(lambda: guarded.faults)
         with pytest.raises(OutputError, match="cannot be reached"):
             relay.send(allow(), {})
+
+    def test_died_just_before_the_end_is_followed_by_one_for_the_last_lock(
+        self, guarded, probe, monkeypatch
+    ):
+        monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        relay._guardian.kill()
+        wait_until(lambda: guarded.faults)
+        relay.close()
+        assert probe.is_locked()
+
+    def test_died_where_no_other_can_be_had_is_told_at_the_end(self, guarded, monkeypatch):
+        monkeypatch.setattr("gate.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
+        relay = guarded()
+        relay._guardian.kill()
+        wait_until(lambda: guarded.faults)
+        monkeypatch.setattr(guarded_relay, "_COMMAND", ("/no/python",))
         with pytest.raises(OutputError, match="check it by hand"):
             relay.close()
 
@@ -238,6 +270,32 @@ class TestAGuardianThat:
         monkeypatch.setattr(guarded_relay, "_COMMAND", sound)
         wait_until(probe.is_locked)
         wait_until(relay._ready.is_set)
+
+    def test_never_ends_a_line_is_replaced(self, guarded, probe, monkeypatch):
+        relay = guarded()
+        sound = guarded_relay._COMMAND
+        talk = "while True: print('x' * 1000, end='', flush=True)"
+        monkeypatch.setattr(guarded_relay, "_COMMAND", (sys.executable, "-c", talk))
+        first = relay._guardian
+        first.kill()
+        wait_until(lambda: relay._guardian is not first)
+        monkeypatch.setattr(guarded_relay, "_COMMAND", sound)
+        wait_until(relay._ready.is_set)
+        assert probe.is_locked()
+
+    def test_takes_its_time_over_the_last_lock_is_left_to_it(self, guarded, tmp_path, monkeypatch):
+        """As long as the worker in it may take: to kill a command, and to see it die."""
+        talk = (
+            "import json, sys, time; sys.stdin.readline(); print(json.dumps({'ready': 'slow'}));"
+            "sys.stdout.flush(); sys.stdin.read(); time.sleep(float(sys.argv[1]));"
+            "open(sys.argv[2], 'w').close()"
+        )
+        monkeypatch.setattr("gate.guardian.CLOSE_S", 0.2)
+        longest_s = 0.2 + END_S
+        command = (sys.executable, "-c", talk, f"{longest_s}", str(tmp_path / "locked"))
+        monkeypatch.setattr(guarded_relay, "_COMMAND", command)
+        guarded(beating=False).close()
+        assert (tmp_path / "locked").exists()
 
     def test_hangs_in_an_opening_is_replaced(self, guarded, tmp_path):
         path = tmp_path / "door"
@@ -282,12 +340,13 @@ class TestAGuardianThat:
 
 GATE = """
 import sys, threading, time
+from gate.clock import uptime_s
 from gate.domain import Reason, Signal, SignalKind
 from gate.guarded_relay import GuardedRelay
 from gate.guardian import Charge
 charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
 relay = GuardedRelay(charge, on_fault=lambda what: None)
-now_s = time.monotonic()
+now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
 while True:
     relay.beat()
@@ -298,13 +357,14 @@ while True:
 # Its guardian is killed with the door open, while no process can be started.
 STARVED = """
 import os, resource, sys, time
+from gate.clock import uptime_s
 from gate.domain import Reason, Signal, SignalKind
 from gate.guarded_relay import GuardedRelay
 from gate.guardian import Charge
 faults = []
 charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
 relay = GuardedRelay(charge, on_fault=faults.append)
-now_s = time.monotonic()
+now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
 while "unlocked" not in open(sys.argv[1]).read():
     time.sleep(0.01)
@@ -319,6 +379,88 @@ while relay._guardian is first or not relay._ready.is_set():
     time.sleep(0.01)
 relay.close()
 """
+
+
+# A guardian whose relay neither locks nor can be let go of.
+STUCK = """
+import sys, time
+from gate import guardian
+from gate.errors import OutputError
+
+class Relay:
+    name = "stuck"
+    def lock(self, order, cancelled):
+        raise OutputError("stuck: no answer")
+    def close(self):
+        time.sleep(600)
+
+guardian.open_relay = lambda settings: Relay()
+guardian.CLOSE_S = 0.3
+sys.exit(guardian.main())
+"""
+
+
+class TestAloneTheGuardian:
+    """Spoken to as a gate speaks, line by line."""
+
+    @pytest.fixture
+    def guardian(self, probe):
+        """Starts one; it is told whose relay it is."""
+        made = []
+
+        def start(*words, heartbeat_s=PATIENCE_S):
+            process = subprocess.Popen(
+                [sys.executable, *words],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+            )
+            made.append(process)
+            charge = Charge({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
+            process.stdin.write(json.dumps(asdict(charge)).encode() + b"\n")
+            assert "ready" in json.loads(process.stdout.readline())
+            return process
+
+        yield start
+        for process in made:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+    def test_takes_a_line_without_an_end_for_the_end(self, guardian, probe):
+        process = guardian("-m", "gate.guardian")
+        now_s = uptime_s()
+        order = Order(True, "a", "compliant", now_s, now_s + 60.0)
+        process.stdin.write(json.dumps({"order": asdict(order)}).encode() + b"\n")
+        wait_until(lambda: not probe.is_locked())
+        with contextlib.suppress(BrokenPipeError):
+            for _ in range(3 * MAX_LINE // 1000):
+                process.stdin.write(b"x" * 1000)
+        assert process.wait(PATIENCE_S) == 0
+        assert probe.is_locked()
+
+    def test_locks_although_the_gate_takes_no_answers(self, guardian, probe):
+        process = guardian("-m", "gate.guardian", heartbeat_s=0.5)
+        now_s = uptime_s()
+        order = Order(True, "a", "compliant", now_s, now_s + 60.0)
+        process.stdin.write(json.dumps({"order": asdict(order)}).encode() + b"\n")
+        wait_until(lambda: not probe.is_locked())
+        os.set_blocking(process.stdin.fileno(), False)
+        with contextlib.suppress(BlockingIOError):  # from a guardian that waits, nothing is taken
+            for _ in range(10_000):
+                process.stdin.write(b'{"beat": 1.0}\n')
+        wait_until(probe.is_locked)
+
+    def test_ends_and_says_so_where_neither_lock_nor_driver_come_to_an_end(self, guardian):
+        process = guardian("-c", STUCK)
+        order = Order(False, "d", "no_mask", uptime_s())
+        process.stdin.write(json.dumps({"order": asdict(order)}).encode() + b"\n")
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == OutputError.exit_code
+        faults = [json.loads(line).get("fault") for line in process.stdout]
+        assert f"stuck: no answer; {BY_HAND}" in faults
 
 
 class TestAGateThat:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gate import live_camera
+from gate.clock import uptime_s
 from gate.errors import CameraError
 from gate.live_camera import MAX_FRAME_AGE_S, SILENCE_LIMIT_S, LiveCamera
 from gate.source import Source, SourceKind
@@ -82,7 +83,7 @@ class TestFrames:
         for _ in range(3):
             time.sleep(0.7)
             frame = camera.read(PATIENCE_S)
-            ages_s.append(time.monotonic() - fake_camera.sent_s[number_of(frame)])
+            ages_s.append(uptime_s() - fake_camera.sent_s[number_of(frame)])
             gaps.append(frame.index - first.index)
             first = frame
         # Read from a buffer, each would be older than the one before: 0.7 s, 1.4 s, 2.1 s.
@@ -91,7 +92,7 @@ class TestFrames:
 
     def test_older_than_allowed_are_never_given(self, fake_camera):
         late_s = [MAX_FRAME_AGE_S + 0.1]
-        clock = lambda: time.monotonic() + late_s[0]  # noqa: E731
+        clock = lambda: uptime_s() + late_s[0]  # noqa: E731
         with closing(LiveCamera(Source(SourceKind.URL, fake_camera.url), "cam", clock=clock)) as (
             camera
         ):
@@ -117,7 +118,7 @@ class TestFrames:
     ):
         fake_camera.fps = 200.0
         for frame in (camera.read(PATIENCE_S) for _ in range(100)):
-            age_s = time.monotonic() - fake_camera.sent_s[number_of(frame)]
+            age_s = uptime_s() - fake_camera.sent_s[number_of(frame)]
             assert age_s < MAX_FRAME_AGE_S + 0.2
 
     @pytest.mark.parametrize("mode", ["frozen", "loop"])
@@ -323,7 +324,7 @@ class TestACaptureProcess:
             stopped = len(fake_camera.sent_s)
             os.kill(camera.pid, signal.SIGCONT)
             while number_of(frame := camera.read(PATIENCE_S)) < stopped:
-                age_s = time.monotonic() - fake_camera.sent_s[number_of(frame)]
+                age_s = uptime_s() - fake_camera.sent_s[number_of(frame)]
                 assert age_s < 1.0
 
     def test_ends_with_the_camera(self, camera):
@@ -339,10 +340,10 @@ class TestACaptureProcess:
     def test_that_cannot_start_is_tried_again_and_leaves_nothing(self, program):
         used = descriptors()
         source = Source(SourceKind.URL, "http://127.0.0.1:9/")
-        camera = LiveCamera(source, "cam", command=(program,))
-        with pytest.raises(CameraError, match="no picture from cam after") as told:
-            camera.wait_for_first_frame(SOON_S)
-        assert "process" in str(told.value)
+        with closing(LiveCamera(source, "cam", command=(program,))) as camera:
+            said = camera.wait_for_first_frame(SOON_S)
+        assert said.startswith("no picture from cam after")
+        assert "process" in said
         assert descriptors() <= used
 
     @pytest.mark.parametrize("words", ["zzzz", "!ValueError: what"])
@@ -393,18 +394,19 @@ class TestACaptureProcess:
 class TestAFirstFrame:
     def test_that_does_not_come_is_told_with_the_cause(self, fake_camera):
         fake_camera.mode = "locked"
-        camera = LiveCamera(Source(SourceKind.URL, fake_camera.url), "cam", "the password")
-        assert until(lambda: camera._why)
-        with pytest.raises(CameraError, match=r"^no picture from cam after") as told:
-            camera.wait_for_first_frame(0.1)
-        assert "(it refuses user or password); check that it is on" in str(told.value)
-        assert "the password" in str(told.value)
-        assert camera.pid is None
+        source = Source(SourceKind.URL, fake_camera.url)
+        with closing(LiveCamera(source, "cam", "the password")) as camera:
+            assert until(lambda: camera._why)
+            said = camera.wait_for_first_frame(0.1)
+        assert said.startswith("no picture from cam after")
+        assert "(it refuses user or password); check that it is on" in said
+        assert "the password" in said
 
 
 # Reads a camera and writes down the number of each picture and when it was had.
 READER = """
 import sys, time
+from gate.clock import uptime_s
 from gate.live_camera import LiveCamera
 from gate.source import Source, SourceKind
 sys.path.insert(0, sys.argv[2])
@@ -414,7 +416,7 @@ camera.wait_for_first_frame(60)
 print(camera.pid, flush=True)
 while True:
     frame = camera.read(0.1)
-    now_s = time.monotonic()
+    now_s = uptime_s()
     if frame is not None:
         print(number_in(frame.image), now_s, now_s - frame.time_s, flush=True)
 """
@@ -454,7 +456,7 @@ class TestAReaderAsAProcess:
         for pid in both:
             os.kill(pid, signal.SIGSTOP)
         time.sleep(SUSPEND_S)
-        resumed_s, before = time.monotonic(), len(fake_camera.sent_s)
+        resumed_s, before = uptime_s(), len(fake_camera.sent_s)
         for pid in both:
             os.kill(pid, signal.SIGCONT)
         after = 0

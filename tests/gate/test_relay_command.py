@@ -15,9 +15,15 @@ from pathlib import Path
 import pytest
 
 from gate.errors import ConfigError, OutputError
-from gate.hook_process import OUTPUT_LIMIT, HookProcess
+from gate.hook_process import GRACE_S, LOOK_S, OUTPUT_LIMIT, HookProcess
 from gate.relay import Order
-from gate.relay_command import CommandRelay, parse_command
+from gate.relay_command import (
+    ALLOW_GRACE_S,
+    LONE_GRACE_S,
+    OVERSHOOT_S,
+    CommandRelay,
+    parse_command,
+)
 from gate.relay_worker import RelayWorker
 
 PATIENCE_S = 20.0
@@ -72,14 +78,14 @@ def hook(faults):
     """Makes workers with a command relay that are closed after the test."""
     made = []
 
-    def make(on_allow=None, on_deny=None, *, limit_s=3.0, clock=time.monotonic, patience_s=3.0):
+    def make(on_allow=None, on_deny=None, *, limit_s=3.0, clock=time.monotonic, **options):
         commands = [None if words is None else shlex.join(words) for words in (on_allow, on_deny)]
         worker = RelayWorker(
             CommandRelay(*commands, limit_s),
             clock=clock,
             on_done=lambda order: None,
             on_fault=faults.append,
-            patience_s=patience_s,
+            **options,
         )
         made.append(worker)
         return worker
@@ -326,6 +332,32 @@ class TestLimits:
         wait_until(lambda: faults)
         assert "did not end within" in faults[0]
         assert not is_alive(int(read_lines(log)[0]))
+
+    def test_so_much_longer_may_an_opening_last_than_it_was_to(self):
+        """It may end by itself, then it is told to, then it is killed; and each is looked for."""
+        assert OVERSHOOT_S == ALLOW_GRACE_S + GRACE_S + LOOK_S
+        assert OVERSHOOT_S < 0.65
+
+    def test_an_opening_that_ignores_everything_is_locked_within_that(self, script, log, hook):
+        opening = script(
+            "trap '' TERM; date +%s.%N >> $LOG; while :; do sleep 0.01; done", "allow.sh"
+        )
+        one = hook(on_allow=opening, on_deny=script("date +%s.%N >> $LOG", "deny.sh"), pulse_s=0.4)
+        began_s = time.time()
+        one.send(allow())
+        wait_until(lambda: len(read_lines(log)) == 2)
+        _, locked_s = map(float, read_lines(log))
+        starting_s = 0.5  # of two programs, on a busy machine
+        assert 0.4 <= locked_s - began_s <= 0.4 + OVERSHOOT_S + starting_s
+
+    def test_one_that_is_locked_by_nothing_else_has_longer(self, script, log, hook, faults):
+        late = 0.2 + (ALLOW_GRACE_S + LONE_GRACE_S) / 2
+        one = hook(on_allow=script(f"sleep {late}; echo locked by itself >> $LOG"))
+        one.send(allow(hold_s=0.2))
+        wait_until(lambda: read_lines(log))
+        one.close()
+        assert read_lines(log) == ["locked by itself"]
+        assert faults == []
 
     def test_a_pulse_in_the_background_lives_until_the_lock(self, script, log, hook):
         opening = script("sleep 60 & echo $! >> $LOG", "allow.sh")

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.clock import uptime_s
 from gate.errors import OutputError
 from gate.http_post import MAX_ANSWER, HttpPost
 from gate.relay import Order
@@ -30,7 +31,7 @@ DENY = Order(opens=False, id="d", reason="no_mask", event_json='{"reason": "no_m
 
 
 def allow(hold_s=3.0, **more):
-    until_s = time.monotonic() + hold_s
+    until_s = uptime_s() + hold_s
     return Order(opens=True, id="a", reason="compliant", until_s=until_s, hold_s=hold_s, **more)
 
 

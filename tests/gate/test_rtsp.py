@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gate.camera import open_camera
-from gate.errors import CameraError
+from gate.clock import uptime_s
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
 PYTHON = "/usr/bin/python3"
@@ -97,7 +97,7 @@ def frames(camera, seconds):
 def test_gives_fresh_pictures_in_order(serve, codec):
     camera = open_camera(serve(codec).url, first_frame_s=PATIENCE_S)
     try:
-        found = [(frame.time_s, time.monotonic(), frame) for frame in frames(camera, 3.0)]
+        found = [(frame.time_s, uptime_s(), frame) for frame in frames(camera, 3.0)]
     finally:
         camera.close()
     assert len(found) > 10
@@ -107,16 +107,16 @@ def test_gives_fresh_pictures_in_order(serve, codec):
     assert max(read_s - taken_s for taken_s, read_s, _ in found) <= 0.5 + 0.2
 
 
-def test_that_refuses_the_password_is_told_without_it(serve):
+def test_that_refuses_the_password_is_told_without_it(serve, caplog):
     server = serve("h264", ("admin", "S3cret"))
     right = open_camera(server.url, first_frame_s=PATIENCE_S)
     try:
         assert next(frames(right, PATIENCE_S)).image.shape == (416, 416, 3)
     finally:
         right.close()
-    with pytest.raises(CameraError, match="no picture from rtsp://") as told:
-        open_camera(server.url.replace("S3cret", "wr0ng"), first_frame_s=3.0)
-    assert "wr0ng" not in str(told.value)
+    open_camera(server.url.replace("S3cret", "wr0ng"), first_frame_s=3.0).close()
+    assert "no picture from rtsp://" in caplog.text
+    assert "wr0ng" not in caplog.text
 
 
 @pytest.mark.slow

@@ -470,6 +470,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from gate import assembly, run
+from gate.clock import uptime_s
 from gate.domain import Frame
 from models.detections import Detections
 
@@ -479,7 +480,7 @@ class Camera:
         time.sleep(0.03)
         self.index += 1
         image = np.random.default_rng(self.index).integers(0, 256, (120, 160, 3), np.uint8)
-        return Frame(image, time.monotonic(), self.index)
+        return Frame(image, uptime_s(), self.index)
     def close(self):
         pass
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gate.domain import Frame, Reason, SignalKind, State
+from gate.domain import NO_PICTURE, Frame, Reason, SignalKind, State
 from gate.door import Door, DoorConfig
 from gate.doorkeeper import Doorkeeper
 from gate.errors import CameraError, ModelError
@@ -266,10 +266,13 @@ class TestShow:
         assert frame is shown[0][0]
         assert scene.decision.reason is Reason.CAMERA_LOST
 
-    def test_before_the_first_picture_there_is_nothing_to_show(self):
+    def test_before_the_first_picture_the_fault_is_shown_on_none(self):
+        """A visitor's screen says that the door is out of order, also before there is a camera."""
         shown = []
-        run(for_seconds(2, LOST), show=lambda frame, scene: shown.append(frame))
-        assert shown == []
+        run(for_seconds(2, LOST), show=lambda frame, scene: shown.append((frame, scene)))
+        assert {frame.index for frame, _ in shown} == {NO_PICTURE}
+        assert {scene.decision.reason for _, scene in shown} == {Reason.CAMERA_LOST}
+        assert not any(frame.image.any() for frame, _ in shown)
 
     def test_a_picture_that_cannot_be_drawn_ends_the_gate_locked(self):
         def broken(frame, scene):

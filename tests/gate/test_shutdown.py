@@ -34,6 +34,23 @@ def test_a_signal_locks_first_and_then_asks_the_loop_to_end(done, number, code):
     assert end.exit_code == code
 
 
+def test_a_hangup_that_is_not_heeded_changes_nothing(done):
+    asked = threading.Event()
+
+    def refuse():
+        asked.set()
+        return False
+
+    with shutdown(done, heeds_hangup=refuse) as end:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert asked.wait(PATIENCE_S)
+        assert (done, end.asked.is_set()) == ([], False)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert end.asked.wait(PATIENCE_S)
+        end.loop_ended()
+    assert done == ["locked"]
+
+
 def test_without_a_signal_nothing_happens(done):
     with shutdown(done) as end:
         end.loop_ended()

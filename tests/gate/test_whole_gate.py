@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import ClassVar
 import pytest
 
 from gate import assembly
+from gate.policy import PolicyConfig
 from gate.run import main
 from models.checkpoint import load_checkpoint, save_checkpoint
 
@@ -31,15 +33,6 @@ WEIGHTS = ROOT / "assets/weights/mask-gate-lite.pth"
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
 )
-
-
-@pytest.fixture
-def camera(gate_bench):
-    """A camera before which somebody with a proper mask stands."""
-    camera = gate_bench.DoorCamera()
-    yield camera
-    camera.mode = "close"
-    camera.vanish()
 
 
 @pytest.fixture
@@ -111,13 +104,35 @@ class TestTheCamera:
         assert gate.end() == 0
         gate.check()
 
-    def test_without_one_the_gate_ends_and_names_it(self, start, camera):
+    def test_that_is_not_there_at_the_start_is_waited_for_with_the_door_locked(
+        self, start, camera, gate_bench, tmp_path
+    ):
+        """A power cut, and the PC is back before its camera: nobody must go there."""
         camera.vanish()
-        gate = start()
-        assert gate.process.wait(60) == 3
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.bind(str(tmp_path / "notify"))
+            supervisor.settimeout(gate_bench.PATIENCE_S)
+            gate = start(environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+            words = ""
+            while "STATUS=FAULT, door locked: camera lost" not in words:
+                words += supervisor.recv(4096).decode() + "\n"
+            assert "READY=1" in words.splitlines()
+        gate_bench.wait_until(lambda: gate.reason == "camera_lost")
         assert "no picture from http://***@127" in gate.said
+        assert "the door stays locked until there is one" in gate.said
         assert "S3cret" not in gate.said
+        back_s = time.monotonic()
+        gate.stays_locked(gate.began_s, back_s)
+        camera.appear()
+        assert gate.wait_for_new_opening(back_s) < 10.0
+        assert gate.end() == 0
         gate.check()
+
+    def test_that_is_a_file_and_not_there_ends_the_gate_and_is_named(self, gate_bench, tmp_path):
+        with gate_bench.Gate(tmp_path, "film.mp4") as gate:
+            assert gate.process.wait(60) == 3
+            assert "no camera, video file or folder called" in gate.said
+            gate.check()
 
 
 class TestTheDetector:
@@ -245,6 +260,97 @@ class TestTheGuardian:
         gate.wait_for_new_opening(woken_s, 30.0)
         assert gate.end() == 0
         gate.check()
+
+
+# In every process of a gate: CLOCK_BOOTTIME is ahead by what the file says, as after a sleep.
+SLEEPING = """
+import mmap, os, struct, time
+_told = mmap.mmap(os.open(os.environ["SLEPT"], os.O_RDONLY), 8, mmap.MAP_SHARED, mmap.PROT_READ)
+_gettime = time.clock_gettime
+time.clock_gettime = lambda clock: (
+    _gettime(clock) + (struct.unpack("d", _told)[0] if clock == time.CLOCK_BOOTTIME else 0.0)
+)
+"""
+
+
+class TestAMachineThatSlept:
+    """CLOCK_MONOTONIC stood still; what was true in the evening is not in the morning."""
+
+    NIGHT_S = 8 * 3600.0
+
+    @pytest.fixture
+    def slept(self, tmp_path):
+        """By how much the clocks of the gate differ; a write is a sleep."""
+        folder = tmp_path / "python"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(SLEEPING)
+        slept = tmp_path / "slept"
+        slept.write_bytes(struct.pack("d", 0.0))
+        return slept
+
+    @pytest.fixture
+    def sleeper(self, start, slept):
+        """A gate whose machine can sleep, with its door open."""
+        python = os.pathsep.join([str(slept.parent / "python"), str(ROOT)])
+        gate = start(environment={"PYTHONPATH": python, "SLEPT": str(slept)})
+        gate.wait_for_opening()
+        return gate
+
+    def sleep(self, gate, slept, gate_bench):
+        """Everything stands still and wakes again; when it woke, and how many edges were before."""
+        everything = [gate.pid, *gate_bench.processes_below(gate.pid)]
+        for pid in everything:
+            os.kill(pid, signal.SIGSTOP)
+        before = len(gate.edges)
+        with slept.open("r+b") as file:
+            file.write(struct.pack("d", self.NIGHT_S))
+        woken_s = time.monotonic()
+        for pid in everything:
+            os.kill(pid, signal.SIGCONT)
+        return woken_s, before
+
+    def test_locks_at_once_and_takes_no_evidence_from_before(self, sleeper, slept, gate_bench):
+        woken_s, before = self.sleep(sleeper, slept, gate_bench)
+        assert sleeper.is_open
+        gate_bench.wait_until(lambda: len(sleeper.edges) > before)
+        at, level, _ = sleeper.edges[before]
+        assert level == "locked"
+        assert at - woken_s < 0.2 + gate_bench.SLACK_S
+        assert sleeper.wait_for_new_opening(woken_s, 30.0) > PolicyConfig().min_evidence_s
+        assert sleeper.end() == 0
+        sleeper.check()
+
+    def test_locks_by_its_guardian_where_the_gate_does_not_wake(self, sleeper, slept, gate_bench):
+        guardian = sleeper.child("gate.guardian")
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        os.kill(guardian, signal.SIGSTOP)
+        before = len(sleeper.edges)
+        slept.write_bytes(struct.pack("d", self.NIGHT_S))
+        woken_s = time.monotonic()
+        os.kill(guardian, signal.SIGCONT)
+        gate_bench.wait_until(lambda: len(sleeper.edges) > before)
+        at, level, _ = sleeper.edges[before]
+        assert level == "locked"
+        assert at - woken_s < 0.3  # by the cap of the opening; the missing heartbeat takes longer
+        os.kill(sleeper.pid, signal.SIGCONT)
+        assert sleeper.end() == 0
+
+
+def test_all_processes_of_a_gate_live_by_the_clock_that_counts_sleep(gate_bench, camera, tmp_path):
+    """In a world in which the two clocks differ, no two of them can mean different ones."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare for clocks of its own: install util-linux")
+    before = ("unshare", "-rT", "--boottime", "100000", "--fork", "--kill-child")
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
+        pytest.skip("needs time namespaces: Linux 5.6, sysctl user.max_time_namespaces")
+    with gate_bench.Gate(tmp_path, camera.url, before=before) as gate:
+        gate.wait_for_opening()
+        inside = next(event for event in gate.events if event.get("signal") == "allow")
+        assert inside["time_s"] > time.monotonic() + 90_000
+        (pid,) = gate_bench.processes_below(gate.pid)[:1]
+        os.kill(pid, signal.SIGTERM)
+        assert gate.process.wait(30) == 0
+    gate.check()
 
 
 class TestTheEnd:
@@ -532,6 +638,23 @@ class TestTheSupervisor:
         gate.process.send_signal(signal.SIGTERM)
         heard(lambda found: "STOPPING=1" in [word for _, word in found])
         assert gate.process.wait(30) == 0
+        gate.check()
+
+    def test_has_a_gate_back_with_its_new_configuration_and_only_with_one_that_works(
+        self, start, ear, tmp_path, gate_bench
+    ):
+        """SIGHUP: the gate ends, locked, to be started again; it goes on where that would fail."""
+        gate = start(environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        gate.wait_for_opening()
+        sound = gate.config.read_text()
+        gate.config.write_text(sound[: len(sound) // 2] + "\ndoor: {max_opens: 3}\n")
+        gate.process.send_signal(signal.SIGHUP)
+        gate_bench.wait_until(lambda: "SIGHUP: goes on with the configuration" in gate.said)
+        gate.wait_for_new_opening(time.monotonic(), 30.0)
+        gate.config.write_text(sound)
+        told_s = time.monotonic()
+        assert gate.end(signal.SIGHUP) == 0
+        gate.locked_within(told_s, 0.1)
         gate.check()
 
     def test_hears_nothing_of_a_gate_whose_loop_stands_still(self, start, ear, heard, tmp_path):

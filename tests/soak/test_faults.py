@@ -39,14 +39,6 @@ sys.exit(main())
 
 
 @pytest.fixture
-def camera(gate_bench):
-    camera = gate_bench.DoorCamera()
-    yield camera
-    camera.mode = "close"
-    camera.vanish()
-
-
-@pytest.fixture
 def start(gate_bench, camera, tmp_path_factory):
     """Starts gates, each in a folder of its own unless told otherwise."""
 

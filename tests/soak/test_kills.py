@@ -14,14 +14,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
 
 GATE = """
-import os, sys, threading, time
+import sys, time
+from gate.clock import uptime_s
 from gate.domain import Reason, Signal, SignalKind
 from gate.guarded_relay import GuardedRelay
 from gate.guardian import Charge
 charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
 relay = GuardedRelay(charge, on_fault=lambda what: None)
 print(relay._guardian.pid, flush=True)
-now_s = time.monotonic()
+now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
 while True:
     relay.beat()
@@ -71,40 +72,39 @@ def kill(pid, number=signal.SIGKILL):
         os.kill(pid, number)
 
 
-def test_the_gate_is_killed(tmp_path, rng, times, keep):
+def worst_lock_s(path, rng, count, hit):
+    """Hit gates whose doors are open, at random moments; the longest that one was still open."""
     worst_s = 0.0
-    for _ in range(times(100)):
-        with open_gate(tmp_path / "door") as (gate, _guardian):
+    for _ in range(count):
+        with open_gate(path) as (gate, guardian):
             time.sleep(rng.uniform(0.0, 0.3))
-            killed_s = time.monotonic()
-            kill(gate.pid)
-            wait_until(lambda: is_locked(tmp_path / "door"))
-            worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - killed_s)
-    keep("gate killed, door open: locked by the guardian", times(100), 0, worst_s, 0.2)
+            hit_s = time.monotonic()
+            hit(gate.pid, guardian)
+            wait_until(lambda: is_locked(path))
+            worst_s = max(worst_s, edges(path)[-1][0] - hit_s)
+    return worst_s
 
 
-def test_the_gate_stands_still(tmp_path, rng, times, keep):
-    worst_s = 0.0
-    for _ in range(times(20)):
-        with open_gate(tmp_path / "door") as (gate, _guardian):
-            time.sleep(rng.uniform(0.0, 0.3))
-            stopped_s = time.monotonic()
-            kill(gate.pid, signal.SIGSTOP)
-            wait_until(lambda: is_locked(tmp_path / "door"))
-            worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - stopped_s)
-    keep("gate stopped, door open: locked by the guardian", times(20), 0, worst_s, 1.0)
+HITS = {
+    "gate killed, door open: locked by the guardian": (100, 0.2, lambda gate, _: kill(gate)),
+    "gate stopped, door open: locked by the guardian": (
+        20,
+        1.0,
+        lambda gate, _: kill(gate, signal.SIGSTOP),
+    ),
+    "guardian killed, door open: locked by the next one": (
+        100,
+        1.0,
+        lambda _, guardian: kill(guardian),
+    ),
+}
 
 
-def test_the_guardian_is_killed(tmp_path, rng, times, keep):
-    worst_s = 0.0
-    for _ in range(times(100)):
-        with open_gate(tmp_path / "door") as (_gate, guardian):
-            time.sleep(rng.uniform(0.0, 0.3))
-            killed_s = time.monotonic()
-            kill(guardian)
-            wait_until(lambda: is_locked(tmp_path / "door"))
-            worst_s = max(worst_s, edges(tmp_path / "door")[-1][0] - killed_s)
-    keep("guardian killed, door open: locked by the next one", times(100), 0, worst_s, 1.0)
+@pytest.mark.parametrize("fault", HITS)
+def test_one_of_the_two_is_hit(fault, tmp_path, rng, times, keep):
+    full, bar_s, hit = HITS[fault]
+    count = times(full)
+    keep(fault, count, 0, worst_lock_s(tmp_path / "door", rng, count, hit), bar_s)
 
 
 def test_both_are_killed_and_the_supervisor_locks(tmp_path, rng, times, keep):

@@ -24,7 +24,7 @@ def table(found):
     for row in found["rows"]:
         lines.append(
             f"| {row['fault']} | {row['count']} | {row['wrong_openings']} | "
-            f"{row['worst_s']:.2f} s | {row['bar_s']:g} s |"
+            f"{row['worst']:.2f} {row['unit']} | {row['bar']:g} {row['unit']} |"
         )
     return "\n".join(lines) + "\n"
 

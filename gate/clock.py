@@ -1,0 +1,16 @@
+"""The clock that a door lives by: seconds since the machine was started, asleep or awake.
+
+Python's `time.monotonic` stands still while a machine is suspended. A lease counted by it would go
+on after the night, and a picture of the evening would look fresh in the morning.
+"""
+
+from __future__ import annotations
+
+import time
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS has only the latter
+
+
+def uptime_s() -> float:
+    """Seconds of CLOCK_BOOTTIME; the same in all processes of this machine, and never set."""
+    return time.clock_gettime(_CLOCK)
