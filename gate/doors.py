@@ -20,7 +20,9 @@ from functools import partial
 
 from gate.assembly import (
     Act,
+    Entrance,
     Manner,
+    Say,
     build_gate,
     greeting,
     open_console,
@@ -217,14 +219,18 @@ class Doors:
         return None
 
     def _watch_one(self, lane: _Lane) -> None:
-        """Lock a door, build the rest, run, undo it all in reverse."""
-        config = lane.config
+        """Lock a door, watch it, lock it again."""
         say, tell = partial(self._say, lane), partial(self._tell, lane)
+        with open_entrance(lane.config, self._manner, say, tell, self._join) as entrance:
+            try:
+                self._run(lane, entrance, say)
+            finally:
+                self._loop_ended(lane)  # before the door is let go of, which may take a while
+
+    def _run(self, lane: _Lane, entrance: Entrance, say: Say) -> None:
+        """Build what a locked door needs to be watched, run, undo it in reverse."""
+        config = lane.config
         with contextlib.ExitStack() as stack:
-            entrance = stack.enter_context(
-                open_entrance(config, self._manner, say, tell, self._join)
-            )
-            stack.callback(self._loop_ended, lane)  # before the door is let go of
             camera = stack.enter_context(self._camera(lane, entrance.keeper))
             detector = self._detector.result()
             entrance.name_model(detector.model_id)
@@ -263,16 +269,15 @@ class Doors:
                 try:
                     camera = stack.enter_context(open_source(lane.config, self._manner))
                 except CameraError as error:
-                    if self._ending.is_set():
-                        raise
                     if str(error) != told:
                         told = str(error)
                         log.error("door %s: %s", lane.name, told)
+                    keeper.act(Scene(keeper.policy.fault(Reason.CAMERA_LOST, keeper.clock())))
+                    if self._ending.wait(self._retry_s):
+                        raise
                 else:
                     yield camera
                     return
-            keeper.act(Scene(keeper.policy.fault(Reason.CAMERA_LOST, keeper.clock())))
-            self._ending.wait(self._retry_s)
 
     @contextlib.contextmanager
     def _join(self, lock: Act, abandon: Act) -> Iterator[Shutdown]:
@@ -300,6 +305,7 @@ class Doors:
             with self._guarding:
                 self._watching.discard(lane.name)
                 self._turned.discard(lane.name)
+            self._loop_ended(lane)
 
     def _loop_ended(self, lane: _Lane) -> None:
         """The thread of a door is not stuck; when none is, a signal leaves the rest to them."""

@@ -5,8 +5,11 @@
 Each door plays the demo clip at its own speed (15 pictures a second; what is not read in time is
 dropped, as with a camera) through the whole gate: detector's process of all, record on the disk,
 guardian and relay (`recording`) of each. An answer is what the detector said of a frame in time
-to count; latency is from the picture to that. Processor time is of the gate and all its processes,
-in shares of the machine.
+to count; latency is from the picture to that. The first second of each run does not count.
+
+Processor time is of the gate and all its processes, for each answer; unlike the rest it hardly
+depends on what else runs. `runnable` is how many threads of the machine wanted a processor
+meanwhile, ours among them, in the mean: figures of a busy machine are of that machine.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -29,12 +32,73 @@ from gate.supervisor import Supervisor
 from gate.terminal import Terminal
 
 FPS = 15.0
+SETTLES_S = 1.0
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def processor_s() -> float:
-    """Of this process and of those it has ended and waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+def processor_s() -> dict[str, float]:
+    """Seconds of processor time so far, of this process and of those it has started, by module."""
+    times: dict[int, tuple[int, float]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            used = (int(fields[11]) + int(fields[12])) / _TICKS
+            times[int(stat.parent.name)] = int(fields[1]), used
+    ours = {os.getpid(): "gate"}
+    for pid in sorted(times):
+        if times[pid][0] in ours:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            ours[pid] = next((w.decode() for w in words if w.startswith(b"gate.")), "other")
+    found: dict[str, float] = {}
+    for pid, name in ours.items():
+        found[name] = found.get(name, 0.0) + times[pid][1]
+    return found
+
+
+def runnable() -> int:
+    (line,) = (x for x in Path("/proc/stat").read_text().splitlines() if x.startswith("procs_run"))
+    return int(line.split()[1])
+
+
+class Observer(Supervisor):
+    """Notes what happens from the moment the doors are watched.
+
+    Attributes:
+        ages_s: how old each picture was when the detector had answered, by door.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__({})
+        self.seconds = seconds
+        self.ages_s: dict[str, list[float]] = {}
+        self.used_s: dict[str, float] = {}
+        self.runnable: list[int] = []
+        self._counts = False
+
+    def build_gate(self, config, entrance, camera, detector, *parts):
+        ages_s = self.ages_s.setdefault(config.gate, [])
+
+        def timed(frame):
+            found = detector(frame)
+            age_s = time.monotonic() - frame.time_s
+            if self._counts and age_s <= config.door.max_age_s:
+                ages_s.append(age_s)
+            return found
+
+        return build_gate(config, entrance, camera, timed, *parts)
+
+    def ready(self) -> None:
+        threading.Thread(target=self._observe, daemon=True).start()
+
+    def _observe(self) -> None:
+        time.sleep(SETTLES_S)
+        before, self._counts = processor_s(), True
+        until_s = time.monotonic() + self.seconds
+        while (left_s := until_s - time.monotonic()) > 0:
+            self.runnable.append(runnable())
+            time.sleep(min(0.1, left_s))
+        self._counts, after = False, processor_s()
+        self.used_s = {name: used - before.get(name, 0.0) for name, used in after.items()}
 
 
 def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
@@ -77,29 +141,34 @@ class Stopwatch:
 
 def measure(cameras: int, engine: str, seconds: float) -> dict[str, object]:
     """One run of so many cameras."""
-    stopwatch = Stopwatch()
-    doors_module.build_gate = stopwatch.build_gate
+    observer = Observer(seconds)
+    doors_module.build_gate = observer.build_gate
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         silence = stack.enter_context(Path(os.devnull).open("w"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
-        supervisor = stack.enter_context(contextlib.closing(Supervisor({})))
         config = configured(cameras, engine, Path(folder))
-        doors = Doors(config, Manner(), terminal, supervisor, headless=True)
-        began_s, used_s = time.monotonic(), processor_s()
-        doors.watch(seconds)
-        spent_s, lasted_s = processor_s() - used_s, time.monotonic() - began_s
-    ages_s = stopwatch.ages_s.values()
-    latencies_ms = sorted(1000 * age_s for each in ages_s for age_s in each) or [float("nan")]
+        doors = Doors(config, Manner(), terminal, observer, headless=True)
+        doors.watch(SETTLES_S + seconds + 0.5)
+    ages_s = observer.ages_s.values()
+    latencies_ms = sorted(1000 * age_s for each in ages_s for age_s in each)
+    answers = max(len(latencies_ms), 1)
     return {
         "cameras": cameras,
         "offered_fps": FPS * cameras,
-        "answered_fps": round(sum(map(len, ages_s)) / seconds, 1),
+        "answered_fps": round(len(latencies_ms) / seconds, 1),
         "slowest_camera_fps": round(min(map(len, ages_s)) / seconds, 1),
         "latency_ms": {
             name: round(latencies_ms[round(share * (len(latencies_ms) - 1))], 1)
             for name, share in (("p50", 0.5), ("p95", 0.95), ("worst", 1.0))
+            if latencies_ms
         },
-        "processor": round(spent_s / lasted_s / len(os.sched_getaffinity(0)), 2),
+        "processor_ms_an_answer": {
+            name: round(1000 * used / answers, 1) for name, used in observer.used_s.items()
+        },
+        "processor_share": round(
+            sum(observer.used_s.values()) / seconds / len(os.sched_getaffinity(0)), 2
+        ),
+        "runnable": round(sum(observer.runnable) / max(len(observer.runnable), 1), 1),
     }
 
 
