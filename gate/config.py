@@ -334,7 +334,8 @@ def _fault(said: str, *loc: str) -> ErrorDetails:
 def _read(path: Path) -> str:
     try:
         if not path.is_file():
-            raise ConfigError(f"{path}: no such file; give the path of a gate.yaml")
+            fault = "is a folder" if path.is_dir() else "no such file"
+            raise ConfigError(f"{path}: {fault}; give the path of a gate.yaml")
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes; this is no gate.yaml")
         return path.read_text(encoding="utf-8")

@@ -95,9 +95,7 @@ class _Server:
         self._socket = _bound(config)
         app = Pages(site, self._board, self._pictures, doorman).app()
         port = self._socket.getsockname()[1]
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        scheme = "https" if config.tls_certificate else "http"
-        self._address = f"{scheme}://{host}:{port}/"
+        self._address = _address(config, port)
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -194,6 +192,14 @@ def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:
     token_file = config.metrics_token_file
     token = None if token_file is None else read_secret(token_file)
     return Doorman(passwords, token, 3600 * config.session_h)
+
+
+def _address(config: ConsoleConfig, port: int) -> str:
+    """What to write into a browser; with TLS, the name that the certificate has."""
+    if config.tls_certificate and config.names:
+        return f"https://{config.names[0]}:{port}/"
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"{'https' if config.tls_certificate else 'http'}://{host}:{port}/"
 
 
 def _check_tls(config: ConsoleConfig) -> None:

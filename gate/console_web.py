@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -236,11 +237,8 @@ class Pages:
     async def state(self, request: Request) -> Response:
         """Everything the guard's page shows of the moment, in words."""
         board, words = self._board, self._words(request)
-        history = []
-        for event in board.events():
-            history.append(_told(event, words))
-            if len(history) == HISTORY_SHOWN:
-                break
+        newest = next(board.events(), None)
+        stretches = itertools.islice(_stretches(board.events()), HISTORY_SHOWN)
         return JSONResponse(
             {
                 **self._moment(words),
@@ -257,7 +255,8 @@ class Pages:
                     part: {"is": health, "text": words.page[health]}
                     for part, health in board.health.items()
                 },
-                "history": history,
+                "history": [_told(event, words) for event in stretches],
+                "newest": None if newest is None else newest.get("id"),
             }
         )
 
@@ -530,6 +529,13 @@ def _filter(request: Request) -> Filter:
         state=asked.get("state", ""),
         reason=asked.get("reason", ""),
     )
+
+
+def _stretches(events: Iterator[Event]) -> Iterator[Event]:
+    """What each stretch of one state and reason began with; newest first, as they come."""
+    for _, stretch in itertools.groupby(events, lambda event: (event["state"], event["reason"])):
+        *_, first = stretch
+        yield first
 
 
 def _told(event: Event, words: Words) -> dict[str, object]:

@@ -42,7 +42,7 @@ from gate.events import Scene
 from gate.runtime import Summary
 from gate.shutdown import Shutdown
 from gate.supervisor import Supervisor, status_words
-from gate.terminal import Terminal, status_line
+from gate.terminal import DOOR_THREAD, Terminal, status_line
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,10 @@ class Doors:
             try:
                 for lane in self._lanes:
                     lane.thread = threading.Thread(
-                        target=self._hold, args=(lane,), name=lane.name, daemon=True
+                        target=self._hold,
+                        args=(lane,),
+                        name=f"{DOOR_THREAD}{lane.name}",
+                        daemon=True,
                     )
                     lane.thread.start()
                 with self._open_detector():

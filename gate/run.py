@@ -33,6 +33,7 @@ from gate.doors import Doors
 from gate.engine import EngineKind
 from gate.errors import ConfigError, GateError, OutputError
 from gate.events import Scene
+from gate.named_files import check_named_files
 from gate.relay_command import parse_command
 from gate.set_up import ask_password, print_cameras, write_config
 from gate.shutdown import Shutdown
@@ -194,6 +195,7 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
     if options.validate_config:
         for door in doors.values():
             _check_assets(door)
+            check_named_files(door)
             path = audit_path(door)
             print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
@@ -290,6 +292,7 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
         for door in _configured(options).each_door().values():
             _check_commands(door)
             _check_assets(door)
+            check_named_files(door)
     except GateError as error:
         log.error("SIGHUP: goes on with the configuration it has: %s", error)
         return False

@@ -11,6 +11,9 @@ from gate.domain import State
 from gate.events import Scene
 from gate.line_writer import LineWriter
 
+DOOR_THREAD = "door "
+"""The thread that holds one of several doors is called so, and by the door's name."""
+
 
 def local_now() -> datetime:
     """The time of day where the machine stands."""
@@ -41,8 +44,12 @@ class Terminal(logging.Handler):
         self.say(status_line(scene, is_open))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line of the log, in the same form."""
-        self.say(f"{record.levelname.lower():<8}  {self.format(record)}")
+        """A line of the log, in the same form; from the thread of a door, with its name."""
+        line = f"{record.levelname.lower():<8}  {self.format(record)}"
+        thread = record.threadName or ""
+        if thread.startswith(DOOR_THREAD):
+            line = f"{thread.removeprefix(DOOR_THREAD)}  {line}"
+        self.say(line)
 
     def close(self) -> None:
         """Write what is left, for a bounded time."""

@@ -54,9 +54,8 @@ function show(now) {
     return line;
   });
   document.getElementById("history").replaceChildren(...(lines.length ? lines : [element("li", body.dataset.none)]));
-  const last = now.history.length ? now.history[0].id : null;
-  if (last !== newest) {
-    newest = last;
+  if (now.newest !== newest) {
+    newest = now.newest;
     showEvents();
   }
 }

@@ -368,7 +368,7 @@ class TestFiles:
             load_config(tmp_path / "nothing.yaml")
 
     def test_a_folder_is_none(self, tmp_path):
-        with pytest.raises(ConfigError, match="no such file"):
+        with pytest.raises(ConfigError, match="is a folder; give the path of a gate"):
             load_config(tmp_path)
 
     def test_other_bytes_than_utf8_are_refused(self, tmp_path):

@@ -64,7 +64,7 @@ def port(written):
     with console_of(written) as (console, said):
         assert console.wait_until_served(PATIENCE_S)
         assert said == [f"console: {console.address}"]
-        assert console.address.startswith("https://0.0.0.0:")
+        assert console.address.startswith(f"https://{NAME}:")  # whom the certificate is for
         yield int(console.address.rstrip("/").rsplit(":", 1)[1])
 
 

@@ -265,7 +265,16 @@ class TestState:
         assert now["reason_text"] == "somebody wears no mask"
         assert (now["denials"], now["openings"]) == (1, 0)
         assert now["health"]["camera"]["is"] == "ok"
-        assert [event["state"] for event in now["history"]] == ["deny", "deny"]
+        assert [event["state"] for event in now["history"]] == ["deny"]
+
+    def test_its_history_has_a_line_for_each_change_from_when_it_began(self, bench):
+        for _ in range(3):  # said again to whoever stays
+            bench.deny()
+        client = bench.as_(Role.GUARD)
+        (line,) = client.get("/api/state").json()["history"]
+        every = client.get("/api/events").json()
+        assert line["id"] == every[-1]["id"]
+        assert client.get("/api/state").json()["newest"] == every[0]["id"]
 
     @pytest.mark.parametrize("path", ["/api/state", "/api/kiosk"])
     def test_a_gate_that_is_silent_is_out_of_order_whatever_it_said_last(self, bench, clock, path):

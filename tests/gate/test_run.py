@@ -205,6 +205,12 @@ class TestUsage:
         assert main(["--help"]) == 0
         assert "HOME and MASK_GATE_*" in " ".join(capfd.readouterr().out.split())
 
+    def test_validating_reads_every_file_that_is_named(self, tmp_path, capfd):
+        path = tmp_path / "gate.yaml"
+        path.write_text("console: {enabled: true, password_file: gone}\n")
+        assert main(["--config", str(path), "--validate-config"]) == 2
+        assert say(capfd).err.startswith("mask-gate: console.password_file: secret file gone: ")
+
     def test_a_slip_in_the_configuration_is_named(self, tmp_path, capfd):
         path = tmp_path / "gate.yaml"
         path.write_text("policy:\n  hold_ms: 3\n")

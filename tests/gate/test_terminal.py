@@ -2,13 +2,14 @@
 
 import logging
 import os
+import threading
 from datetime import datetime
 
 import pytest
 
 from gate.domain import Decision, Reason, Sighting, State, Track
 from gate.events import Scene
-from gate.terminal import Terminal, local_now
+from gate.terminal import DOOR_THREAD, Terminal, local_now
 from models.labels import MaskLabel
 
 WALL = datetime(2025, 1, 1, 9, 5, 3)
@@ -72,6 +73,20 @@ def test_the_log_comes_in_the_same_form(said):
         logger.removeHandler(terminal)
 
     assert said(act) == ["09:05:03  warning   camera demo is lost"]
+
+
+def test_the_log_of_one_of_several_doors_begins_with_its_name(said):
+    def act(terminal):
+        logger = logging.getLogger("gate.test_terminal.doors")
+        logger.addHandler(terminal)
+        thread = threading.Thread(
+            target=logger.error, args=("no answer",), name=f"{DOOR_THREAD}north"
+        )
+        thread.start()
+        thread.join()
+        logger.removeHandler(terminal)
+
+    assert said(act) == ["09:05:03  north  error     no answer"]
 
 
 def test_the_time_of_day_knows_where_it_is():
