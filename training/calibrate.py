@@ -14,7 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.calibration import fold
-from models.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from models.checkpoint import (
+    INPUT_STEP,
+    MAX_INPUT,
+    Checkpoint,
+    CheckpointError,
+    save_checkpoint,
+)
 from models.device import DeviceError, choose_device
 from models.fingerprint import fingerprint
 from models.weights_file import open_weights
@@ -69,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     text = f"smallest face, in parts of the picture's longer side (default {aims.min_face:g})"
     parser.add_argument("--min-face", type=float, default=aims.min_face, metavar="X", help=text)
+    text = "input side to fit for and to run at from now on; the weights' own"
+    parser.add_argument("--imgsz", type=int, metavar="PX", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw what scores are worth")
@@ -80,12 +88,13 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     fit_on = arguments.fit_on or arguments.weights
     checkpoint, looked_at = open_weights(arguments.weights), open_weights(fit_on)
     _check_alike(checkpoint, looked_at)
+    checkpoint.input_size = size = _input_size(arguments.imgsz, checkpoint)
     data, samples = checked_split(
         Path(arguments.data), arguments.split, print, skip_bad=False, lists=arguments.lists
     )
     _check_unseen(looked_at, data, arguments.split)
     device = choose_device(arguments.device)
-    size, network = looked_at.input_size, looked_at.network().to(device)
+    network = looked_at.network().to(device)
     predictions = list(predictions_of(network, [s.image for s in samples], size, device))
     named = {
         "fitted_on": f"{len(samples)} images of {arguments.split}, data {data.fingerprint()[:16]}",
@@ -110,6 +119,14 @@ def _aims(arguments: argparse.Namespace) -> Aims:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} {share:g}: expected a share between 0 and 1")
     return Aims(**shares)
+
+
+def _input_size(wanted: int | None, checkpoint: Checkpoint) -> int:
+    """A size that the network can be run at; scores differ from size to size."""
+    size = checkpoint.input_size if wanted is None else wanted
+    if size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
+        raise UsageError(f"--imgsz {size}: expected a multiple of {INPUT_STEP} up to {MAX_INPUT}")
+    return size
 
 
 def _check_alike(checkpoint: Checkpoint, looked_at: Checkpoint) -> None:
