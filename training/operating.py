@@ -39,7 +39,7 @@ class Aims:
 
     false_accepts: float = 0.01
     false_rejects: float = 0.05
-    missed: float = 0.01
+    missed: float = 0.025
     min_face: float = 0.05
 
 
