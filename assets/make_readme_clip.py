@@ -35,15 +35,19 @@ def main() -> int:
     parser.add_argument("--weights", help="a checkpoint; the bundled one unless given")
     parser.add_argument("--out", type=Path, default=HERE / "readme" / "demo.webp")
     options = parser.parse_args()
-    weights = [] if options.weights is None else ["--weights", options.weights]
+    pictures = [shrunk(frame) for frame in recorded(options.weights)]
+    write(options.out, pictures[round(FROM_S * FPS) : round(UNTIL_S * FPS)])
+    return 0
+
+
+def recorded(weights: str | None) -> Iterator[NDArray[np.uint8]]:
+    """Every frame of the demo as the program shows it, [H, W, 3] BGR."""
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "demo.mp4"
         flags = ["--camera", "demo", "--fast", "--headless", "--mute", "--record", str(recording)]
-        if (code := mask_gate([*flags, *weights])) != 0:
-            return code
-        pictures = [shrunk(frame) for frame in frames_of(recording)]
-    write(options.out, pictures[round(FROM_S * FPS) : round(UNTIL_S * FPS)])
-    return 0
+        if (code := mask_gate([*flags, *(["--weights", weights] if weights else [])])) != 0:
+            raise SystemExit(code)
+        yield from frames_of(recording)
 
 
 def frames_of(path: Path) -> Iterator[NDArray[np.uint8]]:
