@@ -5,7 +5,7 @@ import torch
 
 from models.zoo import ARCHITECTURES, build
 
-PARAMETERS = {"yolov3": 61_534_504, "yolov3_tiny": 8_674_496, "yolov3_lite": 2_214_825}
+PARAMETERS = {"yolov3": 61_534_504, "yolov3_tiny": 8_674_496, "yolov3_lite": 2_215_593}
 STRIDES = {"yolov3": (32, 16, 8), "yolov3_tiny": (32, 16), "yolov3_lite": (4,)}
 
 
