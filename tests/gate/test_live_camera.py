@@ -167,7 +167,9 @@ class TestACameraThatGoesAway:
         print(f"{REPLUGS} replugs: frames again after {sorted(took_s)} s")
         assert max(took_s) < (PATIENCE_S if REPLUGS <= 3 else 2 * SOON_S)
         assert camera.restarts == 0
-        assert said(caplog).count("lost") == said(caplog).count("back") <= REPLUGS
+        # A frame is there a moment before the word that it is; both come from another process.
+        assert until(lambda: said(caplog).count("lost") == said(caplog).count("back"))
+        assert said(caplog).count("lost") <= REPLUGS
         assert descriptors() <= used + 3  # the fake camera's own connections
 
     def test_is_told_lost_once_and_back_once(self, camera, fake_camera, caplog):
