@@ -8,7 +8,7 @@ and a class may even exceed 1.0, for it can claim the faces of the others as its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,17 +149,14 @@ def merge_nms(
     boxes, weights = boxes_xyxy[keep].astype(np.float64), objectness[keep].astype(np.float64)
     classes = class_scores[keep].astype(np.float64)
     labels, scores = classes.argmax(axis=1), weights * classes.max(axis=1)
-    left = np.argsort(-scores, kind="stable")
+    ranking = np.argsort(-scores, kind="stable")
     kept, merged = [], []
-    while len(left):
-        best = left[0]
-        same = lenient_iou_xyxy(boxes[best : best + 1], boxes[left])[0] > iou
-        same &= labels[left] == labels[best]
-        same[0] = True  # itself, even when its box is degenerate: every turn takes one at least
-        group, left = left[same], left[~same]
-        total = weights[group].sum()
-        kept.append(best)
-        merged.append(weights[group] @ boxes[group] / total if total > 0 else boxes[best])
+    for group in _groups(boxes[ranking], labels[ranking], iou):
+        members = ranking[group]
+        total = weights[members].sum()
+        kept.append(members[0])
+        mean = weights[members] @ boxes[members] / total if total > 0 else boxes[members[0]]
+        merged.append(mean)
     order = np.array(kept, np.int64)
     two_best = np.sort(classes[order], axis=1)[:, ::-1][:, :2]
     margins = weights[order] * (two_best[:, 0] - two_best[:, 1])
@@ -170,6 +167,29 @@ def merge_nms(
         margins.astype(np.float32),
     )
     return detections, weights[order].astype(np.float32)
+
+
+def _groups(ranked_xyxy: Floats, labels: Ints, iou: float) -> Iterator[Ints]:
+    """Ranks of each box not swallowed yet, itself first, and of those that it swallows.
+
+    Uncalibrated weights leave 17,000 boxes an image here. Boxes of this overlap begin near each
+    other: with sides a and b, shared > iou x a and shared > iou x b bound the distance of their
+    left edges by (1 - iou) a to the right and, as b < a / iou, (1 - iou) a / iou to the left.
+    """
+    by_left = np.argsort(ranked_xyxy[:, 0], kind="stable")
+    lefts = ranked_xyxy[by_left, 0]
+    free = np.ones(len(ranked_xyxy), np.bool_)
+    for best, box in enumerate(ranked_xyxy):
+        if not free[best]:
+            continue
+        free[best] = False  # even when it is degenerate and does not overlap itself
+        reach = (1 - iou) * max(box[2] - box[0] + 1, 0.0)
+        first, last = np.searchsorted(lefts, [box[0] - reach / iou - 1, box[0] + reach + 1])
+        near = by_left[first:last]
+        near = near[free[near] & (labels[near] == labels[best])]
+        near = near[lenient_iou_xyxy(box[None], ranked_xyxy[near])[0] > iou]
+        free[near] = False
+        yield np.concatenate([[best], np.sort(near)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -197,3 +197,25 @@ def test_merging_invents_no_class_and_no_place(seed, count):
     if count:
         assert detections.boxes_xyxy.min() >= boxes.min() - 1e-3
         assert detections.boxes_xyxy.max() <= boxes.max() + 1e-3
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**31), st.integers(0, 60), st.sampled_from([0.3, 0.5, 0.9]))
+def test_merging_misses_no_box_that_could_be_swallowed(seed, count, iou):
+    rng = np.random.default_rng(seed)
+    corner, sides = rng.uniform(-20, 40, (count, 2)), rng.uniform(-2, 40, (count, 2))
+    boxes = np.hstack([corner, corner + sides])
+    objectness = np.sort(rng.uniform(0.01, 1, count))[::-1]
+    labels = rng.integers(0, 3, count)
+    overlap = lenient_iou_xyxy(boxes, boxes) > iou
+    left, expected = list(range(count)), []
+    while left:  # every box against every other
+        best = left[0]
+        swallowed = overlap[best] & (labels == labels[best])
+        group = [n for n in left if n == best or swallowed[n]]
+        expected.append(np.average(boxes[group], axis=0, weights=objectness[group]))
+        left = [n for n in left if n not in group]
+    detections, _ = merge(boxes, objectness, labels, iou=iou)
+    np.testing.assert_allclose(
+        detections.boxes_xyxy, np.reshape(expected, (-1, 4)), rtol=1e-5, atol=1e-4
+    )
