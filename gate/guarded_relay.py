@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 
 from gate.clock import uptime_s
 from gate.domain import Signal, SignalKind
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 from gate.events import Event
 from gate.guardian import MAX_LINE, Charge
@@ -82,7 +83,7 @@ class GuardedRelay:
         self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
         self._guardian = self._spawn()
-        threading.Thread(target=self._keep, name="guarded-relay", daemon=True).start()
+        DoorThread(target=self._keep, name="guarded-relay").start()
         self._await_ready()
 
     def send(self, signal: Signal, event: Event) -> None:

@@ -18,6 +18,7 @@ from gate.assembly import (
     audit_path,
     build_gate,
     greeting,
+    keep_in_view,
     lock_relays,
     open_console,
     open_detector,
@@ -25,10 +26,11 @@ from gate.assembly import (
     open_picture,
     open_source,
     sounds_folder,
+    views_of,
 )
 from gate.config import GateConfig, Key, load_config, with_flags
-from gate.console import Console
 from gate.console_access import write_password
+from gate.console_view import View
 from gate.doors import Doors
 from gate.engine import EngineKind
 from gate.errors import ConfigError, GateError, OutputError
@@ -259,13 +261,16 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
             camera = stack.enter_context(open_source(config, manner))
             detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
             entrance.name_model(detector.model_id)
-            console = stack.enter_context(open_console(config, entrance, terminal.say))
+            views = views_of(config)
+            view = None if views is None else views[0]
+            keep_in_view(entrance, view)
+            stack.enter_context(open_console(config, views, terminal.say))
             picture = stack.enter_context(
                 open_picture(
-                    config, options.headless, options.record, kiosk=options.kiosk, watcher=console
+                    config, options.headless, options.record, kiosk=options.kiosk, watcher=view
                 )
             )
-            turn = partial(_turn, supervisor, console)
+            turn = partial(_turn, supervisor, view)
             point = detector.operating_point
             gate = build_gate(config, entrance, camera, detector, point, picture, turn)
             terminal.say(greeting(config, detector))
@@ -304,11 +309,11 @@ def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: boo
     supervisor.decided(scene, is_open)
 
 
-def _turn(supervisor: Supervisor, console: Console | None) -> None:
+def _turn(supervisor: Supervisor, view: View | None) -> None:
     """The loop has done its work once more: a watchdog and a guard may know."""
     supervisor.progress()
-    if console is not None:
-        console.turn()
+    if view is not None:
+        view.turn()
 
 
 def _check_assets(config: GateConfig) -> None:

@@ -32,7 +32,14 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
 
-from gate.assembly import Manner, open_console, open_detector, open_entrance
+from gate.assembly import (
+    Manner,
+    keep_in_view,
+    open_console,
+    open_detector,
+    open_entrance,
+    views_of,
+)
 from gate.camera import open_camera
 from gate.config import GateConfig
 from gate.domain import Frame
@@ -81,6 +88,13 @@ class Terminal:
 
     def status(self, scene: object, is_open: bool) -> None:
         pass
+
+    def wait_for(self, pattern: str) -> str:
+        end_s = time.monotonic() + 300.0
+        while (found := re.search(pattern, self.said)) is None:
+            assert time.monotonic() < end_s, self.said
+            time.sleep(0.1)
+        return found[1]
 
 
 def turns(rounds: int) -> list[str]:
@@ -132,14 +146,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         say, tell = terminal.say, terminal.status
         entrance = stack.enter_context(open_entrance(config, manner, say, tell))
         detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
-        console = stack.enter_context(open_console(config, entrance, say))
-        assert console is not None
-        assert console.wait_until_served(300)
-        address = str(console.address)
-        found = re.search(r"run is (\S+)", terminal.said)
-        assert found
-        password = found[1]
-        picture = Picture(None, None, load_words("en"), config.privacy, watcher=console)
+        (view,) = views_of(config) or ()
+        keep_in_view(entrance, view)
+        stack.enter_context(open_console(config, [view], say))
+        address = terminal.wait_for(r"console: (http\S+)")
+        password = terminal.wait_for(r"run is (\S+)")
+        picture = Picture(None, None, load_words("en"), config.privacy, watcher=view)
         pin_all(OUR_CORE)
         crowd: Crowd | None = None
         turn, turn_ends_s = -1, time.perf_counter() + WARM_UP_S
@@ -174,7 +186,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             keeper=entrance.keeper,
             limits=Limits(1.0, 10.0, 3),
             show=picture,
-            on_turn=console.turn,
+            on_turn=view.turn,
         )
         gate.run(stop)
         if crowd is not None:

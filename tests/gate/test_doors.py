@@ -165,7 +165,7 @@ class TestARelay:
         late = tmp_path / "plugged in later"
         building = start(relays={"north": f'{{kind: recording, path: "{late}/door"}}'})
         building.south.wait_for_opening()
-        told = "door north is out of service: relay recording"
+        told = "north  error     out of service: relay recording"
         gate_bench.wait_until(lambda: told in building.gate.said)
         late.mkdir()
         (tmp_path / "north" / "door").symlink_to(late / "door")
@@ -180,7 +180,7 @@ class TestARecord:
         building = start()
         building.south.wait_for_opening()
         assert {level for _, level, _ in building.north.edges} == {"locked"}
-        told = f"door north is out of service: audit {record}"
+        told = f"north  error     out of service: audit {record}"
         gate_bench.wait_until(lambda: told in building.gate.said)
         record.rmdir()
         building.north.wait_for_opening()
@@ -248,19 +248,19 @@ class TestTheSupervisor:
         held, said = doors.doors, doors.said
         with held._watched(doors.a), held._watched(doors.b):
             for _ in range(5):
-                held._turn(doors.a, None)
+                held._turn(doors.a)
             assert said.pings == 0
-            held._turn(doors.b, None)
+            held._turn(doors.b)
             assert said.pings == 1
-            held._turn(doors.b, None)
+            held._turn(doors.b)
             assert said.pings == 1
 
     def test_does_not_wait_for_a_door_that_is_not_held_now(self, doors):
         held, said = doors.doors, doors.said
         with held._watched(doors.a):
             with held._watched(doors.b):
-                held._turn(doors.a, None)
-            held._turn(doors.a, None)
+                held._turn(doors.a)
+            held._turn(doors.a)
         assert said.pings == 1
 
     def test_is_told_of_each_door(self, doors):
