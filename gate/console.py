@@ -28,8 +28,9 @@ from gate.restart_budget import RestartBudget
 
 log = logging.getLogger(__name__)
 
-HANG_S = 20.0
-"""A server that has not said a word for so long is killed and replaced."""
+HANG_S = 60.0
+"""A server that has not said a word for so long is killed and replaced. One that is flooded beside
+a busy gate is slow, and to start another would cost the gate more."""
 
 _TICK_S = 0.05
 _STATUS_S = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -118,12 +119,17 @@ class Gatekeeper:
                     headers["strict-transport-security"] = _ENCRYPTED_ONLY
             await send(message)
 
-        refusal = self._refusal(request)
+        role = self._role(request)
+        address = request.client.host if request.client else ""
+        refusal: Response | None
+        if self._limit.takes(address, is_stranger=role is Role.NOBODY):
+            refusal = self._refusal(request, role)
+        else:
+            await asyncio.sleep(self._limit.hold_up_s)
+            refusal = PlainTextResponse("too many requests", 429, {"retry-after": "1"})
         await (refusal or self._app)(scope, receive, send_with_headers)
 
-    def _refusal(self, request: Request) -> Response | None:
-        if not self._limit.takes(request.client.host if request.client else ""):
-            return PlainTextResponse("too many requests", 429, {"retry-after": "1"})
+    def _refusal(self, request: Request, role: Role) -> Response | None:
         headers = request.headers
         host = headers.get("host", "")
         if _host_name(host) not in self._site.names:
@@ -134,7 +140,6 @@ class Gatekeeper:
             return PlainTextResponse("this was not asked by a page of ours", 403)
         path = request.url.path
         allowed = self._rights.roles.get((method, path), frozenset())
-        role = self._role(request)
         if role in allowed:
             return None
         if role is Role.NOBODY:

@@ -1,6 +1,7 @@
-"""RequestLimit: how many requests are heard out, of one address and of all; the rest are refused.
+"""RequestLimit: how many requests are heard out, of one address and of all strangers together.
 
-Both are buckets that fill steadily: short rushes, such as a page with all it needs, pass.
+Both are buckets that fill steadily: short rushes, such as a page with all it needs, pass. The rest
+are refused, and late: one connection cannot ask again before.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class Rate:
 OF_ONE = Rate(40.0, 120.0)
 """Of one address: a page with sixteen tiles asks 11 times a second, a visitor's screen 4 times."""
 
-OF_ALL = Rate(120.0, 360.0)
+OF_STRANGERS = Rate(60.0, 180.0)
+"""Of all who are not logged in; whoever is does not have to wait for them."""
+
+HOLD_UP_S = 0.5
 
 
 class RequestLimit:
@@ -38,31 +42,34 @@ class RequestLimit:
     Args:
         clock: monotonic seconds.
         of_one: of each address.
-        of_all: of all of them.
+        of_strangers: of all who are not logged in.
+        hold_up_s: a refusal comes so late.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         of_one: Rate = OF_ONE,
-        of_all: Rate = OF_ALL,
+        of_strangers: Rate = OF_STRANGERS,
+        hold_up_s: float = HOLD_UP_S,
     ) -> None:
+        self.hold_up_s = hold_up_s
         self._clock = clock
         self._of_one = of_one
-        self._all = _Bucket(of_all, clock())
+        self._strangers = _Bucket(of_strangers, clock())
         self._each: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def takes(self, address: str) -> bool:
+    def takes(self, address: str, *, is_stranger: bool = True) -> bool:
         """Whether one more request is heard out."""
         now_s = self._clock()
         own = self._each.pop(address, None) or _Bucket(self._of_one, now_s)
         self._each[address] = own
         while len(self._each) > _MOST_ADDRESSES:
             self._each.popitem(last=False)
-        if not (own.has_one(now_s) and self._all.has_one(now_s)):
+        if not own.has_one(now_s) or (is_stranger and not self._strangers.has_one(now_s)):
             return False
         own.left -= 1
-        self._all.left -= 1
+        self._strangers.left -= is_stranger
         return True
 
 

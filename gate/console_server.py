@@ -31,6 +31,7 @@ from gate.console_door import Post
 from gate.console_gatekeeper import OWN_NAMES, Site
 from gate.console_history import MOST_S, read_today
 from gate.console_pictures import Pictures, Room
+from gate.console_protocol import MOST_CONNECTIONS, http_for
 from gate.console_rank import SessionRank
 from gate.console_view import Look
 from gate.console_web import Pages
@@ -46,7 +47,6 @@ RANK = 15
 SHARE = 0.2
 """Of one core, and no more, whoever asks for how much: what floods the console has to wait."""
 
-MOST_CONNECTIONS = 64
 ALIVE_S = 2.0
 
 _BREATH_S = 0.05
@@ -112,7 +112,8 @@ class _Server:
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=http_for(config.proxies),
+                backlog=MOST_CONNECTIONS,  # the kernel turns the rest away, at no cost to us
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -49,6 +49,7 @@ STATIC: Mapping[str, tuple[Path, str]] = {
 }
 
 _MOST_BODY = 4096
+_BODY_S = 5.0
 
 
 class Pages:
@@ -147,14 +148,15 @@ class Pages:
         address = request.client.host if request.client else ""
         page = self._paper.words(request).page
         limit = self._doorman.limit
+        # Before it is anybody's turn: a body that does not come would hold up all others.
+        form = parse_qs((await _body(request)).decode("utf-8", "replace"), max_num_fields=5)
+        given, to = (form.get(key, [""])[0] for key in ("password", "to"))
         async with self._checking:  # one at a time: each takes 32 MiB
             if (wait_s := limit.wait_s(address)) > 0:
                 answer = self._ask(request, "", 429, complaint=page["locked_out"])
                 answer.headers["retry-after"] = str(math.ceil(wait_s))
                 return answer
-            form = parse_qs((await _body(request)).decode("utf-8", "replace"), max_num_fields=5)
             limit.failed(address)
-            given, to = (form.get(key, [""])[0] for key in ("password", "to"))
             role = await asyncio.to_thread(self._doorman.role_of, given)
             if role is Role.NOBODY:
                 return self._ask(request, to, 401, complaint=page["bad_login"])
@@ -206,13 +208,17 @@ async def _body(request: Request) -> bytes:
     """A short body.
 
     Raises:
-        BadRequestError: it is longer than any form of ours.
+        BadRequestError: it is longer than any form of ours, or does not come.
     """
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_BODY:
-            raise BadRequestError(f"expected at most {_MOST_BODY} bytes")
+    try:
+        async with asyncio.timeout(_BODY_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > _MOST_BODY:
+                    raise BadRequestError(f"expected at most {_MOST_BODY} bytes")
+    except TimeoutError:
+        raise BadRequestError(f"expected the whole form within {_BODY_S:g} s") from None
     return body
 
 

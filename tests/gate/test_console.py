@@ -135,6 +135,43 @@ def test_a_viewer_that_takes_nothing_is_dropped_and_makes_room(served):
         connection.close()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has 127.0.0.2: needs Linux")
+def test_one_address_that_takes_every_connection_leaves_room_for_another(served):
+    """As 500 viewers from one machine would."""
+    from gate.console_protocol import MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS
+
+    def connect(source):
+        return socket.create_connection(("127.0.0.1", served.port), source_address=(source, 0))
+
+    def is_held(connection):
+        try:
+            return connection.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(connect("127.0.0.2")) for _ in range(2 * MOST_CONNECTIONS)]
+        for connection in crowd:
+            connection.setblocking(False)
+        assert until(lambda: sum(map(is_held, crowd)) <= MOST_OF_ONE_ADDRESS)
+        assert served.request("/api/state").status == 200
+        assert until(lambda: not any(map(is_held, crowd)))  # who asks for nothing has to go
+
+
+def test_a_form_that_does_not_come_keeps_nobody_from_logging_in(served):
+    host = f"127.0.0.1:{served.port}"
+    with socket.create_connection(("127.0.0.1", served.port)) as slow:
+        slow.sendall(
+            f"POST /login HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
+            "Content-Length: 100\r\n\r\npassword=".encode()
+        )
+        assert served.log_in()
+        slow.settimeout(PATIENCE_S)
+        assert b"400 Bad Request" in slow.recv(4096)
+
+
 def test_logging_out_ends_the_pictures_too(served):
     viewer = served.request("/live.mjpg")
     viewer.read(1000)

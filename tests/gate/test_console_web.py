@@ -17,7 +17,7 @@ from gate.console_access import Doorman, Password, Role, hashed
 from gate.console_board import Board
 from gate.console_door import Post
 from gate.console_gatekeeper import COOKIE, Site
-from gate.console_limit import OF_ONE, RequestLimit
+from gate.console_limit import OF_ONE, OF_STRANGERS, RequestLimit
 from gate.console_paper import PAGES
 from gate.console_pictures import Pictures, Room
 from gate.console_web import STATIC, Pages
@@ -110,7 +110,7 @@ class Bench:
         ]
         self.board = self.posts[0].board
         site = Site(gate, words, frozenset({"localhost"}), encrypted=False)
-        self.limit = RequestLimit(clock)
+        self.limit = RequestLimit(clock, hold_up_s=0.0)
         self.pages = Pages(site, self.posts, self.doorman, self.limit)
         self.maker = EventMaker("lobby", "sha256:x")
 
@@ -495,8 +495,15 @@ class TestTooManyRequests:
     def test_of_many_addresses_are_refused_too(self, clock):
         limit = RequestLimit(clock)
         taken = sum(limit.takes(f"10.0.{n // 250}.{n % 250}") for n in range(5000))
-        assert taken == 360
+        assert taken == OF_STRANGERS.rush
         assert len(limit._each) <= 1000
+
+    def test_of_strangers_keep_no_guard_waiting(self, bench):
+        while bench.limit.takes("10.0.0.1") or bench.limit.takes("10.0.0.2"):
+            pass
+        assert not bench.limit.takes("10.0.0.4")
+        assert bench.as_(Role.NOBODY).get("/login").status_code == 429
+        assert bench.as_(Role.GUARD).get("/api/state").status_code == 200
 
 
 class TestLanguage:
