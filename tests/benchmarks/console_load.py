@@ -10,7 +10,8 @@ turns, in an order that changes: nobody; the flood, which is viewers of the live
 byte a second, and so many requests a second, sent whether or not they are answered, half of them
 on new connections, half without a login; and a process on the attackers' core that only spins,
 which is what a busy neighbour costs here whatever it does. The console's own cost is the median of
-flood against spinner. Nothing leaves the loopback.
+flood against spinner; `console_of_a_core` is the processor time of its server besides, which no
+noise of the machine touches. Nothing leaves the loopback.
 """
 
 from __future__ import annotations
@@ -102,16 +103,31 @@ def turns(rounds: int) -> list[str]:
     return [KINDS[(n + shift) % 3] for n in range(rounds) for shift in range(3)]
 
 
-def pin_all(core: int) -> None:
-    """Keep every thread of this process and its children to a core, whatever they had chosen."""
-    ours = {os.getpid()}
+def ours() -> list[int]:
+    """The bench itself and all below it."""
+    found = [os.getpid()]
     for stat in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda path: int(path.parts[2])):
         with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) in ours:
-                ours.add(int(stat.parts[2]))
-    for task in (task for pid in ours for task in Path(f"/proc/{pid}/task").glob("*")):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) in found:
+                found.append(int(stat.parts[2]))
+    return found
+
+
+def pin_all(core: int) -> None:
+    """Keep every thread of ours to a core, whatever they had chosen."""
+    for task in (task for pid in ours() for task in Path(f"/proc/{pid}/task").glob("*")):
         with contextlib.suppress(OSError):
             os.sched_setaffinity(int(task.name), {core})
+
+
+def console_s() -> float:
+    """Processor time that the console's server has taken, in seconds."""
+    for pid in ours():
+        with contextlib.suppress(OSError):
+            if b"gate.console_server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 class Crowd:
@@ -141,6 +157,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     plan = turns(options.rounds)
     stamps: list[float] = []
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     counted: list[dict[str, float]] = []
     with contextlib.ExitStack() as stack:
         say, tell = terminal.say, terminal.status
@@ -155,13 +172,16 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         pin_all(OUR_CORE)
         crowd: Crowd | None = None
         turn, turn_ends_s = -1, time.perf_counter() + WARM_UP_S
+        used_s = console_s()
 
         def next_turn() -> None:
-            nonlocal crowd, turn, turn_ends_s
+            nonlocal crowd, turn, turn_ends_s, used_s
             counting = [t for t in stamps if t > turn_ends_s - options.seconds]
             stamps.clear()
             if turn >= 0:
                 rates[plan[turn]].append((len(counting) - 1) / (counting[-1] - counting[0]))
+                share = (console_s() - used_s) / (WARM_UP_S + options.seconds)
+                shares[plan[turn]].append(share)
             if crowd is not None:
                 counted.append(crowd.end())
                 crowd = None
@@ -169,6 +189,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             if turn < len(plan) and plan[turn] != "alone":
                 crowd = Crowd(plan[turn], address, password, options)
             turn_ends_s = time.perf_counter() + WARM_UP_S + options.seconds
+            used_s = console_s()
 
         def stop() -> bool:
             now_s = time.perf_counter()
@@ -197,6 +218,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "flood/spin": ratios(rates["flood"], rates["spin"]),
         "flood/alone": ratios(rates["flood"], rates["alone"]),
         "spin/alone": ratios(rates["spin"], rates["alone"]),
+        "console_of_a_core": {kind: round(median(shares[kind]), 4) for kind in KINDS},
         "a_second": {key: round(median(one[key] for one in floods)) for key in floods[0]},
         "viewers": options.viewers,
         "engine": detector.engine_name,
