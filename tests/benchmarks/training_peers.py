@@ -98,9 +98,11 @@ CONTENDERS = {
     "mask-gate-train, bfloat16": Contender("ours", {"precision": "bfloat16"}),
     "pytorchyolo": Contender("pytorchyolo", {}),
     "pytorchyolo, 2 workers": Contender("pytorchyolo", {"n_cpu": 2}),
-    "ultralytics": Contender("ultralytics", {}),
-    "ultralytics, bfloat16": Contender("ultralytics", {"amp": "bf16"}),
+    "ultralytics, its own network": Contender("ultralytics", {}),
+    "pytorchyolo, burn-in 100": Contender("pytorchyolo", {"burn_in": 100}),
 }
+TIMED = [name for name in CONTENDERS if "burn-in" not in name]
+TAUGHT = [name for name in CONTENDERS if not name.startswith("ultra") and "workers" not in name]
 
 
 class Arena:
@@ -301,15 +303,14 @@ def main() -> int:
     parser.add_argument("--lists", type=Path, required=True, help="of a dev set")
     parser.add_argument("--tiny", type=Path, required=True, help="yolov3-tiny.weights")
     parser.add_argument("--peers", type=Path, required=True, help="the other environment's Python")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME", default=CONTENDERS)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME")
     parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--learn", type=int, metavar="N", help="epochs of a run for quality")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    chosen = {name: CONTENDERS[name] for name in options.only}
-    if options.learn:
-        chosen = {name: one for name, one in chosen.items() if one.kind != "ultralytics"}
+    wanted = options.only or (TAUGHT if options.learn else TIMED)
+    chosen = {name: CONTENDERS[name] for name in wanted}
     report = {"cpu": cpu_name(), "threads": THREADS, "load_before": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(Path(folder), options)

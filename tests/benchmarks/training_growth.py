@@ -1,0 +1,146 @@
+"""How the time of training grows: with images, batch, size of the input, threads and processes.
+
+    python tests/benchmarks/training_growth.py [--precision bfloat16] [--rounds 5] [--json FILE]
+
+YOLOv3-tiny on made-up images, with the loader and settings of mask-gate-train; each point is a
+process of its own (or two, by torchrun, over gloo), in turns; after two batches to warm up, the
+time from there to the last image. Figures are medians (least to most) and the median of the
+ratios to the first point, paired by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from training_throughput import samples
+
+from gate.engine_choice import cpu_name
+from training.batches import BatchSource
+from training.config import TrainConfig, config_path
+from training.distributed import team_of_this_process
+from training.engine import Engine, Interrupted
+from training.memory import keep_freed_memory
+from training.start import start_network
+from training.strict_yaml import read_config
+
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is measured: `images` after the warm-up, by `processes` of `threads` each."""
+
+    images: int = 96
+    batch: int = 8
+    side: int = 416
+    threads: int = 2
+    processes: int = 1
+    precision: str = "float32"
+
+
+PLAIN = Point()
+POINTS = {
+    "96 images, batch 8, 416 px, 2 threads": PLAIN,
+    "48 images": replace(PLAIN, images=48),
+    "192 images": replace(PLAIN, images=192),
+    "batch 2": replace(PLAIN, batch=2),
+    "batch 4": replace(PLAIN, batch=4),
+    "batch 16": replace(PLAIN, batch=16),
+    "320 px": replace(PLAIN, side=320),
+    "512 px": replace(PLAIN, side=512),
+    "608 px": replace(PLAIN, side=608),
+    "1 thread": replace(PLAIN, threads=1),
+    "2 processes of 1 thread": replace(PLAIN, threads=1, processes=2),
+}
+
+
+def seconds(point: Point) -> float | None:
+    """Of learning from the point's images; None in all processes but the first."""
+    keep_freed_memory(os.environ)
+    torch.set_num_threads(point.threads)
+    whole = point.images + WARM_UP * point.batch
+    wanted = [f"input_size={point.side}", "multi_scale=null", f"batch_size={point.batch}"]
+    wanted += [f"precision={point.precision}", "start=scratch", f"epoch_images={whole}"]
+    config = read_config(TrainConfig, config_path("tiny"), wanted)
+    with team_of_this_process() as team:
+        source = BatchSource(samples(None, config.train_split), config, team.rank, team.size)
+        network, transferred, _ = start_network(config)
+        engine = Engine(network, transferred, source, config, torch.device("cpu"), team)
+        began_s = 0.0
+
+        def stop() -> bool:
+            nonlocal began_s
+            if engine.progress.step == WARM_UP:
+                began_s = time.perf_counter()
+            return False
+
+        try:
+            engine.train_epoch(lambda: None, stop)
+        except Interrupted:
+            raise AssertionError from None
+        return time.perf_counter() - began_s if team.is_first else None
+
+
+def measured(point: Point) -> float:
+    """Seconds, measured in processes of its own."""
+    command = [sys.executable]
+    if point.processes > 1:
+        command += ["-m", "torch.distributed.run", f"--nproc-per-node={point.processes}"]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "seconds"
+        command += [__file__, "--point", json.dumps(asdict(point)), "--json", str(out)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(point.threads)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr[-2000:])
+        return float(out.read_text())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--point", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.point:
+        found = seconds(Point(**json.loads(options.point)))
+        if found is not None:
+            options.json.write_text(str(found))
+        return 0
+    points = {name: replace(point, precision=options.precision) for name, point in POINTS.items()}
+    taken: dict[str, list[float]] = {name: [] for name in points}
+    report = {"cpu": cpu_name(), "precision": options.precision, "load": os.getloadavg()[0]}
+    for _ in range(options.rounds):
+        for name, point in points.items():
+            taken[name].append(measured(point))
+    first = np.array(taken[next(iter(points))]) / PLAIN.images
+    report["points"] = {}
+    print(f"{options.precision:40}{'ms an image':>32}{'ratio':>8}")
+    for name, point in points.items():
+        each_ms = 1000 * np.array(taken[name]) / point.images
+        ratio = float(np.median(each_ms / 1000 / first))
+        spread = f"{np.median(each_ms):.1f} ({each_ms.min():.1f} to {each_ms.max():.1f})"
+        print(f"{name:40}{spread:>32}{ratio:8.2f}")
+        report["points"][name] = asdict(point) | {
+            "seconds": [round(value, 3) for value in taken[name]],
+            "ms_an_image": round(float(np.median(each_ms)), 1),
+            "ratio": round(ratio, 2),
+        }
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
