@@ -5,7 +5,8 @@
 For tests/benchmarks/training_peers.py, which runs it in a process of its own each time, by the
 Python environment that has the trainer. Nothing of a trainer is changed: torch's own hook after a
 step of any optimizer (ours, pytorchyolo), or the trainer's callback after a batch (ultralytics,
-which steps less often), reads the clock. Moments since the start go to the job's `out`.
+which steps less often), reads the clock. Moments since the start go to the job's `out`, with the
+processor time spent until the batches it marks.
 """
 
 from __future__ import annotations
@@ -22,10 +23,27 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 stamps_s: list[float] = []
+spent_cpu_s: dict[int, float] = {}
+MARKS: list[int] = []
 
 
 def stamp(*_) -> None:
     stamps_s.append(time.perf_counter())
+    if len(stamps_s) in MARKS:
+        spent_cpu_s[len(stamps_s)] = cpu_s()
+
+
+def cpu_s() -> float:
+    """Processor time of this process and all it started, which Linux counts by group."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[2]) == os.getpgid(0):
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def gflop(network, size: int) -> float:
@@ -92,10 +110,12 @@ def ultralytics(job) -> dict:
 
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
+    MARKS.extend(job["marks"])
     began_s = time.perf_counter()
     found = {"ours": ours, "pytorchyolo": pytorchyolo, "ultralytics": ultralytics}[job["kind"]](job)
     found |= {
         "stamps_s": [round(moment - began_s, 4) for moment in stamps_s],
+        "cpu_s": list(spent_cpu_s.values()),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

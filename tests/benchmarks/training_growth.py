@@ -4,8 +4,8 @@
 
 YOLOv3-tiny on made-up images, with the loader and settings of mask-gate-train; each point is a
 process of its own (or two, by torchrun, over gloo), in turns; after two batches to warm up, the
-time from there to the last image. Figures are medians (least to most) and the median of the
-ratios to the first point, paired by round.
+time from there to the last image, by the clock and by processors, which other work on the machine
+skews less. Figures are medians (least to most), ratios those to the first point in the same round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gate.engine_choice import cpu_name
 from training.batches import BatchSource
 from training.config import TrainConfig, config_path
 from training.distributed import team_of_this_process
-from training.engine import Engine, Interrupted
+from training.engine import Engine
 from training.memory import keep_freed_memory
 from training.start import start_network
 from training.strict_yaml import read_config
@@ -64,8 +64,8 @@ POINTS = {
 }
 
 
-def seconds(point: Point) -> float | None:
-    """Of learning from the point's images; None in all processes but the first."""
+def costs(point: Point) -> list[float] | None:
+    """Seconds and processor seconds of learning; None in all processes but the first."""
     keep_freed_memory(os.environ)
     torch.set_num_threads(point.threads)
     whole = point.images + WARM_UP * point.batch
@@ -76,34 +76,43 @@ def seconds(point: Point) -> float | None:
         source = BatchSource(samples(None, config.train_split), config, team.rank, team.size)
         network, transferred, _ = start_network(config)
         engine = Engine(network, transferred, source, config, torch.device("cpu"), team)
-        began_s = 0.0
+        began = np.zeros(2)
 
-        def stop() -> bool:
-            nonlocal began_s
+        def never() -> bool:  # asked after every update
+            nonlocal began
             if engine.progress.step == WARM_UP:
-                began_s = time.perf_counter()
+                began = clocks()
             return False
 
-        try:
-            engine.train_epoch(lambda: None, stop)
-        except Interrupted:
-            raise AssertionError from None
-        return time.perf_counter() - began_s if team.is_first else None
+        engine.train_epoch(lambda: None, never)
+        took_s, cpu_s = clocks() - began
+        cpu_s = float(team.sum(torch.tensor(cpu_s)))
+        return [took_s, cpu_s] if team.is_first else None
 
 
-def measured(point: Point) -> float:
-    """Seconds, measured in processes of its own."""
+def clocks() -> np.ndarray:
+    """The time, and that which all threads of this process spent on processors."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def measured(point: Point) -> list[float]:
+    """`costs`, measured in processes of their own."""
     command = [sys.executable]
     if point.processes > 1:
         command += ["-m", "torch.distributed.run", f"--nproc-per-node={point.processes}"]
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "seconds"
+        out = Path(folder) / "costs.json"
         command += [__file__, "--point", json.dumps(asdict(point)), "--json", str(out)]
         environment = os.environ | {"OMP_NUM_THREADS": str(point.threads)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
-        return float(out.read_text())
+        return json.loads(out.read_text())
+
+
+def spread(values: np.ndarray) -> list[float]:
+    """Median, least and most."""
+    return [round(float(value), 3) for value in (np.median(values), values.min(), values.max())]
 
 
 def main() -> int:
@@ -114,28 +123,32 @@ def main() -> int:
     parser.add_argument("--point", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.point:
-        found = seconds(Point(**json.loads(options.point)))
+        found = costs(Point(**json.loads(options.point)))
         if found is not None:
-            options.json.write_text(str(found))
+            options.json.write_text(json.dumps(found))
         return 0
     points = {name: replace(point, precision=options.precision) for name, point in POINTS.items()}
-    taken: dict[str, list[float]] = {name: [] for name in points}
+    taken: dict[str, list[list[float]]] = {name: [] for name in points}
     report = {"cpu": cpu_name(), "precision": options.precision, "load": os.getloadavg()[0]}
     for _ in range(options.rounds):
         for name, point in points.items():
             taken[name].append(measured(point))
     first = np.array(taken[next(iter(points))]) / PLAIN.images
     report["points"] = {}
-    print(f"{options.precision:40}{'ms an image':>32}{'ratio':>8}")
+    print(f"{options.precision:40}{'ms an image':>26}{'ratio':>22}{'of processor time':>22}")
     for name, point in points.items():
-        each_ms = 1000 * np.array(taken[name]) / point.images
-        ratio = float(np.median(each_ms / 1000 / first))
-        spread = f"{np.median(each_ms):.1f} ({each_ms.min():.1f} to {each_ms.max():.1f})"
-        print(f"{name:40}{spread:>32}{ratio:8.2f}")
+        each = np.array(taken[name]) / point.images
+        ms, ratio = spread(1000 * each[:, 0]), [spread(x) for x in (each / first).T]
+        told = f"{ms[0]:.1f} ({ms[1]:.1f} to {ms[2]:.1f})"
+        ratios = "".join(
+            f"{f'{m:.2f} ({least:.2f} to {most:.2f})':>22}" for m, least, most in ratio
+        )
+        print(f"{name:40}{told:>26}{ratios}")
         report["points"][name] = asdict(point) | {
-            "seconds": [round(value, 3) for value in taken[name]],
-            "ms_an_image": round(float(np.median(each_ms)), 1),
-            "ratio": round(ratio, 2),
+            "ms_an_image": ms,
+            "ratio": ratio[0],
+            "processor_time_ratio": ratio[1],
+            "rounds": taken[name],
         }
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -12,7 +12,8 @@ Every trainer reads the same files (`mask-gate-data convert` to YOLO text), batc
 two threads, its own loader, augmentation and optimizer as they come. pytorchyolo trains the same
 network as we do, from the same weights to the last one; ultralytics has no such network, and its
 yolov3-tiny.yaml, from random weights, stands in for it. They run in turns, each time in a new
-process; a run is two epochs, and the second is timed, from the last batch of the first on.
+process; a run is two epochs, and the second is timed, from the last batch of the first on, by the
+clock and by the processor time of all its processes, which other work on the machine skews less.
 `--learn N` trains ours and pytorchyolo for N epochs of all training images instead and gives the
 strict mAP@0.5 on the split `valid` of DEV, a dev set carved out of the training images.
 """
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -147,7 +147,9 @@ class Arena:
             "ultralytics": self._ultralytics,
         }
         job, weights = make[contender.kind](contender.options, folder, self.lists(images), epochs)
+        steps = -(-images // BATCH) if images else 0
         job |= {"kind": contender.kind, "size": SIDE, "out": str(folder / "stamps.json")}
+        job["marks"] = [steps, 2 * steps]
         job_file = folder / "job.json"
         job_file.write_text(json.dumps(job))
         python = sys.executable if contender.kind == "ours" else str(self.options.peers.absolute())
@@ -166,6 +168,7 @@ class Arena:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 check=False,
+                start_new_session=True,
             )
         if done.returncode:
             raise SystemExit(
@@ -234,39 +237,49 @@ class Arena:
         return {"arguments": arguments}, None
 
 
-def rate(found: dict, images: int) -> float:
-    """Images a second of the second of two epochs."""
+def costs(found: dict, images: int) -> tuple[float, float]:
+    """Of the second of two epochs: seconds and processor seconds an image."""
     steps = -(-images // BATCH)
-    stamps_s = found["stamps_s"]
+    stamps_s, cpu_s = found["stamps_s"], found["cpu_s"]
     assert len(stamps_s) == 2 * steps, (len(stamps_s), steps)
-    return images / (stamps_s[-1] - stamps_s[steps - 1])
+    return (stamps_s[-1] - stamps_s[steps - 1]) / images, (cpu_s[1] - cpu_s[0]) / images
 
 
 def compare_speed(arena: Arena, chosen: dict[str, Contender], options) -> dict:
-    rates: dict[str, list[float]] = {name: [] for name in chosen}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
     about: dict[str, dict] = {}
     for turn in range(options.rounds):
         for name, contender in chosen.items():
             found = arena.run(contender, options.images, epochs=2)
-            rates[name].append(rate(found, options.images))
+            taken[name].append(costs(found, options.images))
             about[name] = {key: found[key] for key in ("parameters", "gflop", "threads", "torch")}
-            print(f"round {turn + 1}, {name}: {rates[name][-1]:.2f} images/s", flush=True)
-    base = np.array(rates[next(iter(chosen))])
+            told = "{:.3f} s, {:.3f} of processors an image".format(*taken[name][-1])
+            print(f"round {turn + 1}, {name}: {told}", flush=True)
+    base = np.array(taken[next(iter(chosen))])
     rows = {}
-    print(f"{'':28}{'images/s':>24}{'first to this':>24}{'GFLOP':>8}{'parameters':>12}")
-    for name, values in rates.items():
-        ratio = base / np.array(values)
+    head = f"{'images/s':>24}{'time':>24}{'processors':>24}{'GFLOP':>8}{'parameters':>12}"
+    print(f"{'':28}{head}")
+    for name, pairs in taken.items():
+        each = np.array(pairs)
+        ratio, speed = each / base, 1 / each[:, 0]
         rows[name] = about[name] | {
-            "images_per_s": [round(value, 3) for value in values],
-            "median": round(statistics.median(values), 2),
-            "first_over_this": [round(float(value), 2) for value in ratio],
+            "images_per_s": spread(speed),
+            "time_to_first": spread(ratio[:, 0]),
+            "processor_time_to_first": spread(ratio[:, 1]),
+            "rounds": [[round(value, 4) for value in pair] for pair in pairs],
         }
-        print(
-            f"{name:28}{np.median(values):9.2f} ({min(values):.2f} to {max(values):.2f})"
-            f"{np.median(ratio):9.2f} ({ratio.min():.2f} to {ratio.max():.2f})"
-            f"{about[name]['gflop']:8.2f}{about[name]['parameters']:12,}"
+        row = "".join(
+            f"{middle:9.2f} ({least:.2f} to {most:.2f})"
+            for middle, least, most in (spread(x) for x in (speed, ratio[:, 0], ratio[:, 1]))
         )
+        work = f"{about[name]['gflop']:8.2f}{about[name]['parameters']:12,}"
+        print(f"{name:28}{row}{work}")
     return rows
+
+
+def spread(values: np.ndarray) -> list[float]:
+    """Median, least and most."""
+    return [round(float(value), 3) for value in (np.median(values), values.min(), values.max())]
 
 
 def compare_learning(arena: Arena, chosen: dict[str, Contender], options) -> dict:
