@@ -5,7 +5,8 @@
 YOLOv3-tiny on made-up images, with the loader and settings of mask-gate-train; each point is a
 process of its own (or two, by torchrun, over gloo), in turns; after two batches to warm up, the
 time from there to the last image, by the clock and by processors, which other work on the machine
-skews less. Figures are medians (least to most), ratios those to the first point in the same round.
+skews less; with `--threads 1` hardly. Figures are medians (least to most), ratios those to the
+plain point in the same round: 96 images, batches of 8, 416 px, two threads.
 """
 
 from __future__ import annotations
@@ -48,20 +49,20 @@ class Point:
     precision: str = "float32"
 
 
-PLAIN = Point()
-POINTS = {
-    "96 images, batch 8, 416 px, 2 threads": PLAIN,
-    "48 images": replace(PLAIN, images=48),
-    "192 images": replace(PLAIN, images=192),
-    "batch 2": replace(PLAIN, batch=2),
-    "batch 4": replace(PLAIN, batch=4),
-    "batch 16": replace(PLAIN, batch=16),
-    "320 px": replace(PLAIN, side=320),
-    "512 px": replace(PLAIN, side=512),
-    "608 px": replace(PLAIN, side=608),
-    "1 thread": replace(PLAIN, threads=1),
-    "2 processes of 1 thread": replace(PLAIN, threads=1, processes=2),
-}
+def points(plain: Point) -> dict[str, Point]:
+    """What differs from the plain one, which stands first."""
+    found = {
+        "plain": plain,
+        f"{plain.images // 2} images": replace(plain, images=plain.images // 2),
+        f"{plain.images * 2} images": replace(plain, images=plain.images * 2),
+    }
+    found |= {f"batch {n}": replace(plain, batch=n) for n in (2, 4, 16)}
+    found |= {f"{side} px": replace(plain, side=side) for side in (320, 512, 608)}
+    if plain.threads > 1:
+        alone = replace(plain, threads=1)
+        found["1 thread"] = alone
+        found[f"{plain.threads} processes"] = replace(alone, processes=plain.threads)
+    return found
 
 
 def costs(point: Point) -> list[float] | None:
@@ -118,6 +119,8 @@ def spread(values: np.ndarray) -> list[float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--point", help=argparse.SUPPRESS)
@@ -127,23 +130,24 @@ def main() -> int:
         if found is not None:
             options.json.write_text(json.dumps(found))
         return 0
-    points = {name: replace(point, precision=options.precision) for name, point in POINTS.items()}
-    taken: dict[str, list[list[float]]] = {name: [] for name in points}
-    report = {"cpu": cpu_name(), "precision": options.precision, "load": os.getloadavg()[0]}
+    plain = Point(options.images, threads=options.threads, precision=options.precision)
+    wanted = points(plain)
+    taken: dict[str, list[list[float]]] = {name: [] for name in wanted}
+    report = {"cpu": cpu_name(), "plain": asdict(plain), "load": os.getloadavg()[0]}
     for _ in range(options.rounds):
-        for name, point in points.items():
+        for name, point in wanted.items():
             taken[name].append(measured(point))
-    first = np.array(taken[next(iter(points))]) / PLAIN.images
+    first = np.array(taken["plain"]) / plain.images
     report["points"] = {}
-    print(f"{options.precision:40}{'ms an image':>26}{'ratio':>22}{'of processor time':>22}")
-    for name, point in points.items():
+    print(f"{plain}\n{'':16}{'ms an image':>26}{'ratio':>22}{'of processor time':>22}")
+    for name, point in wanted.items():
         each = np.array(taken[name]) / point.images
         ms, ratio = spread(1000 * each[:, 0]), [spread(x) for x in (each / first).T]
         told = f"{ms[0]:.1f} ({ms[1]:.1f} to {ms[2]:.1f})"
         ratios = "".join(
             f"{f'{m:.2f} ({least:.2f} to {most:.2f})':>22}" for m, least, most in ratio
         )
-        print(f"{name:40}{told:>26}{ratios}")
+        print(f"{name:16}{told:>26}{ratios}")
         report["points"][name] = asdict(point) | {
             "ms_an_image": ms,
             "ratio": ratio[0],
