@@ -28,6 +28,7 @@ from gate.console_board import Board, local_now
 from gate.console_config import ConsoleConfig
 from gate.console_history import read_today
 from gate.console_pictures import Pictures
+from gate.console_rank import SessionRank
 from gate.console_web import OWN_NAMES, Pages, Site
 from gate.console_wire import Kind, messages, unpack_picture
 from gate.errors import GateError, OutputError
@@ -164,12 +165,15 @@ class _Server:
 
 async def _breathe() -> None:
     """Hold up everything here, as long as it takes to stay within our share of a core."""
+    rank = SessionRank()
     while True:
         used_s, began_s = time.process_time(), time.monotonic()
         await asyncio.sleep(_BREATH_S)
-        due_s = (time.process_time() - used_s) / SHARE - (time.monotonic() - began_s)
+        used_s = time.process_time() - used_s
+        due_s = used_s / SHARE - (time.monotonic() - began_s)
         if due_s > 0:
             time.sleep(min(due_s, _LONGEST_PAUSE_S))
+        rank.used(used_s, time.monotonic() - began_s)
 
 
 def _step_back() -> None:
