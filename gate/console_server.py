@@ -44,6 +44,8 @@ SHARE = 0.2
 MOST_CONNECTIONS = 64
 ALIVE_S = 2.0
 
+_AUTOGROUP = Path("/proc/self/autogroup")
+_LAST_RANK = 19
 _BREATH_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
@@ -173,9 +175,15 @@ async def _breathe() -> None:
 
 
 def _step_back() -> None:
-    """Run only when the gate does not want to: it takes the processor back at once."""
+    """Run only when the gate does not want to: it takes the processor back at once.
+
+    Where Linux shares the processor among sessions first (autogroup), a rank counts within a
+    session alone, and this process has one of its own: its session steps back too.
+    """
     with contextlib.suppress(OSError):
         os.nice(RANK)
+    with contextlib.suppress(OSError):
+        _AUTOGROUP.write_text(str(_LAST_RANK))
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -141,7 +141,63 @@ def processes_below(pid):
     return sorted(found - {pid})
 
 
-class Gate:
+class Probe:
+    """What a recording relay and an audit have of one door, against the rules.
+
+    Args:
+        folder: where `door` and `audit.sqlite` lie.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.must_be_locked = []  # (from, to) of times in which nothing may be open
+        self.stillness = Stillness()
+
+    def awake_s(self, from_s, to_s):
+        """How much time went by that the machine let somebody use."""
+        return max(0.0, to_s - from_s - self.stillness.between(from_s, to_s))
+
+    @property
+    def edges(self):
+        """Time, level and signal of everything that the relay did."""
+        lines = whole_lines(self.folder / "door")
+        return [(float(time_s), level, name) for time_s, level, name in map(str.split, lines)]
+
+    @property
+    def is_open(self):
+        edges = self.edges
+        return bool(edges) and edges[-1][1] == "unlocked"
+
+    def stays_locked(self, from_s, to_s):
+        """Note a time in which nothing may open; `wrong_openings` counts what did."""
+        self.must_be_locked.append((from_s, to_s))
+
+    @property
+    def wrong_openings(self):
+        """How many edges and openings were outside of the rules."""
+        edges, wrong = self.edges, 0
+        intents = self.intents()
+        for number, (at, level, name) in enumerate(edges):
+            if level != "unlocked":
+                continue
+            end_s = next((t for t, lev, _ in edges[number + 1 :] if lev == "locked"), None)
+            unrecorded = name not in intents or intents[name] > at
+            unended = end_s is None or self.awake_s(at, end_s) > MAX_OPEN_S + SLACK_S
+            forbidden = any(begin < at < end for begin, end in self.must_be_locked)
+            wrong += unrecorded or unended or forbidden
+        return wrong
+
+    def intents(self):
+        """Monotonic time of each opening that the audit announces, by signal."""
+        path = self.folder / "audit.sqlite"
+        if not path.exists():
+            return {}
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            rows = "SELECT signal_id, mono_s FROM rows WHERE kind = 'intent'"
+            return dict(database.execute(rows).fetchall())
+
+
+class Gate(Probe):
     """One gate at one door, watched by a probe.
 
     Args:
@@ -156,11 +212,10 @@ class Gate:
     def __init__(
         self, folder, url, *, config="", template=CONFIG, flags=(), before=(), environment=None
     ):
-        self.folder = folder
+        super().__init__(folder)
         path = folder / "gate.yaml"
         path.write_text(template.format(url=url, folder=folder) + config)
         self.config = path
-        self.stillness = Stillness()
         self.began_s = time.monotonic()
         self.log = (folder / "log").open("ab")
         self.process = subprocess.Popen(
@@ -170,7 +225,6 @@ class Gate:
             stdout=self.log,
             stderr=self.log,
         )
-        self.must_be_locked = []  # (from, to) of times in which nothing may be open
 
     def __enter__(self):
         return self
@@ -215,19 +269,6 @@ class Gate:
 
         return wait_until(look, what=f"a process of {module}")
 
-    # ------------------------------------------------------------------------ the probe
-
-    @property
-    def edges(self):
-        """Time, level and signal of everything that the relay did."""
-        lines = whole_lines(self.folder / "door")
-        return [(float(time_s), level, name) for time_s, level, name in map(str.split, lines)]
-
-    @property
-    def is_open(self):
-        edges = self.edges
-        return bool(edges) and edges[-1][1] == "unlocked"
-
     @property
     def events(self):
         return [json.loads(line) for line in whole_lines(self.folder / "events")]
@@ -268,38 +309,6 @@ class Gate:
         took_s = max(0.0, locks[0] - fault_s)
         assert self.awake_s(fault_s, locks[0]) <= limit_s + SLACK_S, (took_s, self.said[-2000:])
         return took_s
-
-    def awake_s(self, from_s, to_s):
-        """How much time went by that the machine let somebody use."""
-        return max(0.0, to_s - from_s - self.stillness.between(from_s, to_s))
-
-    def stays_locked(self, from_s, to_s):
-        """Note a time in which nothing may open; `wrong_openings` counts what did."""
-        self.must_be_locked.append((from_s, to_s))
-
-    @property
-    def wrong_openings(self):
-        """How many edges and openings were outside of the rules."""
-        edges, wrong = self.edges, 0
-        intents = self.intents()
-        for number, (at, level, name) in enumerate(edges):
-            if level != "unlocked":
-                continue
-            end_s = next((t for t, lev, _ in edges[number + 1 :] if lev == "locked"), None)
-            unrecorded = name not in intents or intents[name] > at
-            unended = end_s is None or self.awake_s(at, end_s) > MAX_OPEN_S + SLACK_S
-            forbidden = any(begin < at < end for begin, end in self.must_be_locked)
-            wrong += unrecorded or unended or forbidden
-        return wrong
-
-    def intents(self):
-        """Monotonic time of each opening that the audit announces, by signal."""
-        path = self.folder / "audit.sqlite"
-        if not path.exists():
-            return {}
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            rows = "SELECT signal_id, mono_s FROM rows WHERE kind = 'intent'"
-            return dict(database.execute(rows).fetchall())
 
     def check(self):
         """Hold what the probe has against the rules of the door; after the end of the gate."""
