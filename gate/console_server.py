@@ -28,6 +28,7 @@ from gate.console_board import Board, local_now
 from gate.console_config import ConsoleConfig
 from gate.console_history import read_today
 from gate.console_pictures import Pictures
+from gate.console_rank import SessionRank
 from gate.console_web import OWN_NAMES, Pages, Site
 from gate.console_wire import Kind, messages, unpack_picture
 from gate.errors import GateError, OutputError
@@ -44,8 +45,6 @@ SHARE = 0.2
 MOST_CONNECTIONS = 64
 ALIVE_S = 2.0
 
-_AUTOGROUP = Path("/proc/self/autogroup")
-_LAST_RANK = 19
 _BREATH_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
@@ -166,24 +165,21 @@ class _Server:
 
 async def _breathe() -> None:
     """Hold up everything here, as long as it takes to stay within our share of a core."""
+    rank = SessionRank()
     while True:
         used_s, began_s = time.process_time(), time.monotonic()
         await asyncio.sleep(_BREATH_S)
-        due_s = (time.process_time() - used_s) / SHARE - (time.monotonic() - began_s)
+        used_s = time.process_time() - used_s
+        due_s = used_s / SHARE - (time.monotonic() - began_s)
         if due_s > 0:
             time.sleep(min(due_s, _LONGEST_PAUSE_S))
+        rank.used(used_s, time.monotonic() - began_s)
 
 
 def _step_back() -> None:
-    """Run only when the gate does not want to: it takes the processor back at once.
-
-    Where Linux shares the processor among sessions first (autogroup), a rank counts within a
-    session alone, and this process has one of its own: its session steps back too.
-    """
+    """Run only when the gate does not want to: it takes the processor back at once."""
     with contextlib.suppress(OSError):
         os.nice(RANK)
-    with contextlib.suppress(OSError):
-        _AUTOGROUP.write_text(str(_LAST_RANK))
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
