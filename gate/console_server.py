@@ -40,10 +40,10 @@ from gate.secret_file import read_secret
 from gate.words import language_codes, load_words
 
 RANK = 15
-"""Of its processor time (nice), where the system knows no idle rank."""
+"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself."""
 
 SHARE = 0.2
-"""Of one core, and no more, whoever asks for how much: what floods the console has to wait."""
+"""Of a core that nobody wants, and no more: what floods the console has to wait."""
 
 MOST_CONNECTIONS = 64
 ALIVE_S = 2.0
@@ -52,6 +52,9 @@ _BREATH_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
 _TCP_USER_TIMEOUT_MS = 20_000
+
+_AUTOGROUP = Path("/proc/self/autogroup")
+_TRIES, _TRY_AGAIN_S = 20, 0.11
 
 
 def main() -> int:
@@ -193,12 +196,22 @@ async def _breathe() -> None:
 
 
 def _step_back() -> None:
-    """Run only when the gate does not want to: it takes the processor back at once."""
+    """Leave the processor to the gate, but for what keeps the pages alive on a busy machine.
+
+    Linux shares the processor between sessions first (autogroup), and this one, which is our own,
+    would get as much as the gate's, whatever the rank of what runs in it: so it steps back as well.
+    """
     with contextlib.suppress(OSError):
         os.nice(RANK)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    for _ in range(_TRIES):
+        try:
+            _AUTOGROUP.write_text(str(RANK))
+        except BlockingIOError:  # one change each 0.1 s in the whole machine, but for root
+            time.sleep(_TRY_AGAIN_S)
+        except OSError:  # no such thing here
+            return
+        else:
+            return
 
 
 def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:

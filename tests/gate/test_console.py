@@ -19,6 +19,7 @@ import pytest
 
 from gate.console import Console, Watched, hello
 from gate.console_config import ConsoleConfig
+from gate.console_server import RANK
 from gate.console_view import Look, View
 from gate.domain import Decision, Frame, Reason, State
 from gate.events import EventMaker, Scene
@@ -245,8 +246,16 @@ def test_a_port_that_is_taken_is_told():
             assert not console.wait_until_served(5.0)
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle rank")
 def test_it_has_a_lower_rank_than_the_gate(served):
     pid = served.console._child.pid
-    assert os.getpriority(os.PRIO_PROCESS, pid) >= 15
-    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= RANK
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="needs a Linux that groups by session"
+)
+def test_its_session_has_a_lower_rank_than_the_gates_too(served):
+    """Else the two would share the processor as equals, whatever the rank of the process."""
+    group = Path(f"/proc/{served.console._child.pid}/autogroup")
+    assert until(lambda: group.read_text().split()[-1] == str(RANK))
+    assert group.read_text().split()[0] != Path("/proc/self/autogroup").read_text().split()[0]
