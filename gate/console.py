@@ -1,7 +1,7 @@
 """Console: the gate's end of the guard's console, which is served by a process of its own.
 
 The loops of all doors leave what is newest in their views; a thread here hands it on. That process
-may be flooded, stuck or dead: it has the lowest rank of the two, and the gate never waits for it.
+may be flooded, stuck or dead: it has the lower rank of the two, and the gate never waits for it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 HANG_S = 60.0
 """A server that has not said a word for so long is killed and replaced. One that is flooded beside
 a busy gate is slow, and to start another would cost the gate more."""
+
+START_S = 90.0
+"""The same before its first word: on a machine that has much to do, a start takes long."""
 
 _TICK_S = 0.05
 _STATUS_S = 0.2
@@ -170,10 +173,12 @@ class Console:
         """Hear the server's words; kill it when it says none any more."""
         assert child.stdout is not None
         with child.stdout as words:
-            while select.select([words], [], [], HANG_S)[0]:
+            patience_s = START_S
+            while select.select([words], [], [], patience_s)[0]:
                 line = words.readline()
                 if not line:
                     return
+                patience_s = HANG_S
                 self._hear(line.decode("utf-8", "replace").split())
         log.warning("the console does not answer; it is replaced")
         child.kill()

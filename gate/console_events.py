@@ -64,13 +64,14 @@ def stretches(events: Iterator[Event]) -> Iterator[Event]:
 def told(event: Event, words: Words) -> dict[str, object]:
     """An event as the guard's page shows it."""
     state, reason = State(str(event["state"])), Reason(str(event["reason"]))
+    detail = event.get("detail")
     return {
         "id": event.get("id"),
         "time": local_time(event).replace("T", " "),
         "type": event.get("type"),
         "state": state,
         "state_text": words.states[state],
-        "reason_text": words.reasons[reason],
+        "reason_text": words.reasons[reason] + (f": {detail}" if detail else ""),
         "door_text": words.page["open" if event.get("door") == "open" else "closed"],
         "faces": event.get("faces"),
     }

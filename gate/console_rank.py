@@ -8,7 +8,7 @@ guard who looks at his doors is to be answered on a busy machine too.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,34 +19,42 @@ MUCH = 0.1
 BACK_S = 30.0
 """It stays back for so long after the last time that much was asked: held back, it uses little."""
 
+FRONT, BACK = 0, 19
+"""At the back it gets a seventieth of a core that the gate wants for itself."""
+
 _FILE = Path("/proc/self/autogroup")
-_FRONT, _BACK = "0", "19"
 _AVERAGE_S = 1.0
 
 
-def write_rank(rank: str) -> None:
-    """Set the rank of this session, where there is such a thing."""
-    with contextlib.suppress(OSError):
-        _FILE.write_text(rank)
+def write_rank(rank: int) -> bool:
+    """Set the rank of this session, where there is such a thing; whether that is done with."""
+    try:
+        _FILE.write_text(str(rank))
+    except BlockingIOError:  # one change each 0.1 s in the whole machine, but for root
+        return False
+    except OSError:  # no such thing here
+        return True
+    return True
 
 
 class SessionRank:
     """Steps back and forth with what is used.
 
     Args:
-        write: sets the rank of the session.
+        write: sets the rank of the session; says whether that is done with.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        write: Callable[[str], None] = write_rank,
+        write: Callable[[int], bool] = write_rank,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
         self._clock = clock
         self._share = 0.0
-        self._back_until_s: float | None = None
+        self._rank = FRONT
+        self._back_until_s = -math.inf
 
     def used(self, processor_s: float, of_s: float) -> None:
         """Take in how much processor time the last `of_s` seconds have cost."""
@@ -54,9 +62,7 @@ class SessionRank:
         self._share += weight * (processor_s / of_s - self._share)
         now_s = self._clock()
         if self._share > MUCH:
-            if self._back_until_s is None:
-                self._write(_BACK)
             self._back_until_s = now_s + BACK_S
-        elif self._back_until_s is not None and now_s >= self._back_until_s:
-            self._back_until_s = None
-            self._write(_FRONT)
+        wanted = BACK if now_s < self._back_until_s else FRONT
+        if wanted != self._rank and self._write(wanted):
+            self._rank = wanted

@@ -42,10 +42,10 @@ from gate.secret_file import read_secret
 from gate.words import language_codes, load_words
 
 RANK = 15
-"""Of its processor time (nice), where the system knows no idle rank."""
+"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself."""
 
 SHARE = 0.2
-"""Of one core, and no more, whoever asks for how much: what floods the console has to wait."""
+"""Of a core that nobody wants, and no more: what floods the console has to wait."""
 
 ALIVE_S = 2.0
 
@@ -165,7 +165,7 @@ class _Server:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        tasks = [asyncio.create_task(self._live()), asyncio.create_task(_breathe())]
+        tasks = [asyncio.create_task(self._live()), asyncio.create_task(breathe(SessionRank()))]
         await self._uvicorn.serve(sockets=[self._socket])
         for task in tasks:
             task.cancel()
@@ -184,9 +184,8 @@ class _Server:
         _say(self._said, f"looks {number} {look}")
 
 
-async def _breathe() -> None:
+async def breathe(rank: SessionRank) -> None:
     """Hold up everything here, as long as it takes to stay within our share of a core."""
-    rank = SessionRank()
     while True:
         used_s, began_s = time.process_time(), time.monotonic()
         await asyncio.sleep(_BREATH_S)
@@ -198,12 +197,9 @@ async def _breathe() -> None:
 
 
 def _step_back() -> None:
-    """Run only when the gate does not want to: it takes the processor back at once."""
+    """Leave the processor to the gate, but for what keeps the pages alive on a busy machine."""
     with contextlib.suppress(OSError):
         os.nice(RANK)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:

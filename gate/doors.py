@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from gate.assembly import (
     Act,
@@ -84,6 +85,14 @@ class _Lane:
     thread: threading.Thread = field(default_factory=threading.Thread)
 
 
+class _Held(NamedTuple):
+    """A door that is ours now, and what a signal does to it."""
+
+    door: str
+    lock: Act
+    abandon: Act
+
+
 class Doors:
     """Several doors, from their first lock to their last.
 
@@ -127,7 +136,7 @@ class Doors:
         self._ending = threading.Event()
         self._detector: Future[DetectorProcess] = Future()
         self._guarding = threading.Lock()  # what follows
-        self._held: list[tuple[Act, Act]] = []  # lock and abandon of each door that is ours now
+        self._held: list[_Held] = []  # doors that are ours now
         self._busy: set[str] = set()  # doors whose loop has yet to end
         self._watching: set[str] = set()  # doors whose loop turns
         self._turned: set[str] = set()
@@ -163,11 +172,15 @@ class Doors:
 
     def _raise_what_remains(self) -> None:
         """Tell of locks that did not work; a door that had no camera ends as it was, locked."""
-        faults = [lane.fault for lane in self._lanes]
-        for fault in faults:
-            if isinstance(fault, ConfigError):
-                raise fault
-        if unlocked := [str(fault) for fault in faults if isinstance(fault, OutputError)]:
+        for lane in self._lanes:
+            if isinstance(lane.fault, ConfigError):
+                raise ConfigError(f"door {lane.name}: {lane.fault}")
+        unlocked = [
+            f"door {lane.name}: {lane.fault}"
+            for lane in self._lanes
+            if isinstance(lane.fault, OutputError)
+        ]
+        if unlocked:
             raise OutputError("; ".join(unlocked))
 
     @contextlib.contextmanager
@@ -241,7 +254,7 @@ class Doors:
             return error
         except Exception as error:  # whatever breaks one door, the others go on
             log.exception("the door's loop broke down")
-            return OutputError(f"door {lane.name}: its loop broke down ({error!r})")
+            return OutputError(f"its loop broke down ({error!r})")
         finally:
             self._loop_ended(lane)
         return None
@@ -311,7 +324,7 @@ class Doors:
     @contextlib.contextmanager
     def _join(self, lock: Act, abandon: Act) -> Iterator[Shutdown]:
         """A signal locks this door too, from now on until it is let go of."""
-        held = lock, abandon
+        held = _Held(DOOR.get(), lock, abandon)
         with self._guarding:
             self._held.append(held)
         if self._ending.is_set():  # perhaps it came a moment ago
@@ -372,14 +385,14 @@ class Doors:
     def _lock_all(self) -> None:
         self._ending.set()
         with self._guarding:
-            locks = [lock for lock, _ in self._held]
+            locks = [(held.door, held.lock) for held in self._held]
         _all_at_once(locks)
 
     def _abandon_all(self) -> None:
         with self._guarding:
-            acts = [abandon for _, abandon in self._held]
+            acts = [(held.door, held.abandon) for held in self._held]
         if faults := _all_at_once(acts):
-            raise OutputError("; ".join(map(str, faults)))
+            raise OutputError("; ".join(faults))
 
 
 def _tell_guard(lane: _Lane, reason: Reason) -> None:
@@ -387,17 +400,18 @@ def _tell_guard(lane: _Lane, reason: Reason) -> None:
         lane.view.out_of_service(reason)
 
 
-def _all_at_once(acts: Sequence[Act]) -> list[OutputError]:
-    """Do something for all doors, so that none waits for another; what did not work."""
-    faults: list[OutputError] = []
+def _all_at_once(acts: Sequence[tuple[str, Act]]) -> list[str]:
+    """Do something for all doors, so that none waits for another; what did not work at which."""
+    faults: list[str] = []
 
-    def do(act: Callable[[], None]) -> None:
+    def do(door: str, act: Act) -> None:
+        DOOR.set(door)
         try:
             act()
         except OutputError as error:
-            faults.append(error)
+            faults.append(f"door {door}: {error}")
 
-    threads = [threading.Thread(target=do, args=(act,)) for act in acts]
+    threads = [DoorThread(do, act) for act in acts]
     for thread in threads:
         thread.start()
     for thread in threads:

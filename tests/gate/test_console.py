@@ -1,5 +1,6 @@
 """The console as a process: it serves what the gate says, and its troubles stay its own."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import cv2
@@ -19,6 +21,7 @@ import pytest
 
 from gate.console import Console, Watched, hello
 from gate.console_config import ConsoleConfig
+from gate.console_server import RANK
 from gate.console_view import Look, View
 from gate.domain import Decision, Frame, Reason, State
 from gate.events import EventMaker, Scene
@@ -287,8 +290,35 @@ def test_a_port_that_is_taken_is_told(caplog):
             assert not console.wait_until_served(0.0)
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle rank")
 def test_it_has_a_lower_rank_than_the_gate(served):
     pid = served.console._child.pid
-    assert os.getpriority(os.PRIO_PROCESS, pid) >= 15
-    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= RANK
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="needs a Linux that groups by session"
+)
+def test_it_has_a_session_of_its_own_to_step_back_with(served):
+    group = Path(f"/proc/{served.console._child.pid}/autogroup")
+    assert group.read_text().split()[0] != Path("/proc/self/autogroup").read_text().split()[0]
+
+
+def test_what_it_uses_is_counted_and_held_to_a_share_of_a_core():
+    from gate.console_server import SHARE, breathe
+
+    told = []
+    rank = SimpleNamespace(used=lambda *used: told.append(used))
+
+    async def busy():
+        breathing = asyncio.create_task(breathe(rank))
+        end_s = time.process_time() + 0.3
+        while time.process_time() < end_s:
+            await asyncio.sleep(0)
+        breathing.cancel()
+
+    began_s = time.monotonic()
+    asyncio.run(busy())
+    processor_s = sum(used_s for used_s, _ in told)
+    assert processor_s > 0.1
+    assert processor_s / sum(of_s for _, of_s in told) < 1.2 * SHARE
+    assert time.monotonic() - began_s > 0.1 / SHARE

@@ -155,6 +155,13 @@ class TestARelay:
         began_s = time.monotonic()
         building.south.wait_for_opening()
         gate_bench.wait_until(lambda: building.north.reason == "output_fault")
+        gate_bench.wait_until(
+            lambda: "north  error     out of order: command" in building.gate.said
+        )
+        assert "south  error" not in building.gate.said
+        named = [event["detail"] for event in building.north.events if "detail" in event]
+        assert named
+        assert all(detail.startswith("command") for detail in named)
         building.south.wait_for_new_opening(building.south.edges[-1][0])
         building.north.stays_locked(began_s, time.monotonic())
         assert building.gate.end() == 5
@@ -294,7 +301,27 @@ class TestWhatIsTold:
         for name in ("a", "b"):
             assert f"gate entrance-{name}: the configuration is right" in said
         assert main(["--config", str(config), "--lock"]) == 5  # b has none, and a is locked
+        assert "door b: " in capsys.readouterr().err
         assert (tmp_path / "a").read_text().split()[1] == "locked"
+
+    @pytest.mark.parametrize(
+        ("own", "said"),
+        [
+            ("outputs: {sounds: /nowhere}", "door b: "),
+            (
+                "relays: [{kind: webhook, url: 'https://x/', secret_file: /no}]",
+                "door b: relays.0",
+            ),
+            ("outputs: {on_deny: '/nowhere/lock'}", "door b: --on-deny"),
+        ],
+    )
+    def test_of_a_file_that_is_missing_names_the_door_that_wants_it(
+        self, tmp_path, capsys, own, said
+    ):
+        config = tmp_path / "gate.yaml"
+        config.write_text(f"camera: {{source: demo}}\ndoors:\n  a: {{}}\n  b:\n    {own}\n")
+        assert main(["--config", str(config), "--validate-config"]) == 2
+        assert said in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("flags", "said"),
