@@ -31,6 +31,7 @@ from gate.console_door import Post
 from gate.console_gatekeeper import OWN_NAMES, Site
 from gate.console_history import MOST_S, read_today
 from gate.console_pictures import Pictures, Room
+from gate.console_rank import SessionRank
 from gate.console_view import Look
 from gate.console_web import Pages
 from gate.console_wire import Kind, messages, unpack_picture
@@ -40,7 +41,8 @@ from gate.secret_file import read_secret
 from gate.words import language_codes, load_words
 
 RANK = 15
-"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself."""
+"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself, where the two
+share it as processes; where they do as sessions, see `gate.console_rank`."""
 
 SHARE = 0.2
 """Of a core that nobody wants, and no more: what floods the console has to wait."""
@@ -52,9 +54,6 @@ _BREATH_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
 _TCP_USER_TIMEOUT_MS = 20_000
-
-_AUTOGROUP = Path("/proc/self/autogroup")
-_TRIES, _TRY_AGAIN_S = 20, 0.11
 
 
 def main() -> int:
@@ -187,31 +186,24 @@ class _Server:
 
 async def _breathe() -> None:
     """Hold up everything here, as long as it takes to stay within our share of a core."""
+    rank = SessionRank()
     while True:
         used_s, began_s = time.process_time(), time.monotonic()
         await asyncio.sleep(_BREATH_S)
-        due_s = (time.process_time() - used_s) / SHARE - (time.monotonic() - began_s)
+        used_s = time.process_time() - used_s
+        due_s = used_s / SHARE - (time.monotonic() - began_s)
         if due_s > 0:
             time.sleep(min(due_s, _LONGEST_PAUSE_S))
+        rank.used(used_s, time.monotonic() - began_s)
 
 
 def _step_back() -> None:
     """Leave the processor to the gate, but for what keeps the pages alive on a busy machine.
 
-    Linux shares the processor between sessions first (autogroup), and this one, which is our own,
-    would get as much as the gate's, whatever the rank of what runs in it: so it steps back as well.
+    An idle rank would leave nothing: beside several cameras a machine may have no idle moment.
     """
     with contextlib.suppress(OSError):
         os.nice(RANK)
-    for _ in range(_TRIES):
-        try:
-            _AUTOGROUP.write_text(str(RANK))
-        except BlockingIOError:  # one change each 0.1 s in the whole machine, but for root
-            time.sleep(_TRY_AGAIN_S)
-        except OSError:  # no such thing here
-            return
-        else:
-            return
 
 
 def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:

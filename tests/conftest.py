@@ -118,6 +118,15 @@ def mqtt_bench(repo_root: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def systemd_machine(repo_root: Path) -> ModuleType:
+    """A machine booted by a real systemd."""
+    module = load_script(repo_root / "tests/soak/systemd_machine.py")
+    if reason := module.why_not():
+        pytest.skip(reason)
+    return module
+
+
+@pytest.fixture(scope="session")
 def opencv_darknet(repo_root: Path) -> ModuleType:
     return load_script(repo_root / "tests/models/make_opencv_darknet.py")
 

@@ -16,6 +16,10 @@ import pytest
 SIZE_WH, FPS = (640, 480), 15
 
 
+SLOW = ("model_fault", "camera_lost", "uncertain")
+"""Why a machine locks that is too slow for a moment; nothing opens because of it."""
+
+
 def run_gate(repo_root: Path, log: Path, camera: str, *flags: str) -> subprocess.CompletedProcess:
     """`mask-gate` as an integrator starts it, with the sample relay that writes its edges down."""
     relay = f'"{sys.executable}" "{repo_root / "assets/relay/dry_run.py"}" --log "{log}"'
@@ -52,6 +56,7 @@ def test_the_demo_moves_the_relay_for_the_right_people_only(repo_root, tmp_path)
     assert ended.returncode == 0, ended.stderr
     signals = shown_by(events)
     assert edges(log) == edges_of(signals)
+    signals = [signal for signal in signals if signal[1] not in SLOW]
     assert [word for word, _ in groupby(word for word, _ in signals)] == [
         "deny", "allow", "deny", "allow", "deny",
     ]  # fmt: skip

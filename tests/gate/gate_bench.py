@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -33,6 +34,9 @@ LEASE_S = 1.0
 HEARTBEAT_S = 0.5
 SLACK_S = 0.5
 """What a busy machine may add to the time after which a door must be locked."""
+
+LATE_S = 0.05
+"""Whoever only wants to wake up, and does so later than this, was not let: the machine stood."""
 
 COMMAND = (sys.executable, "-c", "import sys; from gate.run import main; sys.exit(main())")
 
@@ -93,6 +97,35 @@ def wait_until(holds, limit_s=PATIENCE_S, what="it"):
     return value
 
 
+class Stillness:
+    """Watches for how long at a time the machine lets nobody work, busy with others as it is."""
+
+    def __init__(self):
+        self._stood = []  # (from, to) of each
+        self._awake_s = time.monotonic()
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self):
+        while not self._over.wait(LATE_S / 5):
+            now_s = time.monotonic()
+            if now_s - self._awake_s > LATE_S:
+                self._stood.append((self._awake_s, now_s))
+            self._awake_s = now_s
+
+    def between(self, from_s, to_s):
+        """Seconds of that time in which nobody could have done anything."""
+        return sum(max(0.0, min(end, to_s) - max(begin, from_s)) for begin, end in self._stood)
+
+    def close(self):
+        self._over.set()
+
+
+def whole_lines(path):
+    """Of a file that somebody writes to: without a line of which only the beginning is there."""
+    return path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+
+
 def processes_below(pid):
     """Process ids of everything that `pid` started and that is not yet gone."""
     parents = {}
@@ -108,7 +141,63 @@ def processes_below(pid):
     return sorted(found - {pid})
 
 
-class Gate:
+class Probe:
+    """What a recording relay and an audit have of one door, against the rules.
+
+    Args:
+        folder: where `door` and `audit.sqlite` lie.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.must_be_locked = []  # (from, to) of times in which nothing may be open
+        self.stillness = Stillness()
+
+    def awake_s(self, from_s, to_s):
+        """How much time went by that the machine let somebody use."""
+        return max(0.0, to_s - from_s - self.stillness.between(from_s, to_s))
+
+    @property
+    def edges(self):
+        """Time, level and signal of everything that the relay did."""
+        lines = whole_lines(self.folder / "door")
+        return [(float(time_s), level, name) for time_s, level, name in map(str.split, lines)]
+
+    @property
+    def is_open(self):
+        edges = self.edges
+        return bool(edges) and edges[-1][1] == "unlocked"
+
+    def stays_locked(self, from_s, to_s):
+        """Note a time in which nothing may open; `wrong_openings` counts what did."""
+        self.must_be_locked.append((from_s, to_s))
+
+    @property
+    def wrong_openings(self):
+        """How many edges and openings were outside of the rules."""
+        edges, wrong = self.edges, 0
+        intents = self.intents()
+        for number, (at, level, name) in enumerate(edges):
+            if level != "unlocked":
+                continue
+            end_s = next((t for t, lev, _ in edges[number + 1 :] if lev == "locked"), None)
+            unrecorded = name not in intents or intents[name] > at
+            unended = end_s is None or self.awake_s(at, end_s) > MAX_OPEN_S + SLACK_S
+            forbidden = any(begin < at < end for begin, end in self.must_be_locked)
+            wrong += unrecorded or unended or forbidden
+        return wrong
+
+    def intents(self):
+        """Monotonic time of each opening that the audit announces, by signal."""
+        path = self.folder / "audit.sqlite"
+        if not path.exists():
+            return {}
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            rows = "SELECT signal_id, mono_s FROM rows WHERE kind = 'intent'"
+            return dict(database.execute(rows).fetchall())
+
+
+class Gate(Probe):
     """One gate at one door, watched by a probe.
 
     Args:
@@ -123,7 +212,7 @@ class Gate:
     def __init__(
         self, folder, url, *, config="", template=CONFIG, flags=(), before=(), environment=None
     ):
-        self.folder = folder
+        super().__init__(folder)
         path = folder / "gate.yaml"
         path.write_text(template.format(url=url, folder=folder) + config)
         self.config = path
@@ -136,7 +225,6 @@ class Gate:
             stdout=self.log,
             stderr=self.log,
         )
-        self.must_be_locked = []  # (from, to) of times in which nothing may be open
 
     def __enter__(self):
         return self
@@ -150,6 +238,7 @@ class Gate:
             self.process.kill()
         self.process.wait()
         self.log.close()
+        self.stillness.close()
         deadline_s = time.monotonic() + 5.0  # guardians lock and end by themselves
         while any(Path(f"/proc/{pid}").exists() for pid in children):
             if time.monotonic() > deadline_s:
@@ -180,27 +269,9 @@ class Gate:
 
         return wait_until(look, what=f"a process of {module}")
 
-    # ------------------------------------------------------------------------ the probe
-
-    @property
-    def edges(self):
-        """Time, level and signal of everything that the relay did."""
-        path = self.folder / "door"
-        if not path.exists():
-            return []
-        lines = path.read_text().splitlines()
-        return [(float(time_s), level, name) for time_s, level, name in map(str.split, lines)]
-
-    @property
-    def is_open(self):
-        edges = self.edges
-        return bool(edges) and edges[-1][1] == "unlocked"
-
     @property
     def events(self):
-        path = self.folder / "events"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in whole_lines(self.folder / "events")]
 
     @property
     def reason(self):
@@ -236,36 +307,8 @@ class Gate:
             return 0.0
         locks = [at for at, level, _ in edges if level == "locked" and at > opened_before[-1]]
         took_s = max(0.0, locks[0] - fault_s)
-        assert took_s <= limit_s + SLACK_S, (took_s, self.said[-2000:])
+        assert self.awake_s(fault_s, locks[0]) <= limit_s + SLACK_S, (took_s, self.said[-2000:])
         return took_s
-
-    def stays_locked(self, from_s, to_s):
-        """Note a time in which nothing may open; `wrong_openings` counts what did."""
-        self.must_be_locked.append((from_s, to_s))
-
-    @property
-    def wrong_openings(self):
-        """How many edges and openings were outside of the rules."""
-        edges, wrong = self.edges, 0
-        intents = self.intents()
-        for number, (at, level, name) in enumerate(edges):
-            if level != "unlocked":
-                continue
-            end_s = next((t for t, lev, _ in edges[number + 1 :] if lev == "locked"), None)
-            unrecorded = name not in intents or intents[name] > at
-            unended = end_s is None or end_s - at > MAX_OPEN_S + SLACK_S
-            forbidden = any(begin < at < end for begin, end in self.must_be_locked)
-            wrong += unrecorded or unended or forbidden
-        return wrong
-
-    def intents(self):
-        """Monotonic time of each opening that the audit announces, by signal."""
-        path = self.folder / "audit.sqlite"
-        if not path.exists():
-            return {}
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            rows = "SELECT signal_id, mono_s FROM rows WHERE kind = 'intent'"
-            return dict(database.execute(rows).fetchall())
 
     def check(self):
         """Hold what the probe has against the rules of the door; after the end of the gate."""
@@ -276,7 +319,7 @@ class Gate:
         assert audit_command(["verify", "--file", str(self.folder / "audit.sqlite")]) == 0
         assert "Traceback" not in self.said, self.said
 
-    def end(self, number=signal.SIGTERM, limit_s=30.0):
+    def end(self, number=signal.SIGTERM, limit_s=PATIENCE_S):
         """Tell it to end; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(limit_s)

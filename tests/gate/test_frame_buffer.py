@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gate.frame_buffer import MIN_SIDE_PX, FrameBuffer
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 PIXELS = 640 * 480
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from gate.errors import OutputError
 from gate.relay import Order
-from gate.relay_worker import RelayWorker
+from gate.relay_worker import MAX_LATE_S, RelayWorker
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def wait_until(condition):
@@ -19,7 +19,8 @@ def wait_until(condition):
         time.sleep(0.005)
 
 
-def opening(hold_s=60.0, late_s=0.0, order_id="a"):
+def opening(hold_s=60.0, late_s=-0.9 * MAX_LATE_S, order_id="a"):
+    """Decided as far ahead as is believed: a slow machine may take its time."""
     now_s = time.monotonic()
     return Order(True, order_id, "compliant", now_s - late_s, now_s + hold_s)
 
@@ -96,7 +97,7 @@ class TestAnOpening:
         wait_until(lambda: relay.words() == ["allow", "deny"])
         assert relay.edges[1][3] >= order.until_s
         assert relay.edges[1][1] == "cap"
-        assert not worker.is_open
+        wait_until(lambda: not worker.is_open)
 
     def test_lasts_no_longer_than_the_pulse(self, relay, start):
         start(pulse_s=0.2).send(opening(hold_s=60.0))
@@ -114,7 +115,7 @@ class TestAnOpening:
         wait_until(lambda: worker.is_open and relay.edges)
         worker.send(locking())
         wait_until(lambda: relay.words() == ["allow", "deny"])
-        assert start.done == ["a", "d"]
+        wait_until(lambda: start.done == ["a", "d"])
         assert start.faults == []
 
     @pytest.mark.parametrize("late_s", [0.6, 60.0, -60.0])
@@ -145,7 +146,7 @@ class TestAnOpening:
         worker.send(opening())
         wait_until(lambda: relay.words() == ["deny"])
         assert start.faults == ["no allow"]
-        assert not worker.is_open
+        wait_until(lambda: not worker.is_open)
         time.sleep(0.1)
         assert relay.words() == ["deny"]
 
@@ -160,10 +161,11 @@ class TestAnOpening:
         worker = start()
         worker.send(opening())
         wait_until(lambda: relay.edges)
-        relay.failures["deny"] = 3
+        relay.failures["deny"] = 10**6
         worker.send(locking())
         wait_until(lambda: start.faults)
         assert worker.is_open
+        relay.failures["deny"] = 0
         wait_until(lambda: relay.words() == ["allow", "deny"])
         wait_until(lambda: not worker.is_open)
 

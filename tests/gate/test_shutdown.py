@@ -9,7 +9,7 @@ import pytest
 from gate.errors import OutputError
 from gate.shutdown import Shutdown
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class TestTheCamera:
             gate_bench.wait_until(lambda reasons=reasons: gate.reason in reasons, what=mode)
             gate.stays_locked(fault_s + 1.5, time.monotonic())
             camera.mode = "ok"
-            gate.wait_for_new_opening(time.monotonic(), 10.0)
+            gate.wait_for_new_opening(time.monotonic())
         assert gate.end() == 0
         gate.check()
 
@@ -89,7 +89,7 @@ class TestTheCamera:
         gate_bench.wait_until(lambda: gate.reason == "camera_lost")
         gate.stays_locked(pulled_s + 1.5, time.monotonic())
         camera.appear()
-        assert gate.wait_for_new_opening(time.monotonic()) < 10.0
+        gate.wait_for_new_opening(time.monotonic())
         assert gate.end() == 0
         gate.check()
 
@@ -100,7 +100,7 @@ class TestTheCamera:
             hit_s = time.monotonic()
             os.kill(gate.child("gate.capture"), number)
             gate.locked_within(hit_s, gate_bench.MAX_OPEN_S)  # at once replaced, it may stay open
-            gate.wait_for_new_opening(time.monotonic(), 20.0)
+            gate.wait_for_new_opening(time.monotonic())
         assert gate.end() == 0
         gate.check()
 
@@ -124,7 +124,7 @@ class TestTheCamera:
         back_s = time.monotonic()
         gate.stays_locked(gate.began_s, back_s)
         camera.appear()
-        assert gate.wait_for_new_opening(back_s) < 10.0
+        gate.wait_for_new_opening(back_s)
         assert gate.end() == 0
         gate.check()
 
@@ -146,7 +146,7 @@ class TestTheDetector:
             worker = gate.child("gate.detector_worker")
             os.kill(worker, number)
             gate.locked_within(hit_s, gate_bench.LEASE_S)
-            gate.wait_for_new_opening(hit_s, 30.0)
+            gate.wait_for_new_opening(hit_s)
             assert gate.child("gate.detector_worker") != worker
         assert {"model_fault"} <= {event["reason"] for event in gate.events}
         assert gate.end() == 0
@@ -166,7 +166,7 @@ class TestTheDetector:
                 time.sleep(0.03)
         gate.locked_within(slow_s, gate_bench.LEASE_S)
         gate.stays_locked(slow_s + 1.5, time.monotonic())
-        gate.wait_for_new_opening(time.monotonic(), 20.0)
+        gate.wait_for_new_opening(time.monotonic())
         assert "model_fault" in {event["reason"] for event in gate.events}
         assert gate.end() == 0
         gate.check()
@@ -213,7 +213,7 @@ class TestTheGuardian:
             gate.locked_within(hit_s, limit_s)
             gate_bench.wait_until(lambda: "output_fault" in {e["reason"] for e in gate.events})
             gate.stays_locked(hit_s + limit_s + 0.5, hit_s + 6.0)  # outputs.fault_hold_s is 6.5
-            gate.wait_for_new_opening(hit_s, 30.0)
+            gate.wait_for_new_opening(hit_s)
             assert gate.child("gate.guardian") != guardian
         assert gate.end() == 0
         gate.check()
@@ -224,7 +224,7 @@ class TestTheGuardian:
         killed_s = time.monotonic()
         gate.process.kill()
         gate.process.wait()
-        assert gate.locked_within(killed_s, 0.2) < 1.0
+        gate.locked_within(killed_s, 0.2)
         gate.check()
 
     def test_locks_when_the_gate_stands_still(self, start, gate_bench):
@@ -235,7 +235,7 @@ class TestTheGuardian:
         gate.locked_within(stopped_s, gate_bench.HEARTBEAT_S + 0.2)
         time.sleep(1.0)
         os.kill(gate.pid, signal.SIGCONT)
-        gate.wait_for_new_opening(stopped_s, 30.0)
+        gate.wait_for_new_opening(stopped_s)
         assert gate.end() == 0
         gate.check()
 
@@ -256,9 +256,9 @@ class TestTheGuardian:
         gate_bench.wait_until(lambda: len(gate.edges) > before)
         at, level, _ = gate.edges[before]
         assert level == "locked"
-        assert at - woken_s < 1.0 + gate_bench.SLACK_S
+        assert gate.awake_s(woken_s, at) < 1.0 + gate_bench.SLACK_S
         assert at - opened_s < gate_bench.MAX_OPEN_S
-        gate.wait_for_new_opening(woken_s, 30.0)
+        gate.wait_for_new_opening(woken_s)
         assert gate.end() == 0
         gate.check()
 
@@ -290,10 +290,12 @@ class TestAMachineThatSlept:
         return slept
 
     @pytest.fixture
-    def sleeper(self, start, slept):
+    def sleeper(self, start, slept, gate_bench):
         """A gate whose machine can sleep, with its door open."""
         python = os.pathsep.join([str(slept.parent / "python"), str(ROOT)])
-        gate = start(environment={"PYTHONPATH": python, "SLEPT": str(slept)})
+        patient = gate_bench.CONFIG.replace("sound: false", "sound: false, heartbeat_s: 5.0")
+        environment = {"PYTHONPATH": python, "SLEPT": str(slept)}
+        gate = start(template=patient, environment=environment)
         gate.wait_for_opening()
         return gate
 
@@ -303,6 +305,7 @@ class TestAMachineThatSlept:
         for pid in everything:
             os.kill(pid, signal.SIGSTOP)
         before = len(gate.edges)
+        assert gate.is_open
         with slept.open("r+b") as file:
             file.write(struct.pack("d", self.NIGHT_S))
         woken_s = time.monotonic()
@@ -312,12 +315,11 @@ class TestAMachineThatSlept:
 
     def test_locks_at_once_and_takes_no_evidence_from_before(self, sleeper, slept, gate_bench):
         woken_s, before = self.sleep(sleeper, slept, gate_bench)
-        assert sleeper.is_open
         gate_bench.wait_until(lambda: len(sleeper.edges) > before)
         at, level, _ = sleeper.edges[before]
         assert level == "locked"
-        assert at - woken_s < 0.2 + gate_bench.SLACK_S
-        assert sleeper.wait_for_new_opening(woken_s, 30.0) > PolicyConfig().min_evidence_s
+        assert sleeper.awake_s(woken_s, at) < 0.2 + gate_bench.SLACK_S
+        assert sleeper.wait_for_new_opening(woken_s) > PolicyConfig().min_evidence_s
         assert sleeper.end() == 0
         sleeper.check()
 
@@ -332,7 +334,8 @@ class TestAMachineThatSlept:
         gate_bench.wait_until(lambda: len(sleeper.edges) > before)
         at, level, _ = sleeper.edges[before]
         assert level == "locked"
-        assert at - woken_s < 0.3  # by the cap of the opening; the missing heartbeat takes longer
+        # By the cap of the opening: a heartbeat that is missing would take five seconds.
+        assert sleeper.awake_s(woken_s, at) < 1.0
         os.kill(sleeper.pid, signal.SIGCONT)
         assert sleeper.end() == 0
 
@@ -350,7 +353,7 @@ def test_all_processes_of_a_gate_live_by_the_clock_that_counts_sleep(gate_bench,
         assert inside["time_s"] > time.monotonic() + 90_000
         (pid,) = gate_bench.processes_below(gate.pid)[:1]
         os.kill(pid, signal.SIGTERM)
-        assert gate.process.wait(30) == 0
+        assert gate.process.wait(gate_bench.PATIENCE_S) == 0
     gate.check()
 
 
@@ -368,7 +371,7 @@ class TestTheEnd:
         gate.process.send_signal(number)
         gate.process.send_signal(number)
         gate.locked_within(told_s, 0.1)
-        assert gate.process.wait(30) == code
+        assert gate.process.wait(gate_bench.PATIENCE_S) == code
         assert not any(Path(f"/proc/{pid}").exists() for pid in children)
         gate.check()
 
@@ -381,7 +384,7 @@ class TestTheEnd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         gate.locked_within(told_s, 0.1)
-        assert gate.process.wait(30) == 0
+        assert gate.process.wait(gate_bench.PATIENCE_S) == 0
         gate.check()
 
 
@@ -434,7 +437,7 @@ class TestTheAudit:
             gate.stays_locked(full_s, time.monotonic())
             room_s = time.monotonic()
             ballast.unlink()
-            assert gate.wait_for_new_opening(room_s) < 5.0 + gate_bench.SLACK_S
+            gate.wait_for_new_opening(room_s)
             shutil.copytree(inside, tmp_path / "copy", ignore=shutil.ignore_patterns("*-shm"))
             assert gate.end() == 0
         (tmp_path / "copy" / "audit.sqlite").rename(tmp_path / "audit.sqlite")
@@ -458,7 +461,7 @@ class TestTheAudit:
         free_s = time.monotonic()
         other.execute("ROLLBACK")
         other.close()
-        assert gate.wait_for_new_opening(free_s) < 5.0 + gate_bench.SLACK_S
+        gate.wait_for_new_opening(free_s)
         assert gate.end() == 0
         gate.check()
 
@@ -591,14 +594,14 @@ class TestTheConfiguration:
     )
     def test_that_is_wrong_ends_with_2_before_the_relay_is_touched(self, start, text, said):
         gate = start(config=text)
-        assert gate.process.wait(30) == 2
+        assert gate.process.wait(60) == 2
         assert said in gate.said
         assert "Traceback" not in gate.said
         assert gate.edges == []
 
     def test_that_is_right_can_be_asked_for(self, start):
         gate = start(flags=("--validate-config",))
-        assert gate.process.wait(30) == 0
+        assert gate.process.wait(60) == 0
         assert "the configuration is right; its audit is" in gate.said
         assert gate.edges == []
 
@@ -608,7 +611,7 @@ class TestTheSupervisor:
     def ear(self, tmp_path):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
             ear.bind(str(tmp_path / "notify"))
-            ear.settimeout(30.0)
+            ear.settimeout(60.0)
             yield ear
 
     @pytest.fixture
@@ -635,10 +638,10 @@ class TestTheSupervisor:
         found = heard(lambda found: sum(word == "WATCHDOG=1" for _, word in found) > 4)
         times = [at for at, word in found if word == "WATCHDOG=1"]
         gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
-        assert max(gaps) < 2.0
+        assert max(gaps) < 4.0  # or it would be killed
         gate.process.send_signal(signal.SIGTERM)
         heard(lambda found: "STOPPING=1" in [word for _, word in found])
-        assert gate.process.wait(30) == 0
+        assert gate.process.wait(60) == 0
         gate.check()
 
     def test_has_a_gate_back_with_its_new_configuration_and_only_with_one_that_works(
@@ -651,7 +654,7 @@ class TestTheSupervisor:
         gate.config.write_text(sound[: len(sound) // 2] + "\ndoor: {max_opens: 3}\n")
         gate.process.send_signal(signal.SIGHUP)
         gate_bench.wait_until(lambda: "SIGHUP: goes on with the configuration" in gate.said)
-        gate.wait_for_new_opening(time.monotonic(), 30.0)
+        gate.wait_for_new_opening(time.monotonic())
         gate.config.write_text(sound)
         told_s = time.monotonic()
         assert gate.end(signal.SIGHUP) == 0
@@ -693,13 +696,15 @@ def test_a_broker_is_told_what_the_gate_does(
 
             mqtt_bench.wait_until(lambda: told("availability") == "online")
             mqtt_bench.wait_until(lambda: told("door") == "open")
-            assert told("state") == "allow"
+            mqtt_bench.wait_until(lambda: told("state") == "allow")
             camera.mode = "bare"
             mqtt_bench.wait_until(lambda: told("reason") == "no_mask")
-            assert told("door") == "closed"
-            counters = json.loads(told("counters"))
-            assert counters["openings"] >= 1
-            assert counters["denials"] >= 1
+            mqtt_bench.wait_until(lambda: told("door") == "closed")
+
+            def counted(name):
+                return json.loads(told("counters") or "{}").get(name, 0)
+
+            mqtt_bench.wait_until(lambda: counted("openings") >= 1 and counted("denials") >= 1)
             assert gate.end() == 0
             mqtt_bench.wait_until(lambda: told("availability") == "offline")
         gate.check()
