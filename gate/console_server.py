@@ -42,7 +42,8 @@ from gate.secret_file import read_secret
 from gate.words import language_codes, load_words
 
 RANK = 15
-"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself."""
+"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself, where the two
+share it as processes; where they do as sessions, see `gate.console_rank`."""
 
 SHARE = 0.2
 """Of a core that nobody wants, and no more: what floods the console has to wait."""
@@ -197,7 +198,10 @@ async def breathe(rank: SessionRank) -> None:
 
 
 def _step_back() -> None:
-    """Leave the processor to the gate, but for what keeps the pages alive on a busy machine."""
+    """Leave the processor to the gate, but for what keeps the pages alive on a busy machine.
+
+    An idle rank would leave nothing: beside several cameras a machine may have no idle moment.
+    """
     with contextlib.suppress(OSError):
         os.nice(RANK)
 
