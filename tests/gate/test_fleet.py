@@ -110,8 +110,11 @@ class Site:
             f"http://127.0.0.1:{port}/metrics",
             headers={"Authorization": f"Bearer {self.token.read_text()}"},
         )
-        with urllib.request.urlopen(asked, timeout=20) as answer:
-            text = answer.read().decode()
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                text = answer.read().decode()
+        except OSError:  # it is not served yet
+            return []
         return [
             (sample.name, sample.labels, sample.value)
             for family in parser.text_string_to_metric_families(text)
