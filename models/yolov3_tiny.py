@@ -26,19 +26,31 @@ class SamePool(nn.Module):
         return nn.functional.max_pool2d(nn.functional.pad(x, (0, 1, 0, 1), mode="replicate"), 2, 1)
 
 
+class PooledUnit(ConvUnit):
+    """Convolution, batch norm, maximum over 2 x 2, leaky ReLU.
+
+    The rectifier keeps the order of values: behind the maximum it says the same as before it, and
+    has a quarter to do, there and back.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H / 2, W / 2]."""
+        convolution, norm, rectifier = self
+        out: Tensor = rectifier(nn.functional.max_pool2d(norm(convolution(x)), 2))
+        return out
+
+
 class YOLOv3Tiny(DetectionNetwork):
     """8.7 million parameters at three classes; modules stand in the order of Darknet's files."""
 
     def __init__(self, num_classes: int, scales: tuple[Scale, ...] = SCALES) -> None:
         super().__init__(scales, num_classes)
         outputs = [len(scale.anchors_wh) * (5 + num_classes) for scale in scales]
-        widths = (3, 16, 32, 64, 128, 256)
         fine: list[nn.Module] = []
-        for channels_in, channels_out in itertools.pairwise(widths):
-            if fine:
-                fine.append(nn.MaxPool2d(2))
-            fine.append(ConvUnit(channels_in, channels_out, 3))
-        self.fine = nn.Sequential(*fine)
+        for channels_in, channels_out in itertools.pairwise((3, 16, 32, 64, 128)):
+            # Each unit pools; the empty place behind it keeps the names of saved weights.
+            fine += [PooledUnit(channels_in, channels_out, 3), nn.Identity()]
+        self.fine = nn.Sequential(*fine, ConvUnit(128, 256, 3))
         self.coarse = nn.Sequential(
             nn.MaxPool2d(2),
             ConvUnit(256, 512, 3),

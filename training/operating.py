@@ -38,7 +38,7 @@ class Aims:
     """
 
     false_accepts: float = 0.01
-    false_rejects: float = 0.05
+    false_rejects: float = 0.025
     missed: float = 0.025
     min_face: float = 0.05
 

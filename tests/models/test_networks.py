@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from models.darknet53 import ConvUnit
+from models.yolov3_tiny import PooledUnit
 from models.zoo import ARCHITECTURES, build
 
 PARAMETERS = {"yolov3": 61_534_504, "yolov3_tiny": 8_674_496, "yolov3_lite": 2_215_593}
@@ -51,3 +53,16 @@ def test_every_parameter_gets_a_gradient(name):
 def test_an_unknown_architecture_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="yolov3, yolov3_tiny, yolov3_lite; got 'yolov9'"):
         build("yolov9")
+
+
+def test_a_rectifier_behind_the_pool_equals_one_before_it_to_the_bit():
+    torch.manual_seed(0)
+    pooled, plain = PooledUnit(3, 8, 3), ConvUnit(3, 8, 3)
+    plain.load_state_dict(pooled.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    ours, theirs = pooled(images), torch.nn.functional.max_pool2d(plain(images), 2)
+    assert torch.equal(ours, theirs)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    for one, other in zip(pooled.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)

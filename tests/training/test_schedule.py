@@ -44,6 +44,26 @@ def test_every_optimizer_makes_a_step(name):
     assert not torch.equal(model.weight, before)
 
 
+@pytest.mark.parametrize(
+    ("name", "known"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_a_run_from_before_steps_were_fused_goes_on_as_it_would_have(name, known):
+    def stepped(optimizer, model):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return model.weight.detach().clone()
+
+    torch.manual_seed(0)
+    old, new = nn.Linear(2, 1), nn.Linear(2, 1)
+    before = known([{"params": [old.weight]}, {"params": [old.bias]}], 0.1, weight_decay=0.0)
+    stepped(before, old)
+    new.load_state_dict(old.state_dict())
+    now = make_optimizer(new, OptimConfig(name=name, lr=0.1), frozenset())
+    now.load_state_dict(before.state_dict())
+    torch.testing.assert_close(stepped(now, new), stepped(before, old))
+
+
 def test_freezes_hold_weights_and_norms_until_their_epoch():
     network = build("yolov3_tiny")
     freezes = (Freeze(modules=("fine",), until_epoch=2), Freeze(modules=("coarse.1",)))

@@ -1,0 +1,126 @@
+"""One trainer, started as its users start it, with the moment at which each batch was learnt.
+
+    PYTHON tests/benchmarks/trainer_stamps.py JOB.json
+
+For tests/benchmarks/training_peers.py, which runs it in a process of its own each time, by the
+Python environment that has the trainer. Nothing of a trainer is changed: torch's own hook after a
+step of any optimizer (ours, pytorchyolo), or the trainer's callback after a batch (ultralytics,
+which steps less often), reads the clock. Moments since the start go to the job's `out`, with the
+processor time spent until the batches it marks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.flop_counter import FlopCounterMode
+
+stamps_s: list[float] = []
+spent_cpu_s: dict[int, float] = {}
+MARKS: list[int] = []
+
+
+def stamp(*_) -> None:
+    stamps_s.append(time.perf_counter())
+    if len(stamps_s) in MARKS:
+        spent_cpu_s[len(stamps_s)] = cpu_s()
+
+
+def cpu_s() -> float:
+    """Processor time of this process and all it started, which Linux counts by group."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[2]) == os.getpgid(0):
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def gflop(network, size: int) -> float:
+    """Of the convolutions for one picture; a multiplication and its addition count as two."""
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops() / 1e9
+
+
+def parameters(network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def ours(job) -> dict:
+    from models.zoo import build
+    from training.train import main
+
+    register_optimizer_step_post_hook(stamp)
+    assert main(job["arguments"]) == 0
+    network = build("yolov3_tiny")
+    return {"parameters": parameters(network), "gflop": gflop(network, job["size"])}
+
+
+def pytorchyolo(job) -> dict:
+    from pytorchyolo.models import load_model
+    from pytorchyolo.train import run
+
+    os.chdir(job["folder"])
+    sys.argv = ["yolo-train", *job["arguments"]]
+    register_optimizer_step_post_hook(stamp)
+    run()
+    network = load_model(job["cfg"])
+    return {"parameters": parameters(network), "gflop": gflop(network, job["size"])}
+
+
+class Enough(Exception):  # noqa: N818 - it ends a run, it is no error
+    """Every batch has been seen; what follows would not be timed."""
+
+
+def ultralytics(job) -> dict:
+    from ultralytics import YOLO
+
+    model = YOLO("yolov3-tiny.yaml")
+
+    def enough(trainer) -> None:
+        if trainer.epoch + 1 == trainer.epochs:
+            raise Enough
+
+    model.add_callback("on_train_batch_end", stamp)
+    model.add_callback("on_train_epoch_end", enough)
+    trainer = None
+
+    def keep(started) -> None:
+        nonlocal trainer
+        trainer = started
+
+    model.add_callback("on_train_start", keep)
+    with contextlib.suppress(Enough):
+        model.train(**job["arguments"])
+    network = trainer.model
+    return {"parameters": parameters(network), "gflop": gflop(network, job["size"])}
+
+
+def main() -> None:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    MARKS.extend(job["marks"])
+    began_s = time.perf_counter()
+    found = {"ours": ours, "pytorchyolo": pytorchyolo, "ultralytics": ultralytics}[job["kind"]](job)
+    found |= {
+        "stamps_s": [round(moment - began_s, 4) for moment in stamps_s],
+        "cpu_s": list(spent_cpu_s.values()),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    Path(job["out"]).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
