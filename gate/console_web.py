@@ -21,15 +21,7 @@ from starlette.types import ASGIApp
 
 from gate.console_access import Doorman, Role
 from gate.console_board import PARTS, local_time
-from gate.console_door import (
-    GUARD,
-    HISTORY_SHOWN,
-    PEOPLE,
-    DoorPages,
-    Entry,
-    Post,
-    summary,
-)
+from gate.console_door import GUARD, PEOPLE, DoorPages, Entry, Post, summary
 from gate.console_events import BadRequestError, stretches, told
 from gate.console_gatekeeper import Gatekeeper, Rights, Site
 from gate.console_limit import RequestLimit
@@ -47,6 +39,10 @@ STATIC: Mapping[str, tuple[Path, str]] = {
     "kiosk.js": (PAGES / "kiosk.js", "text/javascript; charset=utf-8"),
     "korean-bold.otf": (ASSETS / "fonts" / "korean-bold.otf", "font/otf"),
 }
+
+HISTORY_SHOWN = 10
+_NEWS = frozenset({State.ALLOW, State.DENY, State.FAULT})
+"""What a guard of many doors is told to have happened: nothing of who is still being looked at."""
 
 _MOST_BODY = 4096
 _BODY_S = 5.0
@@ -118,7 +114,8 @@ class Pages:
         """Everything the page of all doors shows of the moment, in words."""
         words, history = self._paper.words(request), []
         for post in self._posts:
-            shown = itertools.islice(stretches(post.board.events()), HISTORY_SHOWN)
+            told_of = (event for event in stretches(post.board.events()) if event["state"] in _NEWS)
+            shown = itertools.islice(told_of, HISTORY_SHOWN)
             history += [(local_time(event), post.name, event) for event in shown]
         history.sort(key=lambda one: one[0], reverse=True)
         return JSONResponse(

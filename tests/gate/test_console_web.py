@@ -420,9 +420,11 @@ class TestSeveralDoors:
         assert (tile["state"], tile["reason_text"]) == ("checking", "starting up")
         assert bench.as_(Role.NOBODY).get("/healthz").status_code == 503
 
-    def test_have_one_history_that_names_them(self, bench):
+    def test_have_one_history_that_names_them_and_leaves_out_who_is_being_looked_at(self, bench):
         bench.deny()
         bench.open(1)
+        looking = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, 5.0))
+        bench.board.take(bench.maker.of_decision(looking, is_open=False))
         history = bench.as_(Role.GUARD).get("/api/doors").json()["history"]
         assert sorted(line["name"] for line in history) == ["north", "south"]
 

@@ -92,7 +92,7 @@ class Site:
         config["mqtt"] = {"host": "127.0.0.1", "port": self.broker.port, "keepalive_s": 2}
         config["console"] = {"enabled": True, "metrics_token_file": str(self.token)}
         config["console"]["port"] = self.ports[name]
-        config |= {"detector": {"device": "cpu", "engine": "onnx"}, "outputs": {"sound": False}}
+        config |= {"detector": {"device": "cpu"}, "outputs": {"sound": False}}
         doors = config.get("doors")
         for door, own in [(name, config)] if doors is None else doors.items():
             called = door if doors is None else f"{name}-{door}"
@@ -110,8 +110,11 @@ class Site:
             f"http://127.0.0.1:{port}/metrics",
             headers={"Authorization": f"Bearer {self.token.read_text()}"},
         )
-        with urllib.request.urlopen(asked, timeout=20) as answer:
-            text = answer.read().decode()
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                text = answer.read().decode()
+        except OSError:  # it is not served yet
+            return []
         return [
             (sample.name, sample.labels, sample.value)
             for family in parser.text_string_to_metric_families(text)
