@@ -70,17 +70,21 @@ def test_several_squares_together_are_what_each_is_alone(repo_root, kind):
     assert engine.at_once == 1  # on a CPU: docs/benchmarks.md
 
 
+@pytest.fixture(scope="module")
+def torch_map(repo_root, pictures):
+    return mean_ap(open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)[0], pictures)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [*EXACT, pytest.param(EngineKind.OPENVINO_BF16, marks=needs_openvino)]
 )
-def test_no_engine_costs_accuracy(repo_root, pictures, kind):
-    torch_engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)
+def test_no_engine_costs_accuracy(repo_root, pictures, torch_map, kind):
     try:
         engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind)
     except ModelError as error:
         pytest.skip(f"{error}; run this test on a processor that has it")
-    assert mean_ap(engine, pictures) == pytest.approx(mean_ap(torch_engine, pictures), abs=MAP_LOSS)
+    assert mean_ap(engine, pictures) == pytest.approx(torch_map, abs=MAP_LOSS)
 
 
 def test_a_trial_measures_in_a_process_of_its_own(repo_root, tmp_path):

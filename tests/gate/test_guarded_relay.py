@@ -149,6 +149,7 @@ class TestWork:
         with pytest.raises(OutputError, match="cannot be reached"):
             flood()
         assert time.monotonic() - began_s < PATIENCE_S
+        os.kill(relay._guardian.pid, signal.SIGCONT)
 
     def test_the_guardian_keeps_the_door_owned(self, guarded, tmp_path):
         with (tmp_path / "owner").open("w") as owner:

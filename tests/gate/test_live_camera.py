@@ -25,7 +25,7 @@ PATIENCE_S = 60.0  # the machine may be busy; nothing here is a claim about spee
 SOON_S = 2.0
 ROOT = Path(__file__).resolve().parents[2]
 REPLUGS = int(os.environ.get("MASK_GATE_REPLUGS", "3"))
-SUSPEND_S = float(os.environ.get("MASK_GATE_SUSPEND_S", "4"))
+SUSPEND_S = float(os.environ.get("MASK_GATE_SUSPEND_S", "2"))
 
 
 def until(condition, within_s=PATIENCE_S):

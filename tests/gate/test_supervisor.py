@@ -26,7 +26,7 @@ from models.detections import Detections
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
-LIMIT_S = 2.0
+LIMIT_S = 1.0
 LIMIT_US = str(round(1e6 * LIMIT_S))
 
 
@@ -345,7 +345,7 @@ class TestARealProcess:
         end_s = time.monotonic() + PATIENCE_S
         while not any(line.startswith("STATUS=thread") for line in file_ear.next()):
             assert time.monotonic() < end_s
-        time.sleep(1.0)  # the turn of the loop that was under way
+        time.sleep(0.5)  # the turn of the loop that was under way
         file_ear.all()
         heard, end_s = [], time.monotonic() + 1.5 * LIMIT_S
         while time.monotonic() < end_s:

@@ -171,12 +171,12 @@ class TestTheDetector:
         assert gate.end() == 0
         gate.check()
 
-    @pytest.mark.parametrize("order", [(1, 0, 2), (1, 2, 0)])
-    def test_with_swapped_classes_never_comes_to_the_door(self, start, tmp_path, order):
+    def test_with_swapped_classes_never_comes_to_the_door(self, start, tmp_path):
+        """Each other order: `test_selftest.py`."""
         checkpoint = load_checkpoint(WEIGHTS)
         for name in ("class_branch.classes.weight", "class_branch.classes.bias"):
             rows = checkpoint.weights[name].unflatten(0, (3, -1))
-            checkpoint.weights[name] = rows[list(order)].flatten(0, 1)
+            checkpoint.weights[name] = rows[[1, 0, 2]].flatten(0, 1)
         path = tmp_path / "swapped.pth"
         save_checkpoint(path, checkpoint)
         gate = start(flags=("--weights", str(path)))
@@ -513,12 +513,7 @@ class TestTheAudit:
         assert all(row[4].startswith("sha256:") for row in found)
         locks = {name for _, level, name in gate.edges if level == "locked"} - {"-"}
         assert locks <= {row[1] for row in found if row[0] == "result" and row[2] == "locked"}
-
-    def test_and_all_that_is_written_hold_no_picture(self, start, camera, gate_bench):
-        gate = start()
-        gate.wait_for_opening()
-        assert gate.end() == 0
-        gate.check()
+        # And all that is written holds no picture.
         files = [path for path in gate.folder.rglob("*") if path.is_file()]
         assert len(files) >= 4
         for path in files:
@@ -592,12 +587,16 @@ class TestTheConfiguration:
             ("gate: 'a/b'\n", "gate: expected a name for this door"),
         ],
     )
-    def test_that_is_wrong_ends_with_2_before_the_relay_is_touched(self, start, text, said):
-        gate = start(config=text)
-        assert gate.process.wait(60) == 2
-        assert said in gate.said
-        assert "Traceback" not in gate.said
-        assert gate.edges == []
+    def test_that_is_wrong_ends_with_2_before_the_relay_is_touched(
+        self, gate_bench, tmp_path, capfd, text, said
+    ):
+        config = tmp_path / "gate.yaml"
+        config.write_text(gate_bench.CONFIG.format(url="demo", folder=tmp_path) + text)
+        assert main(["--config", str(config), "--headless"]) == 2
+        told = capfd.readouterr().err
+        assert said in told
+        assert "Traceback" not in told
+        assert not (tmp_path / "door").exists()
 
     def test_that_is_right_can_be_asked_for(self, start):
         gate = start(flags=("--validate-config",))

@@ -103,12 +103,12 @@ def test_people_of_the_validation_images_walk_up_to_the_gate(
     repo_root, real_data, tmp_path, capsys
 ):
     out = tmp_path / "passages.json"
-    command = ["--weights", str(repo_root / WEIGHTS), "--data", str(real_data), "--passages", "2"]
+    command = ["--weights", str(repo_root / WEIGHTS), "--data", str(real_data), "--passages", "1"]
     assert main([*command, "--json", str(out)]) == 0
     told = json.loads(out.read_text())
-    assert told["false_accepts"]["of"] == 6
-    assert told["false_rejects"]["of"] == 4
-    assert told["false_rejects"]["wrong"] < 4, "nobody at all was let in"
+    assert told["false_accepts"]["of"] == 3
+    assert told["false_rejects"]["of"] == 2
+    assert told["false_rejects"]["wrong"] < 2, "nobody at all was let in"
     assert told["false_accepts"]["wrong"] <= 1
     assert "time to a grant: median" in capsys.readouterr().out
 
