@@ -161,14 +161,18 @@ class Doors:
                 with self._open_console(), self._open_detector():
                     self._supervisor.ready()
                     self._wait(seconds)
+                    self._end_loops()  # while there is a detector: the last frames are no fault
             finally:
-                self._ending.set()
-                for lane in self._lanes:
-                    lane.thread.join()
+                self._end_loops()
                 self._shutdown.loop_ended()
                 self._supervisor.stopping()
         self._raise_what_remains()
         return self._shutdown.exit_code
+
+    def _end_loops(self) -> None:
+        self._ending.set()
+        for lane in self._lanes:
+            lane.thread.join()
 
     def _raise_what_remains(self) -> None:
         """Tell of locks that did not work; a door that had no camera ends as it was, locked."""

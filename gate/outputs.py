@@ -28,6 +28,10 @@ class Output(Protocol):
         """
 
 
+_WHICH = ("pin", "topic", "url", "path", "port")
+"""What tells two relays of a kind apart."""
+
+
 class PrintedRelay:
     """Stands in for a relay where none may move: says what would have been done.
 
@@ -39,6 +43,8 @@ class PrintedRelay:
     def __init__(self, settings: Mapping[str, object], *, say: Callable[[str], None]) -> None:
         self._settings = settings
         self._say = say
+        which = next((settings[key] for key in _WHICH if settings.get(key) is not None), "")
+        self._name = f"{settings['kind']} {which}".rstrip()
 
     def send(self, signal: Signal, event: Event) -> None:
         """Print what the relay would be told."""
@@ -46,7 +52,7 @@ class PrintedRelay:
         hold_s = 0.0 if signal.until_s is None else signal.until_s - signal.time_s
         if self._settings["kind"] != "command":
             held = f" for {hold_s:.1f} s at most" if opens else ""
-            self._say(f"would {'unlock' if opens else 'lock'}: {self._settings['kind']}{held}")
+            self._say(f"would {'unlock' if opens else 'lock'}: {self._name}{held}")
             return
         command = self._settings["on_allow" if opens else "on_deny"]
         if command is not None:

@@ -56,6 +56,14 @@ exit codes: 0 ok, 2 usage or configuration, 3 camera, 4 model or weights, 5 outp
 on SIGTERM the door is locked first, then 0"""
 
 
+_NEXT_STEPS = """\
+{file}: written, every key explained. Next:
+  camera.source   which camera; mask-gate --list-cameras tells which there are
+  relays          what holds the door
+  mask-gate --config {file} --validate-config   whether it is right
+  mask-gate --config {file} --dry-run           what the relays would be told"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the gate as a command; returns its exit code."""
     try:
@@ -176,7 +184,7 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         return print_cameras()
     if options.init is not None:
         write_config(options.init)
-        print(f"{options.init}: written; see what it says, then mask-gate --config {options.init}")
+        print(_NEXT_STEPS.format(file=options.init))
         return 0
     if options.set_password is not None:
         password = ask_password()

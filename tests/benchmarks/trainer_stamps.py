@@ -85,27 +85,55 @@ class Enough(Exception):  # noqa: N818 - it ends a run, it is no error
 
 
 def ultralytics(job) -> dict:
-    from ultralytics import YOLO
+    from ultralytics.models.yolo.detect import DetectionTrainer
 
-    model = YOLO("yolov3-tiny.yaml")
+    class Trainer(DetectionTrainer):
+        def get_model(self, *arguments, **named):
+            return guest(job) if "config" in job else super().get_model(*arguments, **named)
 
     def enough(trainer) -> None:
         if trainer.epoch + 1 == trainer.epochs:
             raise Enough
 
-    model.add_callback("on_train_batch_end", stamp)
-    model.add_callback("on_train_epoch_end", enough)
-    trainer = None
-
-    def keep(started) -> None:
-        nonlocal trainer
-        trainer = started
-
-    model.add_callback("on_train_start", keep)
+    trainer = Trainer(overrides={"model": "yolov3-tiny.yaml", **job["arguments"]})
+    trainer.add_callback("on_train_batch_end", stamp)
+    trainer.add_callback("on_train_epoch_end", enough)
     with contextlib.suppress(Enough):
-        model.train(**job["arguments"])
-    network = trainer.model
+        trainer.train()
+    network = getattr(trainer.model, "network", trainer.model)
     return {"parameters": parameters(network), "gflop": gflop(network, job["size"])}
+
+
+def guest(job):
+    """Our network and loss as a model that ultralytics' trainer takes."""
+    from training.assign import Truth
+    from training.config import TrainConfig
+    from training.losses import DetectionLoss
+    from training.start import start_network
+
+    config = TrainConfig.model_validate(job["config"])
+
+    class Guest(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, _, _ = start_network(config)
+            scales = self.network.scales
+            self.stride = torch.tensor([float(scale.stride) for scale in scales])
+            self.criterion = DetectionLoss(scales, 3, config.loss, config.assign)
+
+        def set_head_attr(self, **_) -> None:
+            """For heads of their own."""
+
+        def forward(self, batch):
+            images = batch["img"]
+            middles, sizes = (batch["bboxes"] * images.shape[-1]).split(2, dim=1)
+            boxes_xyxy = torch.cat((middles - sizes / 2, middles + sizes / 2), dim=1)
+            labels = batch["cls"].long().flatten()
+            truth = Truth(batch["batch_idx"].long(), boxes_xyxy, labels)
+            parts = self.criterion([raw.float() for raw in self.network(images)], truth)
+            return parts.total, {"box": parts.box.detach()}
+
+    return Guest()
 
 
 def main() -> None:

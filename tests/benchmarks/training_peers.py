@@ -6,14 +6,16 @@ r"""Training beside the loops of pytorchyolo and ultralytics: images a second, a
 PEERS is a Python environment of its own, with the torch that this project uses:
 
     PEERS/bin/pip install torch torchvision ultralytics 'numpy<1.24' 'pillow<10' imgaug \
-        terminaltables torchsummary tensorboard && PEERS/bin/pip install --no-deps pytorchyolo
+        pydantic terminaltables torchsummary tensorboard
+    PEERS/bin/pip install --no-deps pytorchyolo
 
 Every trainer reads the same files (`mask-gate-data convert` to YOLO text), batches of 8 at 416 px,
 two threads, its own loader, augmentation and optimizer as they come. pytorchyolo trains the same
-network as we do, from the same weights to the last one; ultralytics has no such network, and its
-yolov3-tiny.yaml, from random weights, stands in for it. They run in turns, each time in a new
-process; a run is two epochs, and the second is timed, from the last batch of the first on, by the
-clock and by the processor time of all its processes, which other work on the machine skews less.
+network as we do, from the same weights to the last one. ultralytics has no such network: its
+trainer is given our network with our loss, and, apart from that, its own yolov3-tiny.yaml. They
+run in turns, each time in a new process; a run is two epochs, and the second is timed, from the
+last batch of the first on, by the clock and by the processor time of all its processes, which other
+work on the machine skews less.
 `--learn N` trains ours and pytorchyolo for N epochs of all training images instead and gives the
 strict mAP@0.5 on the split `valid` of DEV, a dev set carved out of the training images.
 """
@@ -98,6 +100,7 @@ CONTENDERS = {
     "mask-gate-train, bfloat16": Contender("ours", {"precision": "bfloat16"}),
     "pytorchyolo": Contender("pytorchyolo", {}),
     "pytorchyolo, 2 workers": Contender("pytorchyolo", {"n_cpu": 2}),
+    "ultralytics, our network": Contender("ultralytics", {"guest": True}),
     "ultralytics, its own network": Contender("ultralytics", {}),
     "pytorchyolo, burn-in 100": Contender("pytorchyolo", {"burn_in": 100}),
 }
@@ -119,7 +122,8 @@ class Arena:
         convert(DatasetFolder.open(options.data, options.lists), self.data, "yolo")
         self.start = folder / "start.weights"
         wanted = [f"start={options.tiny.resolve()}"]
-        network, _, _ = start_network(read_config(TrainConfig, config_path("tiny"), wanted))
+        self.config = read_config(TrainConfig, config_path("tiny"), wanted)
+        network, _, _ = start_network(self.config)
         save_darknet(network, self.start)
         self.counted = 0
 
@@ -158,7 +162,7 @@ class Arena:
             "YOLO_OFFLINE": "true",
             "YOLO_CONFIG_DIR": str(folder),
         }
-        if contender.kind == "ours":
+        if contender.kind != "pytorchyolo":
             environment["PYTHONPATH"] = str(REPOSITORY)
         with (folder / "log.txt").open("w") as log:
             done = subprocess.run(
@@ -232,9 +236,11 @@ class Arena:
             "val": False,
             "save": False,
             "plots": False,
-            **options,
         }
-        return {"arguments": arguments}, None
+        job = {"arguments": arguments}
+        if options.get("guest"):
+            job["config"] = self.config.model_dump(mode="json")
+        return job, None
 
 
 def costs(found: dict, images: int) -> tuple[float, float]:

@@ -231,6 +231,13 @@ class TestTheEnd:
             assert f"{name}  gate lobby-{name}: watching" in building.gate.said
             assert f"{name}  ALLOW     door OPEN" in building.gate.said
 
+    def test_after_some_time_is_no_fault_of_the_detector(self, start):
+        building = start(flags=("--seconds", "2"))
+        assert building.gate.process.wait(90) == 0
+        assert "the detector is closed" not in building.gate.said
+        for door in building.doors:
+            assert f"lobby-{door.folder.name}: watching" in building.gate.said
+
     def test_of_a_gate_that_is_killed_leaves_all_doors_locked(self, start, gate_bench):
         building = start()
         for door in building.doors:
