@@ -44,6 +44,7 @@ class RequestLimit:
         of_one: of each address.
         of_strangers: of all who are not logged in.
         hold_up_s: a refusal comes so late.
+        on_refusal: told of each.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class RequestLimit:
         of_one: Rate = OF_ONE,
         of_strangers: Rate = OF_STRANGERS,
         hold_up_s: float = HOLD_UP_S,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_refusal = on_refusal
         self.hold_up_s = hold_up_s
         self._clock = clock
         self._of_one = of_one
@@ -67,6 +70,7 @@ class RequestLimit:
         while len(self._each) > _MOST_ADDRESSES:
             self._each.popitem(last=False)
         if not own.has_one(now_s) or (is_stranger and not self._strangers.has_one(now_s)):
+            self._on_refusal()
             return False
         own.left -= 1
         self._strangers.left -= is_stranger

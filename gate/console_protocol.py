@@ -7,7 +7,7 @@ hold them all, and by saying nothing, for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,8 +19,8 @@ SILENT_S = 10.0
 """Within so long, a request must be whole, and begin after the one before."""
 
 
-def http_for(proxies: Collection[str], silent_s: float = SILENT_S) -> type[H11Protocol]:
-    """The protocol for a console behind these proxies."""
+def http_for(proxies: Collection[str], on_refusal: Callable[[], None]) -> type[H11Protocol]:
+    """The protocol for a console behind these proxies; a connection too many is told."""
 
     class Protocol(H11Protocol):
         _last: object = None
@@ -28,12 +28,13 @@ def http_for(proxies: Collection[str], silent_s: float = SILENT_S) -> type[H11Pr
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if _of_same_peer(self) > MOST_OF_ONE_ADDRESS and _peer(self) not in proxies:
+                on_refusal()
                 transport.abort()
             else:
                 self._look_later()
 
         def _look_later(self) -> None:
-            asyncio.get_running_loop().call_later(silent_s, self._look)
+            asyncio.get_running_loop().call_later(SILENT_S, self._look)
 
         def _look(self) -> None:
             """End the connection if nothing has been asked, or answered, since the last look."""

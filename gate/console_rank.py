@@ -2,8 +2,9 @@
 
 Where Linux shares the processor among sessions first (autogroup), the rank of a process counts
 within its session alone, and the console has one of its own: whoever floods it would have as much
-of a core as the detector. So the session steps back while much is asked of it, and only then, for a
-guard who looks at his doors is to be answered on a busy machine too.
+of a core as the detector. So the session steps back while somebody is refused for asking too much,
+or much is used, and only then: a guard who looks at his doors is to be answered on a busy machine
+too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ MUCH = 0.1
 """Of one core, on average; a guard's live picture takes less."""
 
 BACK_S = 30.0
-"""It stays back for so long after the last time that much was asked: held back, it uses little."""
+"""It stays back for so long after the last time: held back, it uses little."""
 
 FRONT, BACK = 0, 19
 """At the back it gets a seventieth of a core that the gate wants for itself."""
@@ -56,13 +57,16 @@ class SessionRank:
         self._rank = FRONT
         self._back_until_s = -math.inf
 
+    def step_back(self) -> None:
+        """Somebody asks too much; takes effect when use is counted next."""
+        self._back_until_s = self._clock() + BACK_S
+
     def used(self, processor_s: float, of_s: float) -> None:
         """Take in how much processor time the last `of_s` seconds have cost."""
         weight = min(of_s / _AVERAGE_S, 1.0)
         self._share += weight * (processor_s / of_s - self._share)
-        now_s = self._clock()
         if self._share > MUCH:
-            self._back_until_s = now_s + BACK_S
-        wanted = BACK if now_s < self._back_until_s else FRONT
+            self.step_back()
+        wanted = BACK if self._clock() < self._back_until_s else FRONT
         if wanted != self._rank and self._write(wanted):
             self._rank = wanted

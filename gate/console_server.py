@@ -30,6 +30,7 @@ from gate.console_config import ConsoleConfig
 from gate.console_door import Post
 from gate.console_gatekeeper import OWN_NAMES, Site
 from gate.console_history import MOST_S, read_today
+from gate.console_limit import RequestLimit
 from gate.console_pictures import Pictures, Room
 from gate.console_protocol import MOST_CONNECTIONS, http_for
 from gate.console_rank import SessionRank
@@ -106,14 +107,16 @@ class _Server:
         doorman = _doorman(config, None if password is None else str(password))
         _check_tls(config)
         self._socket = _bound(config)
-        app = Pages(site, self._posts, doorman).app()
+        self._rank = SessionRank()
+        limit = RequestLimit(on_refusal=self._rank.step_back)
+        app = Pages(site, self._posts, doorman, limit).app()
         port = self._socket.getsockname()[1]
         self._address = _address(config, port)
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http=http_for(config.proxies),
+                http=http_for(config.proxies, self._rank.step_back),
                 backlog=MOST_CONNECTIONS,  # the kernel turns the rest away, at no cost to us
                 ws="none",
                 lifespan="off",
@@ -166,7 +169,7 @@ class _Server:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        tasks = [asyncio.create_task(self._live()), asyncio.create_task(breathe(SessionRank()))]
+        tasks = [asyncio.create_task(self._live()), asyncio.create_task(breathe(self._rank))]
         await self._uvicorn.serve(sockets=[self._socket])
         for task in tasks:
             task.cancel()

@@ -298,9 +298,17 @@ def test_it_has_a_lower_rank_than_the_gate(served):
 @pytest.mark.skipif(
     not Path("/proc/self/autogroup").exists(), reason="needs a Linux that groups by session"
 )
-def test_it_has_a_session_of_its_own_to_step_back_with(served):
+def test_its_session_steps_back_when_somebody_is_refused(served):
+    """Else the two would share the processor as equals, whatever the rank of the process."""
+    from gate.console_protocol import MOST_OF_ONE_ADDRESS
+
     group = Path(f"/proc/{served.console._child.pid}/autogroup")
     assert group.read_text().split()[0] != Path("/proc/self/autogroup").read_text().split()[0]
+    assert group.read_text().split()[-1] == "0"
+    with contextlib.ExitStack() as crowd:
+        for _ in range(MOST_OF_ONE_ADDRESS + 8):  # more than one address is given
+            crowd.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        assert until(lambda: group.read_text().split()[-1] == "19")
 
 
 def test_what_it_uses_is_counted_and_held_to_a_share_of_a_core():

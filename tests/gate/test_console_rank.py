@@ -55,6 +55,15 @@ def test_it_comes_forward_when_it_has_been_calm_for_long(rank, clock, said):
     assert said == [19, 0]
 
 
+def test_as_long_as_somebody_is_refused_it_stays_back_however_little_it_uses(rank, clock, said):
+    for _ in range(10):
+        rank.step_back()
+        pass_time(rank, clock, 0.5 * BACK_S, 0.01)
+    assert said == [19]
+    pass_time(rank, clock, BACK_S, 0.01)
+    assert said == [19, 0]
+
+
 def test_it_tries_again_when_the_machine_has_no_time_for_it(clock):
     answers = iter([False, False, True])
     rank = SessionRank(lambda _: next(answers), clock)
