@@ -110,14 +110,18 @@ class Site:
         template = yaml.safe_dump(config).replace("{", "{{").replace("}", "}}")
         return self.gates.enter_context(self.bench.Gate(folder, "", template=template))
 
+    def _answer(self, asked):
+        """None from a console that is not there yet: gates do not wait for theirs."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.read().decode()
+
     def scrape(self, port):
         """Samples by name and labels, as Prometheus takes them."""
         asked = urllib.request.Request(
             f"http://127.0.0.1:{port}/metrics",
             headers={"Authorization": f"Bearer {self.token.read_text()}"},
         )
-        with urllib.request.urlopen(asked, timeout=20) as answer:
-            text = answer.read().decode()
+        text = self.bench.wait_until(lambda: self._answer(asked), what="the console")
         return [
             (sample.name, sample.labels, sample.value)
             for family in parser.text_string_to_metric_families(text)
