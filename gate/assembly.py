@@ -21,8 +21,9 @@ from gate.audit_config import default_audit_path
 from gate.camera import Camera, open_camera
 from gate.clock import uptime_s
 from gate.config import GateConfig
-from gate.console import Console, hello
+from gate.console import Console, Watched, hello
 from gate.console_access import new_password
+from gate.console_view import View
 from gate.detector_child import worker_command
 from gate.detector_process import DetectorProcess, ProcessLimits
 from gate.detector_process import SelfTest as SelfTesting
@@ -335,15 +336,20 @@ def open_picture(
         yield Picture(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
 
 
+def views_of(config: GateConfig) -> list[View] | None:
+    """What the guard's console may know of each door; None where no console is wanted."""
+    return [View(n) for n in range(len(config.each_door()))] if config.console.enabled else None
+
+
 @contextlib.contextmanager
-def open_console(config: GateConfig, entrance: Entrance, say: Say) -> Iterator[Console | None]:
-    """The guard's console, where one is wanted; the gate goes on without it.
+def open_console(config: GateConfig, views: Sequence[View] | None, say: Say) -> Iterator[None]:
+    """The guard's console, one for all doors, where one is wanted; the gate goes on without it.
 
     Raises:
         ConfigError: what it needs is not installed.
     """
-    if not config.console.enabled:
-        yield None
+    if views is None:
+        yield
         return
     missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
     if missing:
@@ -353,18 +359,20 @@ def open_console(config: GateConfig, entrance: Entrance, say: Say) -> Iterator[C
     password = None if config.console.password_file is not None else new_password()
     if password is not None:
         say(f"console: the password of this run is {password}")
-    told = hello(
-        config.gate,
-        config.language,
-        config.console,
-        config.privacy,
-        masked(config.model_dump(mode="json")),
-        password,
-        None if entrance.audit is None else entrance.audit.path,
-    )
-    with contextlib.closing(Console(told, say)) as console:
-        entrance.keeper.reporter.keep(console)
-        yield console
+    doors = {
+        name: Watched(door.gate, masked(door.model_dump(mode="json")))
+        for name, door in config.each_door().items()
+    }
+    told = hello(config.gate, config.language, config.console, config.privacy, doors, password)
+    with contextlib.closing(Console(told, views, say)):
+        yield
+
+
+def keep_in_view(entrance: Entrance, view: View | None) -> None:
+    """From now on, the console hears what happens at this door."""
+    if view is not None:
+        view.remember(None if entrance.audit is None else entrance.audit.path)
+        entrance.keeper.reporter.keep(view)
 
 
 def sounds_folder(config: GateConfig) -> Path:

@@ -21,6 +21,7 @@ from gate.audit_chain import Row, Tip
 from gate.audit_rows import detail, printable, row_of_event, start_detail
 from gate.audit_store import AuditStore, Connect
 from gate.domain import Reason, Signal
+from gate.door_thread import DoorThread
 from gate.errors import AuditError, OutputError
 from gate.events import Event, utc_now
 
@@ -97,7 +98,7 @@ class Audit:
         self._works = False
         self._unsure: list[_Waiting] = []  # tried last, and perhaps on the disk in spite of a fault
         self._put(Row("start", detail=start_detail(os.getpid())))
-        self._writer = threading.Thread(target=self._work, name="audit", daemon=True)
+        self._writer = DoorThread(target=self._work, name="audit")
         self._writer.start()
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from gate.clip import Clip
 from gate.clock import uptime_s
 from gate.domain import Frame
+from gate.door_thread import DoorThread
 from gate.errors import CameraError
 
 Clock = Callable[[], float]
@@ -35,7 +36,7 @@ class PacedCamera:
         self._error: CameraError | None = None
         self._over = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="clip", daemon=True)
+        self._thread = DoorThread(target=self._run, name="clip")
 
     @property
     def ended(self) -> bool:

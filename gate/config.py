@@ -207,8 +207,8 @@ class GateConfig(_Section):
             return {"": self}
         shared = self.model_dump()
         return {
-            name: GateConfig.model_validate(laid_over(shared, name, number, own))
-            for number, (name, own) in enumerate(self.doors.items())
+            name: GateConfig.model_validate(laid_over(shared, name, own))
+            for name, own in self.doors.items()
         }
 
     @property
@@ -304,11 +304,11 @@ def parse_config(text: str, name: str) -> GateConfig:
 def _faults_of_doors(config: GateConfig) -> Iterator[ErrorDetails]:
     """What is wrong with single doors, or with two of them."""
     shared, sound = config.model_dump(), {}
-    for number, (name, own) in enumerate(config.doors.items()):
+    for name, own in config.doors.items():
         strange = [section for section in own if section not in OWN_SECTIONS]
         yield from (_fault(_of_all(section), "doors", name, section) for section in strange)
         try:
-            values = laid_over(shared, name, number, {k: own[k] for k in own if k not in strange})
+            values = laid_over(shared, name, {k: own[k] for k in own if k not in strange})
             door = GateConfig.model_validate(values)
             sound[name] = Possessions(door.camera.source, door.audit.path, door.all_relays)
         except ValidationError as error:

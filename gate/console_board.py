@@ -1,7 +1,8 @@
-"""Board: what the console knows of the gate, from its events and its word of the moment."""
+"""Board: what the console knows of one door, from its events and its word of the moment."""
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_left
 from collections import Counter, OrderedDict, deque
@@ -110,12 +111,18 @@ class Board:
         self._met, self._met_today = _Met(), _Met()
         self._recalled: set[object] = set()
         self._heard_s = -FRESH_S
-        self._age_s = 0.0
+        self._age_s = math.inf  # of the loop's newest turn, when that was heard
 
     @property
     def is_fresh(self) -> bool:
         """Whether the gate's loop has been heard of a moment ago."""
         return self._age_s + self._clock() - self._heard_s < FRESH_S
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the gate is heard of, and its loop has not turned yet."""
+        is_heard = self._clock() - self._heard_s < FRESH_S
+        return is_heard and self.reason is Reason.STARTING and self._age_s == math.inf
 
     @property
     def is_well(self) -> bool:
@@ -166,7 +173,8 @@ class Board:
     def hear(self, status: Mapping[str, object]) -> None:
         """Take in the gate's word of the moment (`gate.console` has its form)."""
         now_s = self._clock()
-        self._heard_s, self._age_s = now_s, _number(status.get("age_s"))
+        age_s = status.get("age_s")
+        self._heard_s, self._age_s = now_s, math.inf if age_s is None else _number(age_s)
         self.frames = int(_number(status.get("frames")))
         self._rates.append((now_s, self.frames))
         while now_s - self._rates[0][0] > _RATE_S:
@@ -193,6 +201,11 @@ class Board:
             label: [counted.get((today, hour, label), 0) for hour in range(24)]
             for label in CLASS_NAMES
         }
+
+    @property
+    def people_today(self) -> dict[str, int]:
+        """How many were seen today, for each class."""
+        return {label: sum(hours) for label, hours in self.people_by_hour().items()}
 
     @property
     def openings_today(self) -> int:

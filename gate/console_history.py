@@ -40,7 +40,12 @@ class Past(NamedTuple):
 
 
 def read_today(
-    path: Path, now: datetime, process: int, clock: Callable[[], float] = time.monotonic
+    path: Path,
+    now: datetime,
+    process: int,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    most_s: float = MOST_S,
 ) -> list[Past]:
     """Today's events, oldest first.
 
@@ -49,12 +54,13 @@ def read_today(
         now: the time of day where the machine stands.
         process: number of the gate's process, by which its own run is known.
         clock: monotonic seconds.
+        most_s: how long it may take.
 
     Raises:
         OutputError: the audit cannot be read, or not to its end.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
-    since, end_s = midnight.isoformat(timespec="milliseconds")[:23], clock() + MOST_S
+    since, end_s = midnight.isoformat(timespec="milliseconds")[:23], clock() + most_s
     starts, is_ours = 0, True  # where no start is met, the present run is older than the day
     found: list[Past] = []
     with AuditReader(path) as reader, contextlib.closing(reader.backwards()) as rows:

@@ -1,7 +1,7 @@
 """The console's process: hears from the gate through a pipe, and answers browsers.
 
 It runs with low rank, so that a flood of requests takes little from the gate beside it, and it ends
-with its pipe. What it says on its own output are words: `at ADDRESS`, `watched`, `unwatched`,
+with its pipe. What it says on its own output are words: `at ADDRESS`, `looks NUMBER HOW` of a door,
 `alive`, `forgets REASON`, `cannot REASON`.
 """
 
@@ -18,18 +18,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import uvicorn
 
 from gate.console_access import Doorman, Password, Role, hashed
 from gate.console_board import Board, local_now
 from gate.console_config import ConsoleConfig
-from gate.console_history import read_today
-from gate.console_pictures import Pictures
+from gate.console_door import Post
+from gate.console_gatekeeper import OWN_NAMES, Site
+from gate.console_history import MOST_S, read_today
+from gate.console_pictures import Pictures, Room
 from gate.console_rank import SessionRank
-from gate.console_web import OWN_NAMES, Pages, Site
+from gate.console_view import Look
+from gate.console_web import Pages
 from gate.console_wire import Kind, messages, unpack_picture
 from gate.errors import GateError, OutputError
 from gate.privacy_config import PrivacyConfig
@@ -37,10 +41,11 @@ from gate.secret_file import read_secret
 from gate.words import language_codes, load_words
 
 RANK = 15
-"""Of its processor time (nice), where the system knows no idle rank."""
+"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself, where the two
+share it as processes; where they do as sessions, see `gate.console_rank`."""
 
 SHARE = 0.2
-"""Of one core, and no more, whoever asks for how much: what floods the console has to wait."""
+"""Of a core that nobody wants, and no more: what floods the console has to wait."""
 
 MOST_CONNECTIONS = 64
 ALIVE_S = 2.0
@@ -71,21 +76,28 @@ def main() -> int:
 
 
 class _Server:
-    """Board, pictures and pages around one socket."""
+    """Boards, pictures and pages around one socket."""
 
     def __init__(self, told: Mapping[str, object], said: BinaryIO) -> None:
         config = ConsoleConfig.model_validate_json(json.dumps(told["console"]))
         self._said = said
-        self._record, self._process = told["record"], int(str(told["process"]))
-        self._board = Board()
+        self._process = int(str(told["process"]))
         languages = {code: load_words(code) for code in (str(told["language"]), *language_codes())}
         words = next(iter(languages.values()))
         privacy = PrivacyConfig.model_validate(told["privacy"])
-        self._pictures = Pictures(words, privacy, config.viewers, self._watch)
-        shown = told["config"]
+        room, doors = Room(config.viewers), cast("dict[str, dict[str, object]]", told["doors"])
+        self._posts = [
+            Post(
+                name=name,
+                gate=str(door["gate"]),
+                config=cast("dict[str, object]", door["shown"]),
+                board=Board(),
+                pictures=Pictures(words, privacy, room, partial(self._looks, number)),
+            )
+            for number, (name, door) in enumerate(doors.items())
+        ]
         site = Site(
             gate=str(told["gate"]),
-            config=shown if isinstance(shown, dict) else {},
             languages=languages,
             names=frozenset(name.lower() for name in (*OWN_NAMES, *config.names)),
             encrypted=config.is_encrypted,
@@ -94,7 +106,7 @@ class _Server:
         doorman = _doorman(config, None if password is None else str(password))
         _check_tls(config)
         self._socket = _bound(config)
-        app = Pages(site, self._board, self._pictures, doorman).app()
+        app = Pages(site, self._posts, doorman).app()
         port = self._socket.getsockname()[1]
         self._address = _address(config, port)
         self._uvicorn = uvicorn.Server(
@@ -118,26 +130,33 @@ class _Server:
         )
 
     def hear(self, heard: Iterator[tuple[Kind, bytes]]) -> None:
-        """Take in what was today before, then messages until the gate ends."""
+        """Take in messages until the gate ends."""
         try:
-            self._recall()
             for kind, body in heard:
-                if kind is Kind.EVENT:
-                    self._board.take(json.loads(body))
-                elif kind is Kind.STATUS:
-                    self._board.hear(json.loads(body))
-                elif kind is Kind.PICTURE:
-                    self._pictures.take(unpack_picture(body))
+                self._take(kind, body)
         finally:
             os._exit(0)  # whatever is being sent, nobody is to be told an old state
 
-    def _recall(self) -> None:
-        """Read the audit, if it can be read; a damaged one is the gate's to deal with."""
-        if self._record is None:
+    def _take(self, kind: Kind, body: bytes) -> None:
+        if kind is Kind.PICTURE:
+            shot = unpack_picture(body)
+            self._posts[shot.door].pictures.take(shot)
             return
+        said = json.loads(body)
+        if kind is Kind.STATUS:
+            for post, status in zip(self._posts, said, strict=True):
+                post.board.hear(status)
+        elif kind is Kind.EVENT:
+            self._posts[said["door"]].board.take(said["event"])
+        elif kind is Kind.RECORD:
+            self._recall(self._posts[said["door"]], Path(said["path"]))
+
+    def _recall(self, post: Post, record: Path) -> None:
+        """Read an audit, if it can be read; a damaged one is the gate's to deal with."""
+        most_s = MOST_S / len(self._posts)
         try:
-            for past in read_today(Path(str(self._record)), local_now(), self._process):
-                self._board.recall(past.event, past.run)
+            for past in read_today(record, local_now(), self._process, most_s=most_s):
+                post.board.recall(past.event, past.run)
         except OutputError as error:
             _say(self._said, f"forgets {error}")
 
@@ -158,9 +177,11 @@ class _Server:
         while True:
             await asyncio.sleep(ALIVE_S)
             _say(self._said, "alive")
+            for post in self._posts:
+                post.pictures.tell_look()
 
-    def _watch(self, is_watched: bool) -> None:
-        _say(self._said, "watched" if is_watched else "unwatched")
+    def _looks(self, number: int, look: Look) -> None:
+        _say(self._said, f"looks {number} {look}")
 
 
 async def _breathe() -> None:
@@ -177,12 +198,12 @@ async def _breathe() -> None:
 
 
 def _step_back() -> None:
-    """Run only when the gate does not want to: it takes the processor back at once."""
+    """Leave the processor to the gate, but for what keeps the pages alive on a busy machine.
+
+    An idle rank would leave nothing: beside several cameras a machine may have no idle moment.
+    """
     with contextlib.suppress(OSError):
         os.nice(RANK)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:

@@ -26,12 +26,13 @@ _LENGTH = struct.Struct("<I")
 
 
 class Kind(IntEnum):
-    """What a message is."""
+    """What a message is; all but the first and the status of all doors name the door by number."""
 
     HELLO = 1
     EVENT = 2
     STATUS = 3
     PICTURE = 4
+    RECORD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,11 @@ class Shot:
     """A picture with what was seen in it.
 
     Attributes:
+        door: its number.
         image: [H, W, 3] uint8 BGR.
     """
 
+    door: int
     image: Image
     tracks: tuple[Track, ...]
     decision: Decision
@@ -53,10 +56,11 @@ def pack(kind: Kind, value: object) -> bytes:
     return _HEADER.pack(kind, len(body)) + body
 
 
-def pack_picture(image: Image, scene: Scene, scale: float) -> tuple[bytes, memoryview]:
+def pack_picture(door: int, image: Image, scene: Scene, scale: float) -> tuple[bytes, memoryview]:
     """A picture message, in two parts to be written one after the other.
 
     Args:
+        door: its number.
         image: [H, W, 3] uint8 BGR, contiguous.
         scene: what was seen in the frame.
         scale: pixels of `image` per pixel of that frame.
@@ -64,6 +68,7 @@ def pack_picture(image: Image, scene: Scene, scale: float) -> tuple[bytes, memor
     decision = scene.decision
     tracks = scene.tracks[:MAX_TRACKS]
     about = {
+        "door": door,
         "size": image.shape[:2],
         "state": decision.state,
         "reason": decision.reason,
@@ -105,7 +110,7 @@ def unpack_picture(body: bytes) -> Shot:
     decision = Decision(
         State(about["state"]), Reason(about["reason"]), about["time_s"], votes=votes
     )
-    return Shot(pixels.reshape(height, width, 3), tuple(tracks), decision)
+    return Shot(about["door"], pixels.reshape(height, width, 3), tuple(tracks), decision)
 
 
 def messages(pipe: BinaryIO) -> Iterator[tuple[Kind, bytes]]:

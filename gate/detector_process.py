@@ -16,6 +16,7 @@ from gate.answer import refuse_nonsense
 from gate.detector_child import ChildEndedError, DetectorChild
 from gate.detector_wire import Kind, Message, WireError, unpack_answer
 from gate.domain import Frame
+from gate.door_thread import DoorThread
 from gate.errors import ModelError
 from gate.restart_budget import RestartBudget
 from models.detections import Detections
@@ -142,7 +143,7 @@ class DetectorProcess:
         self._excuse = ""  # why there is none in service
         self._ever_ready = False
         self._over = False
-        self._watcher = threading.Thread(target=self._keep, name="detector", daemon=True)
+        self._watcher = DoorThread(target=self._keep, name="detector")
         self._watcher.start()
         try:
             with self._changed:

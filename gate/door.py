@@ -14,6 +14,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 from gate.domain import Decision, Reason, Signal, SignalKind, State
+from gate.door_thread import DoorThread
 from gate.errors import AuditError, GateError
 
 _log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Door:
             self._running = True
             self._deny(Reason.STARTING, (), self._clock())
         if timer:
-            self._timer = threading.Thread(target=self._keep_time, name="door-timer", daemon=True)
+            self._timer = DoorThread(target=self._keep_time, name="door-timer")
             self._timer.start()
 
     def apply(self, decision: Decision) -> Reason | None:

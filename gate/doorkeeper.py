@@ -48,12 +48,13 @@ class Doorkeeper:
         self._alarm = alarm
         self._acting = threading.Lock()
         self._distrusted_until_s: float | None = None
+        self._output_fault = ""
 
     def act(self, scene: Scene) -> Scene:
         """Let the door act on the scene, unless what it needs cannot be relied on; what it took."""
         with self._acting:
             if (fault := self._fault()) is not None:
-                scene = self._overruled(scene, fault)
+                scene = self._overruled(scene, *fault)
             self.reporter.look(scene)
             refused = self.door.apply(scene.decision)
             if refused is not None:  # the grant is over: whoever stands there is judged anew
@@ -68,19 +69,21 @@ class Doorkeeper:
             if not self._distrusts_outputs():
                 log.error("out of order: %s", what)
                 self._alarm(what)
+                self._output_fault = what
             now_s = self.clock()
             self._distrusted_until_s = now_s + self._fault_hold_s
             self.door.apply(Decision(State.FAULT, Reason.OUTPUT_FAULT, now_s))
 
-    def _fault(self) -> Reason | None:
-        """What keeps the door locked whatever the policy says."""
+    def _fault(self) -> tuple[Reason, str] | None:
+        """What keeps the door locked whatever the policy says, and in a sentence."""
         if self._distrusts_outputs():
-            return Reason.OUTPUT_FAULT
-        return None if self._audit_fault() is None else Reason.AUDIT_UNAVAILABLE
+            return Reason.OUTPUT_FAULT, self._output_fault
+        unrecorded = self._audit_fault()
+        return None if unrecorded is None else (Reason.AUDIT_UNAVAILABLE, unrecorded)
 
-    def _overruled(self, scene: Scene, reason: Reason) -> Scene:
+    def _overruled(self, scene: Scene, reason: Reason, detail: str = "") -> Scene:
         fault = self.policy.fault(reason, scene.decision.time_s)
-        return Scene(fault, scene.tracks, scene.latency_s)
+        return Scene(fault, scene.tracks, scene.latency_s, detail)
 
     def _distrusts_outputs(self) -> bool:
         until_s = self._distrusted_until_s

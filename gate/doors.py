@@ -13,36 +13,39 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from gate.assembly import (
     Act,
     Entrance,
     Manner,
-    Say,
     build_gate,
     greeting,
+    keep_in_view,
     open_console,
     open_detector,
     open_entrance,
     open_picture,
     open_source,
+    views_of,
 )
 from gate.camera import Camera
 from gate.config import GateConfig
-from gate.console import Console
+from gate.console_view import View
 from gate.detector_process import DetectorProcess
 from gate.domain import Reason
+from gate.door_thread import DOOR, DoorThread
 from gate.doorkeeper import Doorkeeper
-from gate.errors import CameraError, ConfigError, GateError, OutputError
+from gate.errors import AuditError, CameraError, ConfigError, GateError, ModelError, OutputError
 from gate.events import Scene
 from gate.runtime import Summary
 from gate.shutdown import Shutdown
 from gate.supervisor import Supervisor, status_words
-from gate.terminal import DOOR_THREAD, Terminal, status_line
+from gate.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,14 @@ LONGEST_RETRY_S = 60.0
 
 _LOOK_S = 0.5
 
+_REASONS: Mapping[type[GateError] | type[None], Reason] = {
+    type(None): Reason.STOPPING,  # its clip is over
+    CameraError: Reason.CAMERA_LOST,
+    ModelError: Reason.MODEL_FAULT,
+    AuditError: Reason.AUDIT_UNAVAILABLE,
+}
+"""What the guard is told of a door that nobody watches; of others, that its relay fails."""
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -61,15 +72,25 @@ class _Lane:
     Attributes:
         number: of its seat at the detector.
         ever_watched: whether its loop has begun once.
+        view: what the guard's console may know of it, where there is one.
         fault: why it is not held just now, or how it ended.
     """
 
     name: str
     number: int
     config: GateConfig
+    view: View | None
     ever_watched: bool = False
     fault: GateError | None = None
     thread: threading.Thread = field(default_factory=threading.Thread)
+
+
+class _Held(NamedTuple):
+    """A door that is ours now, and what a signal does to it."""
+
+    door: str
+    lock: Act
+    abandon: Act
 
 
 class Doors:
@@ -78,7 +99,7 @@ class Doors:
     Args:
         config: has `doors`.
         manner: how they are held.
-        terminal: takes lines, each with the name of its door.
+        terminal: takes lines.
         supervisor: hears of progress when every loop has turned.
         headless: whether there is no window for each door.
         heeds_hangup: see `gate.shutdown.Shutdown`.
@@ -105,8 +126,9 @@ class Doors:
         self._supervisor = supervisor
         self._headless = headless
         self._retry_s = retry_s
+        self._views = views_of(config)
         self._lanes = [
-            _Lane(name, number, door)
+            _Lane(name, number, door, None if self._views is None else self._views[number])
             for number, (name, door) in enumerate(config.each_door().items())
         ]
         self.summaries: dict[str, Summary] = {}
@@ -114,7 +136,7 @@ class Doors:
         self._ending = threading.Event()
         self._detector: Future[DetectorProcess] = Future()
         self._guarding = threading.Lock()  # what follows
-        self._held: list[tuple[Act, Act]] = []  # lock and abandon of each door that is ours now
+        self._held: list[_Held] = []  # doors that are ours now
         self._busy: set[str] = set()  # doors whose loop has yet to end
         self._watching: set[str] = set()  # doors whose loop turns
         self._turned: set[str] = set()
@@ -134,14 +156,9 @@ class Doors:
         with self._shutdown:
             try:
                 for lane in self._lanes:
-                    lane.thread = threading.Thread(
-                        target=self._hold,
-                        args=(lane,),
-                        name=f"{DOOR_THREAD}{lane.name}",
-                        daemon=True,
-                    )
+                    lane.thread = DoorThread(self._hold, (lane,), f"door {lane.name}")
                     lane.thread.start()
-                with self._open_detector():
+                with self._open_console(), self._open_detector():
                     self._supervisor.ready()
                     self._wait(seconds)
             finally:
@@ -155,12 +172,26 @@ class Doors:
 
     def _raise_what_remains(self) -> None:
         """Tell of locks that did not work; a door that had no camera ends as it was, locked."""
-        faults = [lane.fault for lane in self._lanes]
-        for fault in faults:
-            if isinstance(fault, ConfigError):
-                raise fault
-        if unlocked := [str(fault) for fault in faults if isinstance(fault, OutputError)]:
+        for lane in self._lanes:
+            if isinstance(lane.fault, ConfigError):
+                raise ConfigError(f"door {lane.name}: {lane.fault}")
+        unlocked = [
+            f"door {lane.name}: {lane.fault}"
+            for lane in self._lanes
+            if isinstance(lane.fault, OutputError)
+        ]
+        if unlocked:
             raise OutputError("; ".join(unlocked))
+
+    @contextlib.contextmanager
+    def _open_console(self) -> Iterator[None]:
+        """The console of all; each door is being locked by now, whatever becomes of it."""
+        try:
+            with open_console(self._config, self._views, self._terminal.say):
+                yield
+        except BaseException as error:
+            self._end_without_detector(error)
+            raise
 
     @contextlib.contextmanager
     def _open_detector(self) -> Iterator[None]:
@@ -169,12 +200,16 @@ class Doors:
             configs = [lane.config for lane in self._lanes]
             detector = open_detector(self._config, self._manner, configs)
         except BaseException as error:
-            self._ending.set()
-            self._detector.set_exception(error)
+            self._end_without_detector(error)
             raise
         self._detector.set_result(detector)
         with contextlib.closing(detector):
             yield
+
+    def _end_without_detector(self, error: BaseException) -> None:
+        self._ending.set()
+        if not self._detector.done():
+            self._detector.set_exception(error)
 
     def _wait(self, seconds: float | None) -> None:
         """Until no door is held any more; a gate none of whose doors can be had does not hang."""
@@ -191,9 +226,11 @@ class Doors:
 
     def _hold(self, lane: _Lane) -> None:
         """Have the door as long as the gate runs, or until its clip is over."""
+        DOOR.set(lane.name)
         told, pause_s = "", self._retry_s
-        while not self._ending.is_set():
+        while True:  # once at least: whatever else may be wrong, the door is locked
             lane.fault = self._try_to_watch(lane)
+            _tell_guard(lane, _REASONS.get(type(lane.fault), Reason.OUTPUT_FAULT))
             if lane.fault is None or self._ending.is_set():
                 return
             if isinstance(lane.fault, ConfigError) and not lane.ever_watched:
@@ -201,9 +238,10 @@ class Doors:
                 return
             if str(lane.fault) != told:
                 told, pause_s = str(lane.fault), self._retry_s
-                log.error("door %s is out of service: %s", lane.name, told)
+                log.error("out of service: %s", told)
             self._say_of(lane, "out of service")
-            self._ending.wait(pause_s)
+            if self._ending.wait(pause_s):
+                return
             pause_s = min(2 * pause_s, LONGEST_RETRY_S)
 
     def _try_to_watch(self, lane: _Lane) -> GateError | None:
@@ -215,32 +253,32 @@ class Doors:
         except GateError as error:
             return error
         except Exception as error:  # whatever breaks one door, the others go on
-            log.exception("door %s broke down", lane.name)
-            return OutputError(f"door {lane.name} broke down ({error!r})")
+            log.exception("the door's loop broke down")
+            return OutputError(f"its loop broke down ({error!r})")
         finally:
             self._loop_ended(lane)
         return None
 
     def _watch_one(self, lane: _Lane) -> None:
         """Lock a door, watch it, lock it again."""
-        say, tell = partial(self._say, lane), partial(self._tell, lane)
+        say, tell = self._terminal.say, partial(self._tell, lane)
         with open_entrance(lane.config, self._manner, say, tell, self._join) as entrance:
+            keep_in_view(entrance, lane.view)
             try:
-                self._run(lane, entrance, say)
+                self._run(lane, entrance)
             finally:
                 self._loop_ended(lane)  # before the door is let go of, which may take a while
 
-    def _run(self, lane: _Lane, entrance: Entrance, say: Say) -> None:
+    def _run(self, lane: _Lane, entrance: Entrance) -> None:
         """Build what a locked door needs to be watched, run, undo it in reverse."""
-        config = lane.config
+        config, say = lane.config, self._terminal.say
         with contextlib.ExitStack() as stack:
             camera = stack.enter_context(self._camera(lane, entrance.keeper))
             detector = self._detector.result()
             entrance.name_model(detector.model_id)
-            console = stack.enter_context(open_console(config, entrance, say))
             title = f"mask-gate {config.gate}"
             picture = stack.enter_context(
-                open_picture(config, self._headless, None, watcher=console, title=title)
+                open_picture(config, self._headless, None, watcher=lane.view, title=title)
             )
             gate = build_gate(
                 config,
@@ -249,7 +287,7 @@ class Doors:
                 partial(detector, number=lane.number),
                 detector.operating_point,
                 picture,
-                partial(self._turn, lane, console),
+                partial(self._turn, lane),
             )
             say(greeting(config, detector))
             with self._watched(lane):
@@ -274,7 +312,8 @@ class Doors:
                 except CameraError as error:
                     if str(error) != told:
                         told = str(error)
-                        log.error("door %s: %s", lane.name, told)
+                        log.error("%s", told)
+                    _tell_guard(lane, Reason.CAMERA_LOST)
                     keeper.act(Scene(keeper.policy.fault(Reason.CAMERA_LOST, keeper.clock())))
                     if self._ending.wait(self._retry_s):
                         raise
@@ -285,7 +324,7 @@ class Doors:
     @contextlib.contextmanager
     def _join(self, lock: Act, abandon: Act) -> Iterator[Shutdown]:
         """A signal locks this door too, from now on until it is let go of."""
-        held = lock, abandon
+        held = _Held(DOOR.get(), lock, abandon)
         with self._guarding:
             self._held.append(held)
         if self._ending.is_set():  # perhaps it came a moment ago
@@ -318,10 +357,10 @@ class Doors:
         if nobody and self._ending.is_set():
             self._shutdown.loop_ended()
 
-    def _turn(self, lane: _Lane, console: Console | None) -> None:
+    def _turn(self, lane: _Lane) -> None:
         """A loop has done its work once more; the watchdog hears of it when all have."""
-        if console is not None:
-            console.turn()
+        if lane.view is not None:
+            lane.view.turn()
         with self._guarding:
             self._turned.add(lane.name)
             have_all = self._turned >= self._watching
@@ -330,11 +369,8 @@ class Doors:
         if have_all:
             self._supervisor.progress()
 
-    def _say(self, lane: _Lane, text: str) -> None:
-        self._terminal.say(f"{lane.name}  {text}")
-
     def _tell(self, lane: _Lane, scene: Scene, is_open: bool) -> None:
-        self._say(lane, status_line(scene, is_open))
+        self._terminal.status(scene, is_open)
         self._say_of(lane, status_words(scene, is_open))
 
     def _say_of(self, lane: _Lane, words: str) -> None:
@@ -349,27 +385,33 @@ class Doors:
     def _lock_all(self) -> None:
         self._ending.set()
         with self._guarding:
-            locks = [lock for lock, _ in self._held]
+            locks = [(held.door, held.lock) for held in self._held]
         _all_at_once(locks)
 
     def _abandon_all(self) -> None:
         with self._guarding:
-            acts = [abandon for _, abandon in self._held]
+            acts = [(held.door, held.abandon) for held in self._held]
         if faults := _all_at_once(acts):
-            raise OutputError("; ".join(map(str, faults)))
+            raise OutputError("; ".join(faults))
 
 
-def _all_at_once(acts: Sequence[Act]) -> list[OutputError]:
-    """Do something for all doors, so that none waits for another; what did not work."""
-    faults: list[OutputError] = []
+def _tell_guard(lane: _Lane, reason: Reason) -> None:
+    if lane.view is not None:
+        lane.view.out_of_service(reason)
 
-    def do(act: Callable[[], None]) -> None:
+
+def _all_at_once(acts: Sequence[tuple[str, Act]]) -> list[str]:
+    """Do something for all doors, so that none waits for another; what did not work at which."""
+    faults: list[str] = []
+
+    def do(door: str, act: Act) -> None:
+        DOOR.set(door)
         try:
             act()
         except OutputError as error:
-            faults.append(error)
+            faults.append(f"door {door}: {error}")
 
-    threads = [threading.Thread(target=do, args=(act,)) for act in acts]
+    threads = [DoorThread(do, act) for act in acts]
     for thread in threads:
         thread.start()
     for thread in threads:

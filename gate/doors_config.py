@@ -39,15 +39,12 @@ class Possessions:
     relays: tuple[RelayConfig, ...]
 
 
-def laid_over(
-    shared: Mapping[str, object], name: str, number: int, own: OwnSections
-) -> dict[str, object]:
+def laid_over(shared: Mapping[str, object], name: str, own: OwnSections) -> dict[str, object]:
     """The configuration of one door as if it stood in a file of its own, as plain values.
 
     Args:
         shared: the configuration of all, whole.
         name: of the door; it is called `<gate>-<name>` wherever it is told of.
-        number: of the door, from 0; its console listens so many ports further.
         own: the door's own sections; a key given here wins.
     """
     values = {key: value for key, value in shared.items() if key != "doors"}
@@ -57,9 +54,6 @@ def laid_over(
             keys = {**above, **keys}
         values[section] = keys
     values["gate"] = f"{shared['gate']}-{name}"
-    console = shared["console"]
-    if isinstance(console, dict) and console["port"]:
-        values["console"] = {**console, "port": console["port"] + number}
     return values
 
 

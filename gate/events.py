@@ -36,11 +36,13 @@ class Scene:
 
     Attributes:
         latency_s: from the moment the picture was taken to the decision.
+        detail: what is out of order, in a sentence, where a part has said so.
     """
 
     decision: Decision
     tracks: tuple[Track, ...] = ()
     latency_s: float = 0.0
+    detail: str = ""
 
     @property
     def faces(self) -> int:
@@ -92,6 +94,7 @@ class EventMaker:
             **self._head(kind, uuid.uuid4().hex, decision.time_s),
             "state": decision.state.value,
             "reason": decision.reason.value,
+            **({"detail": scene.detail} if scene.detail else {}),
             "door": "open" if is_open else "closed",
             **self._tail(scene),
         }

@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 
 from gate.clock import uptime_s
 from gate.domain import Signal, SignalKind
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 from gate.events import Event
 from gate.guardian import MAX_LINE, Charge
@@ -49,7 +50,8 @@ class GuardedRelay:
 
     Args:
         charge: the relay and how it is guarded.
-        on_fault: called with one sentence, from a thread of this object, when something failed.
+        on_fault: called with one sentence that names the relay, from a thread of this object, when
+            something failed.
         on_done: called with signal id, `allow` or `deny`, and relay name, when it was carried out.
         owner: descriptor that says who owns this door; the guardian keeps it open.
 
@@ -82,7 +84,7 @@ class GuardedRelay:
         self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
         self._guardian = self._spawn()
-        threading.Thread(target=self._keep, name="guarded-relay", daemon=True).start()
+        DoorThread(target=self._keep, name="guarded-relay").start()
         self._await_ready()
 
     def send(self, signal: Signal, event: Event) -> None:
@@ -191,11 +193,11 @@ class GuardedRelay:
             if self._closing.is_set() or not self._ever_ready:
                 return
             failures = 0 if was_ready else failures + 1
-            self._on_fault(f"the guardian of relay {self.name} ended; {BY_HAND}")
+            self._complain(f"the guardian ended; {BY_HAND}")
             while (fault := self._replace(failures)) is not None:
                 failures += 1
                 self._last_fault = fault
-                self._on_fault(f"{fault}; {BY_HAND}")
+                self._complain(f"{fault}; {BY_HAND}")
             if self._closing.is_set():
                 return
 
@@ -264,7 +266,11 @@ class GuardedRelay:
         if fault is not None:
             self._last_fault = fault
             if "fault" in answer:
-                self._on_fault(fault)
+                self._complain(fault)
+
+    def _complain(self, fault: str) -> None:
+        """Tell of a fault, and whose it is: not every part of a guardian knows its relay's name."""
+        self._on_fault(fault if self.name in fault else f"{self.name}: {fault}")
 
     def _say(self, message: dict[str, object]) -> bool:
         """Write a line to the guardian without waiting for it; whether it went out whole."""

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class _Addresses:
             OSError: there are none.
         """
         if self._running is None or not self._running.is_alive():
-            self._running = threading.Thread(target=self._look_up, name="look-up", daemon=True)
+            self._running = DoorThread(target=self._look_up, name="look-up")
             self._running.start()
         patience = limit.part(2) if self._known else limit
         try:

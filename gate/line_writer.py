@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import queue
-import threading
 import time
 from collections.abc import Callable
+
+from gate.door_thread import DoorThread
 
 BACKLOG = 1000
 """So many lines wait for a slow reader; what comes after them is lost."""
@@ -40,7 +41,7 @@ class LineWriter:
         self._lost = 0
         self._torn = False
         self._lines: queue.Queue[bytes | None] = queue.Queue(BACKLOG)
-        self._writer = threading.Thread(target=self._work, name="line-writer", daemon=True)
+        self._writer = DoorThread(target=self._work, name="line-writer")
         self._writer.start()
 
     def put(self, line: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from gate.capture import BACK_OFF_S, Word, order
 from gate.clock import uptime_s
 from gate.domain import Frame
+from gate.door_thread import DoorThread
 from gate.errors import CameraError
 from gate.frame_buffer import FrameBuffer
 from gate.source import Source, SourceKind
@@ -102,7 +103,7 @@ class LiveCamera:
         self._told_lost: bool | None = None  # None until it was there, or was missed, once
         self._base_index = self._index = 0  # of the child's first frame, less one; of the last read
         self._time_s = -float("inf")  # of the last read
-        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        self._thread = DoorThread(target=self._run, name="camera")
         self._thread.start()
 
     @property

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 from gate.secret_file import read_secret
 
@@ -282,7 +283,7 @@ class MqttLink:
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._told_up: bool | None = None
-        self._thread = threading.Thread(target=self._work, name="mqtt-link", daemon=True)
+        self._thread = DoorThread(target=self._work, name="mqtt-link")
 
     def start(self) -> None:
         """Begin to connect."""

@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 
 from gate.domain import Reason, Signal, State
+from gate.door_thread import DoorThread
 from gate.events import Event
 from gate.mqtt_config import MqttConfig
 from gate.mqtt_discovery import discovery_messages
@@ -139,7 +140,7 @@ class MqttState:
             on_up=self._came_up,
             on_down=self._went_down,
         )
-        self._worker = threading.Thread(target=self._work, name="mqtt-state", daemon=True)
+        self._worker = DoorThread(target=self._work, name="mqtt-state")
         self._link.start()
         self._worker.start()
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.camera import prepare_opencv
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 
 Image = NDArray[np.uint8]
@@ -58,7 +59,7 @@ class Recorder:
         self._written = 0
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(QUEUE_FRAMES)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread = DoorThread(target=self._run, name="recorder")
         self._thread.start()
 
     def _claim(self) -> None:

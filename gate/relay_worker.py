@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 from gate.hook_process import GRACE_S, REAP_S
 from gate.relay import Order, Relay
@@ -82,7 +83,7 @@ class RelayWorker:
         self._lock_fault = ""
         self._called_s = math.inf  # since when the driver is at work; inf when it is not
         self._lock_due_s = math.inf  # since when a lock waits for that; inf when none does
-        self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
+        self._thread = DoorThread(target=self._work, name="relay")
         self._thread.start()
 
     def send(self, order: Order) -> None:

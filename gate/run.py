@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from gate.assembly import (
     audit_path,
     build_gate,
     greeting,
+    keep_in_view,
     lock_relays,
     open_console,
     open_detector,
@@ -25,10 +26,12 @@ from gate.assembly import (
     open_picture,
     open_source,
     sounds_folder,
+    views_of,
 )
 from gate.config import GateConfig, Key, load_config, with_flags
-from gate.console import Console
 from gate.console_access import write_password
+from gate.console_view import View
+from gate.door_thread import DOOR
 from gate.doors import Doors
 from gate.engine import EngineKind
 from gate.errors import ConfigError, GateError, OutputError
@@ -188,15 +191,16 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
     doors = config.each_door()
     if options.lock:  # whatever else may be wrong
         with _terminal():
-            _lock(doors.values())
+            _lock(doors)
         return 0
-    for door in doors.values():
-        _check_commands(door)
+    for name, door in doors.items():
+        with _of_door(name):
+            _check_commands(door)
     if options.validate_config:
-        for door in doors.values():
-            _check_assets(door)
-            check_named_files(door)
-            path = audit_path(door)
+        _check_files(doors)
+        for name, door in doors.items():
+            with _of_door(name):
+                path = audit_path(door)
             print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
@@ -205,16 +209,41 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
         return _watch(options, config, terminal)
 
 
-def _lock(doors: Iterable[GateConfig]) -> None:
+@contextlib.contextmanager
+def _of_door(name: str) -> Iterator[None]:
+    """What is said and raised in here is about this door; without a name, about the only one."""
+    token = DOOR.set(name)
+    try:
+        yield
+    except GateError as error:
+        raise type(error)(f"door {name}: {error}" if name else str(error)) from None
+    finally:
+        DOOR.reset(token)
+
+
+def _check_files(doors: Mapping[str, GateConfig]) -> None:
+    """See that everything is there that the configuration names.
+
+    Raises:
+        ConfigError: something is not.
+    """
+    for name, door in doors.items():
+        with _of_door(name):
+            _check_assets(door)
+            check_named_files(door)
+
+
+def _lock(doors: Mapping[str, GateConfig]) -> None:
     """Lock every relay of every door.
 
     Raises:
         OutputError: not all could be.
     """
     faults = []
-    for door in doors:
+    for name, door in doors.items():
         try:
-            lock_relays(door)
+            with _of_door(name):
+                lock_relays(door)
         except OutputError as error:  # the others are locked all the same
             faults.append(error)
     if faults:
@@ -230,8 +259,9 @@ def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Term
     for flag in ("fast", "kiosk", "record"):
         if getattr(options, flag):
             raise ConfigError(f"--{flag}: is for one door, and there are {len(config.doors)}")
-    for door in config.each_door().values():
-        _check_assets(door)
+    for name, door in config.each_door().items():
+        with _of_door(name):
+            _check_assets(door)
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
         manner = Manner(dry=options.dry_run)
         doors = Doors(
@@ -259,13 +289,16 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
             camera = stack.enter_context(open_source(config, manner))
             detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
             entrance.name_model(detector.model_id)
-            console = stack.enter_context(open_console(config, entrance, terminal.say))
+            views = views_of(config)
+            view = None if views is None else views[0]
+            keep_in_view(entrance, view)
+            stack.enter_context(open_console(config, views, terminal.say))
             picture = stack.enter_context(
                 open_picture(
-                    config, options.headless, options.record, kiosk=options.kiosk, watcher=console
+                    config, options.headless, options.record, kiosk=options.kiosk, watcher=view
                 )
             )
-            turn = partial(_turn, supervisor, console)
+            turn = partial(_turn, supervisor, view)
             point = detector.operating_point
             gate = build_gate(config, entrance, camera, detector, point, picture, turn)
             terminal.say(greeting(config, detector))
@@ -289,10 +322,11 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
     if not supervisor.is_there:
         return True
     try:
-        for door in _configured(options).each_door().values():
-            _check_commands(door)
-            _check_assets(door)
-            check_named_files(door)
+        doors = _configured(options).each_door()
+        for name, door in doors.items():
+            with _of_door(name):
+                _check_commands(door)
+        _check_files(doors)
     except GateError as error:
         log.error("SIGHUP: goes on with the configuration it has: %s", error)
         return False
@@ -304,11 +338,11 @@ def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: boo
     supervisor.decided(scene, is_open)
 
 
-def _turn(supervisor: Supervisor, console: Console | None) -> None:
+def _turn(supervisor: Supervisor, view: View | None) -> None:
     """The loop has done its work once more: a watchdog and a guard may know."""
     supervisor.progress()
-    if console is not None:
-        console.turn()
+    if view is not None:
+        view.turn()
 
 
 def _check_assets(config: GateConfig) -> None:

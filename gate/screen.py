@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 
 Image = NDArray[np.uint8]
@@ -55,11 +56,11 @@ class Screen:
         self._changed = threading.Condition()
         self._newest: Image | None = None
         self._viewer = _start_viewer(title, full_screen)
-        threading.Thread(target=self._listen, name="screen-listen", daemon=True).start()
+        DoorThread(target=self._listen, name="screen-listen").start()
         if not self._ready.wait(START_TIMEOUT_S) or self._gone.is_set():
             self.close()
             raise _no_window("the display does not answer")
-        threading.Thread(target=self._send, name="screen-send", daemon=True).start()
+        DoorThread(target=self._send, name="screen-send").start()
 
     @property
     def quit_asked(self) -> bool:
@@ -146,7 +147,7 @@ def view(title: str, pictures: BinaryIO, words: BinaryIO, *, full_screen: bool =
     _say(words, _READY)
     newest: list[Image] = []
     ended = threading.Event()
-    threading.Thread(target=_receive, args=(pictures, newest, ended), daemon=True).start()
+    DoorThread(target=_receive, args=(pictures, newest, ended)).start()
     sized = False
     while not ended.is_set():
         if newest:

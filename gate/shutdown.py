@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from gate.door_thread import DoorThread
 from gate.errors import OutputError
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Shutdown:
         self._before = contextlib.ExitStack()
         self._ear, self._mouth = socket.socketpair()
         self._mouth.setblocking(False)
-        self._watch = threading.Thread(target=self._listen, name="shutdown", daemon=True)
+        self._watch = DoorThread(target=self._listen, name="shutdown")
 
     def __enter__(self) -> Self:
         self._watch.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gate.domain import Signal, SignalKind
+from gate.door_thread import DoorThread
 from gate.errors import ConfigError
 from gate.reporter import DENIALS, FAULTS
 
@@ -91,7 +92,7 @@ class SoundOutput:
         self._closing = False
         self._changed = threading.Condition()
         # One thread starts all players: they are tied to the life of the thread that started them.
-        self._worker = threading.Thread(target=self._work, name="sound", daemon=True)
+        self._worker = DoorThread(target=self._work, name="sound")
         self._worker.start()
 
     def send(self, signal: Signal, event: Mapping[str, object]) -> None:

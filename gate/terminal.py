@@ -8,11 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gate.domain import State
+from gate.door_thread import DOOR
 from gate.events import Scene
 from gate.line_writer import LineWriter
-
-DOOR_THREAD = "door "
-"""The thread that holds one of several doors is called so, and by the door's name."""
 
 
 def local_now() -> datetime:
@@ -23,7 +21,8 @@ def local_now() -> datetime:
 class Terminal(logging.Handler):
     """Lines on standard error, written by a thread of their own: a stalled pipe stops nothing.
 
-    As a logging handler it takes the warnings of all parts; `status` is for the reporter.
+    As a logging handler it takes the warnings of all parts; `status` is for the reporter. A line
+    from a thread of one of several doors begins with that door's name.
 
     Args:
         wall: the time of day, for display.
@@ -36,20 +35,17 @@ class Terminal(logging.Handler):
         self._lines = LineWriter(os.dup(descriptor), lambda why: None, lambda lost: None)
 
     def say(self, text: str) -> None:
-        """One line, with the time of day before it."""
-        self._lines.put(f"{self._wall():%H:%M:%S}  {text}")
+        """One line, with the time of day before it, and the door whose thread this is."""
+        door = DOOR.get()
+        self._lines.put(f"{self._wall():%H:%M:%S}  {door}{'  ' if door else ''}{text}")
 
     def status(self, scene: Scene, is_open: bool) -> None:
         """What the gate decided, and how the door stands."""
         self.say(status_line(scene, is_open))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line of the log, in the same form; from the thread of a door, with its name."""
-        line = f"{record.levelname.lower():<8}  {self.format(record)}"
-        thread = record.threadName or ""
-        if thread.startswith(DOOR_THREAD):
-            line = f"{thread.removeprefix(DOOR_THREAD)}  {line}"
-        self.say(line)
+        """A line of the log, in the same form."""
+        self.say(f"{record.levelname.lower():<8}  {self.format(record)}")
 
     def close(self) -> None:
         """Write what is left, for a bounded time."""

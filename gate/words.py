@@ -30,6 +30,7 @@ PAGE_KEYS = (
     "csv",
     "denials",
     "door",
+    "doors",
     "events",
     "faces",
     "filter",
@@ -62,6 +63,7 @@ PAGE_KEYS = (
     "type",
     "unknown",
     "uptime",
+    "which_screen",
 )
 """What the web pages need words for."""
 

@@ -22,7 +22,7 @@ function element(name, text, state) {
 
 async function get(path) {
   const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (answer.status === 401) location.assign("/login");
+  if (answer.status === 401) location.assign(`/login?to=${location.pathname}`);
   if (!answer.ok) throw new Error(answer.status);
   return answer;
 }
@@ -35,7 +35,7 @@ function duration(seconds) {
 function show(now) {
   body.dataset.state = now.state;
   set("state", now.state_text);
-  set("reason", now.fresh ? now.reason_text : body.dataset.silent);
+  set("reason", now.reason_text);
   set("door", now.door_text);
   set("faces", now.faces);
   set("fps", now.fps.toFixed(1));
@@ -62,7 +62,7 @@ function show(now) {
 
 async function ask() {
   try {
-    show(await (await get("/api/state")).json());
+    show(await (await get("api/state")).json());
   } catch {
     body.dataset.state = "fault";
     set("state", body.dataset.silent);
@@ -79,10 +79,10 @@ function query() {
 
 async function showEvents() {
   const asked = query();
-  document.getElementById("csv").href = `/events.csv?${asked}`;
-  document.getElementById("json").href = `/events.json?${asked}`;
+  document.getElementById("csv").href = `events.csv?${asked}`;
+  document.getElementById("json").href = `events.json?${asked}`;
   try {
-    const events = await (await get(`/api/events?${asked}`)).json();
+    const events = await (await get(`api/events?${asked}`)).json();
     const rows = events.map((event) => {
       const row = element("tr", "", event.state);
       for (const key of ["time", "type", "state_text", "reason_text", "door_text", "faces"]) row.append(element("td", event[key]));
@@ -96,7 +96,7 @@ async function showEvents() {
 
 async function showChart() {
   try {
-    const text = await (await get("/api/chart.svg")).text();
+    const text = await (await get("api/chart.svg")).text();
     const drawn = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
     document.getElementById("chart").replaceChildren(document.importNode(drawn, true));
   } catch {
@@ -109,6 +109,6 @@ filter.addEventListener("submit", (event) => {
   event.preventDefault();
   showEvents();
 });
-image.addEventListener("error", () => setTimeout(() => { image.src = `/live.mjpg?${Date.now()}`; }, 3000));
+image.addEventListener("error", () => setTimeout(() => { image.src = `live.mjpg?${Date.now()}`; }, 3000));
 ask();
 showChart();

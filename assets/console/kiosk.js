@@ -14,8 +14,8 @@ function show(state, word, advice) {
 
 async function ask() {
   try {
-    const answer = await fetch("/api/kiosk", { signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (answer.status === 401) location.assign("/login");
+    const answer = await fetch("api/kiosk", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (answer.status === 401) location.assign(`/login?to=${location.pathname}`);
     if (!answer.ok) throw new Error(answer.status);
     const now = await answer.json();
     show(now.state, now.state_text, now.advice_text);
@@ -25,5 +25,5 @@ async function ask() {
   setTimeout(ask, ASK_MS);
 }
 
-image.addEventListener("error", () => setTimeout(() => { image.src = `/kiosk.mjpg?${Date.now()}`; }, 3000));
+image.addEventListener("error", () => setTimeout(() => { image.src = `kiosk.mjpg?${Date.now()}`; }, 3000));
 ask();

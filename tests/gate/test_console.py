@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -12,11 +13,14 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+import cv2
 import numpy as np
 import pytest
 
-from gate.console import Console, hello
+from gate.console import Console, Watched, hello
 from gate.console_config import ConsoleConfig
+from gate.console_server import RANK
+from gate.console_view import Look, View
 from gate.domain import Decision, Frame, Reason, State
 from gate.events import EventMaker, Scene
 from gate.privacy_config import PrivacyConfig
@@ -40,12 +44,15 @@ def until(condition):
 class Served:
     """A console, a loop that feeds it with pictures, and a browser of sorts."""
 
-    def __init__(self, stillness, **config):
+    def __init__(self, stillness, names=("",), **config):
         self.said = []
         self.stillness = stillness
         settings = ConsoleConfig(enabled=True, port=0, **config)
-        told = hello("lobby", "en", settings, PrivacyConfig(), {"gate": "lobby"}, PASSWORD)
-        self.console = Console(told, self.said.append)
+        doors = {name: Watched(f"lobby-{name}" if name else "lobby", {}) for name in names}
+        told = hello("lobby", "en", settings, PrivacyConfig(), doors, PASSWORD)
+        self.views = [View(number) for number in range(len(names))]
+        self.view = self.views[0]
+        self.console = Console(told, self.views, self.said.append)
         self.stop = threading.Event()
         self.longest_s = 0.0
         threading.Thread(target=self._loop, daemon=True).start()
@@ -62,8 +69,9 @@ class Served:
             image = noise.integers(0, 256, (480, 640, 3), np.uint8)
             frame = Frame(image, float(number), number)
             began_s = time.monotonic()
-            self.console.show(frame, DENIED)
-            self.console.turn()
+            for view in self.views:
+                view.show(frame, DENIED)
+                view.turn()
             ended_s = time.monotonic()
             took_s = ended_s - began_s - self.stillness.between(began_s, ended_s)
             self.longest_s = max(self.longest_s, took_s)
@@ -97,13 +105,13 @@ def served(gate_bench):
 def test_it_says_where_it_is_and_shows_what_the_gate_says(served):
     assert served.said == [f"console: {served.console.address}"]
     assert served.request("/api/state", Cookie="").status == 401
-    served.console.write(MAKER.of_decision(DENIED, is_open=False))
+    served.view.write(MAKER.of_decision(DENIED, is_open=False))
     assert until(lambda: b'"somebody wears no mask"' in served.request("/api/state").read())
     assert until(lambda: served.request("/healthz").status == 200)
 
 
 def test_pictures_are_drawn_only_while_somebody_looks_and_for_no_more_than_the_cap(served):
-    assert not served.console._watched.is_set()
+    assert served.view.look is Look.AWAY
     viewers = [served.request("/live.mjpg"), served.request("/kiosk.mjpg")]
     for viewer in viewers:
         data = viewer.read(40_000)
@@ -112,7 +120,7 @@ def test_pictures_are_drawn_only_while_somebody_looks_and_for_no_more_than_the_c
     assert served.request("/live.mjpg").status == 503
     for viewer in viewers:
         viewer.close()
-    assert until(lambda: not served.console._watched.is_set())
+    assert until(lambda: served.view.look is Look.AWAY)
     assert served.request("/live.mjpg").status == 200
 
 
@@ -141,8 +149,49 @@ def test_logging_out_ends_the_pictures_too(served):
     viewer.read()
 
 
+def test_a_tile_gets_small_pictures_while_it_asks_for_them_and_its_door_alone_is_drawn(gate_bench):
+    with contextlib.closing(Served(gate_bench.Stillness(), ("north", "south"))) as served:
+        assert served.request("/doors/north/tile.jpg", Cookie="").status == 401
+        for _ in range(3):
+            answer = served.request("/doors/north/tile.jpg")
+            assert (answer.status, answer.getheader("content-type")) == (200, "image/jpeg")
+            image = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+            assert image.shape == (360, 480, 3)
+        assert [view.look for view in served.views] == [Look.GLANCE, Look.AWAY]
+        viewer = served.request("/doors/north/live.mjpg")
+        viewer.read(1000)
+        assert until(lambda: served.views[0].look is Look.WATCH)
+        assert served.request("/doors/north/tile.jpg").status == 200
+        viewer.close()
+        assert until(lambda: served.views[0].look is Look.AWAY)
+
+
+def test_a_door_out_of_service_is_told_of_at_its_own_tile(gate_bench):
+    with contextlib.closing(Served(gate_bench.Stillness(), ("north", "south"))) as served:
+        served.stop.set()
+        south = threading.Event()
+
+        def turn():
+            while not south.wait(0.05):
+                served.views[1].turn()
+                served.views[0].out_of_service(Reason.AUDIT_UNAVAILABLE)
+
+        turning = threading.Thread(target=turn)
+        turning.start()
+
+        def told():
+            doors = json.loads(served.request("/api/doors").read())["doors"]
+            told = [(doors[name]["state"], doors[name]["reason"]) for name in ("north", "south")]
+            return told == [("fault", "audit_unavailable"), ("deny", "no_mask")]
+
+        assert until(told)
+        south.set()
+        turning.join()
+        served.stop.set()
+
+
 def test_a_server_that_is_killed_is_replaced_and_knows_what_happened_before(served):
-    served.console.write(MAKER.of_decision(DENIED, is_open=False))
+    served.view.write(MAKER.of_decision(DENIED, is_open=False))
     first = served.console._child
     os.kill(first.pid, signal.SIGKILL)
     assert until(lambda: served.console._child is not first)
@@ -161,7 +210,7 @@ def test_a_server_that_is_killed_is_replaced_and_knows_what_happened_before(serv
 def test_a_server_that_is_stopped_holds_nobody_up(served):
     os.kill(served.console._child.pid, signal.SIGSTOP)
     for _ in range(3000):
-        served.console.write(MAKER.of_decision(DENIED, is_open=False))
+        served.view.write(MAKER.of_decision(DENIED, is_open=False))
     time.sleep(1.0)
     assert served.longest_s < 0.5
     began_s = time.monotonic()
@@ -172,11 +221,13 @@ def test_a_server_that_is_stopped_holds_nobody_up(served):
 # A gate with nothing but a console; it says which process serves it, and hangs.
 GATE = """
 import time
-from gate.console import Console, hello
+from gate.console import Console, Watched, hello
 from gate.console_config import ConsoleConfig
+from gate.console_view import View
 from gate.privacy_config import PrivacyConfig
 config = ConsoleConfig(enabled=True, port=0)
-console = Console(hello("lobby", "en", config, PrivacyConfig(), {}, "a long password"), print)
+told = hello("lobby", "en", config, PrivacyConfig(), {"": Watched("lobby", {})}, "a long password")
+console = Console(told, [View(0)], print)
 assert console.wait_until_served(60.0)
 print("server", console._child.pid, flush=True)
 time.sleep(600)
@@ -194,14 +245,12 @@ def test_the_server_ends_with_the_gate():
 def test_a_port_that_is_taken_is_told(caplog):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = ConsoleConfig(enabled=True, port=taken.getsockname()[1])
-        told = hello("lobby", "en", config, PrivacyConfig(), {}, PASSWORD)
-        with contextlib.closing(Console(told, print)) as console:
+        told = hello("lobby", "en", config, PrivacyConfig(), {"": Watched("lobby", {})}, PASSWORD)
+        with contextlib.closing(Console(told, [View(0)], print)) as console:
             assert until(lambda: "the console cannot be served: " in caplog.text)
             assert not console.wait_until_served(0.0)
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle rank")
 def test_it_has_a_lower_rank_than_the_gate(served):
     pid = served.console._child.pid
-    assert os.getpriority(os.PRIO_PROCESS, pid) >= 15
-    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= RANK

@@ -49,11 +49,12 @@ def until(condition):
 
 
 class RunningGate:
-    """`mask-gate --camera demo --console`, with what it says."""
+    """`mask-gate` with a console, and what it says."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, text="gate: lobby\n", flags=("--camera", "demo")):
+        (folder / "run").mkdir(mode=0o700)
         config = folder / "gate.yaml"
-        config.write_text("gate: lobby\nconsole: {enabled: true, port: 0}\n")
+        config.write_text(f"{text}console: {{enabled: true, port: 0}}\n")
         self.log = folder / "log"
         environment = {
             **os.environ, "RUNTIME_DIRECTORY": str(folder / "run"), "HOME": str(folder),
@@ -61,8 +62,8 @@ class RunningGate:
         }  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", COMMAND, "--config", str(config), "--camera", "demo",
-                 "--headless", "--mute"],
+                [sys.executable, "-c", COMMAND, "--config", str(config), "--headless", "--mute",
+                 *flags],
                 cwd=ROOT, env=environment, stderr=log,
             )  # fmt: skip
 
@@ -81,7 +82,6 @@ class RunningGate:
 
 @pytest.fixture
 def gate(tmp_path):
-    (tmp_path / "run").mkdir(mode=0o700)
     with contextlib.closing(RunningGate(tmp_path)) as gate:
         yield gate
 
@@ -130,6 +130,16 @@ class Browser:
     def pixels(self, selector):
         png = self.driver.find_element("css selector", selector).screenshot_as_png
         return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+
+    def tiles(self):
+        """State and reason of each tile, in words, by its door."""
+        script = """
+            const text = (tile, key) => tile.querySelector(`[data-shows="${key}"]`).textContent;
+            return Object.fromEntries([...document.querySelectorAll(".tile")].map(tile => [
+                tile.dataset.name,
+                [tile.dataset.door, text(tile, "state_text"), text(tile, "reason_text")]]));
+        """
+        return self.driver.execute_script(script)
 
     def complaints(self):
         """What the browser holds against the pages, besides requests that were refused."""
@@ -223,3 +233,105 @@ def test_a_visitors_tablet(gate, browser):
     assert until(lambda: browser.state() == "fault")
     assert browser.text("#state") == "Out of order"
     assert browser.complaints() == []
+
+
+FOUR_DOORS = """\
+gate: lobby
+detector: {{device: cpu, engine: onnx}}
+camera: {{timeout_s: 3.0}}
+tracker: {{max_missed_s: 3.0, max_gap_s: 3.0, memory_s: 3.0}}
+policy: {{window_s: 3.0, max_age_s: 2.0, hold_s: 6.0, lease_s: 4.0, cool_down_s: 0.2}}
+door: {{max_open_s: 10.0, max_age_s: 2.0}}
+doors:
+"""
+ONE_OF_FOUR = """\
+  {name}:
+    camera: {{source: "{url}"}}
+    relays: [{{kind: recording, path: "{folder}/{name}.door"}}]
+    audit: {{path: "{folder}/{name}.sqlite"}}
+"""
+
+
+@pytest.fixture
+def cameras(gate_bench):
+    """Of a hall with four doors; slow, for whatever machine tests has to judge all of them."""
+    cameras = {name: gate_bench.DoorCamera(fps=3.0) for name in ("north", "east", "south", "west")}
+    cameras["south"].mode = "bare"
+    yield cameras
+    for camera in cameras.values():
+        camera.mode = "close"
+        camera.vanish()
+
+
+def test_a_guard_with_four_doors(tmp_path, browser, cameras):
+    text = FOUR_DOORS.format() + "".join(
+        ONE_OF_FOUR.format(name=name, url=camera.url, folder=tmp_path)
+        for name, camera in cameras.items()
+    )
+    with contextlib.closing(RunningGate(tmp_path, text, flags=())) as gate:
+        home, password = gate.reached()
+        browser.open(home)  # one login for all doors
+        browser.find("#password").send_keys(password)
+        browser.find(".login button").click()
+        assert browser.find(".tile")
+        assert browser.texts(".tile .picture b") == list(cameras)
+
+        cameras["west"].vanish()
+        fault = ["closed", "Out of order", "the camera is away"]
+        assert until(lambda: browser.tiles()["west"] == fault), browser.tiles()
+
+        def both_open():  # at the same time, in one look
+            tiles = browser.tiles()
+            return [tiles[name][:2] for name in ("north", "east")] == [["open", "Come in"]] * 2
+
+        assert until(both_open), browser.tiles()
+        assert browser.tiles()["west"] == fault
+        assert until(lambda: browser.tiles()["south"][1] == "Stop")
+        assert until(lambda: browser.text("#sum-fault") == "1")
+
+        first = browser.pixels("#door-south img")  # the picture of a tile moves
+        assert until(lambda: (browser.pixels("#door-south img") != first).mean() > 0.01)
+        pictures = "return [...document.querySelectorAll('.tile img')].map(i => !i.hidden)"
+        assert until(
+            lambda: both_open() and browser.driver.execute_script(pictures) == [True] * 3 + [False]
+        )
+        browser.driver.set_window_size(1280, 1000)
+        browser.keep("doors-desktop")
+        browser.phone(True)
+        browser.open(f"{home}?lang=ko")
+        assert until(lambda: browser.find(".tile") and "들어오세요" in str(browser.tiles()))
+        assert until(
+            lambda: (
+                browser.driver.execute_script(pictures) == [True] * 3 + [False]
+                and both_in_korean(browser)
+            )
+        )
+        browser.keep("doors-phone")
+        assert browser.driver.execute_script(
+            "return document.documentElement.scrollWidth <= window.innerWidth"
+        )
+
+        browser.phone(False)
+        browser.open(f"{home}?lang=en")
+        browser.find("#door-south a").click()  # to the page of that door, and back
+        assert until(lambda: browser.driver.current_url == f"{home}doors/south/")
+        assert browser.find("h1").text == "lobby-south"
+        assert until(lambda: browser.state() == "deny")
+        assert until(lambda: int(browser.text("#denials") or 0) >= 1)
+        browser.find(".back").click()
+        assert until(lambda: browser.driver.current_url == home)
+
+        cameras["west"].appear()  # whoever was in trouble comes back by itself
+        assert until(lambda: browser.tiles().get("west", fault)[1] != "Out of order")
+        assert browser.complaints() == []
+
+        gate.close()  # what nobody answers for is out of order, whatever was shown last
+        silent = [None, "The gate does not answer", ""]
+        assert until(
+            lambda: {tuple(t[1:]) for t in browser.tiles().values()} == {tuple(silent[1:])}
+        )
+
+
+def both_in_korean(browser):
+    tiles = browser.tiles()
+    return all(tiles[name][1] == "들어오세요" for name in ("north", "east"))

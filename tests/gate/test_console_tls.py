@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from gate.config import parse_config
-from gate.console import Console, hello
+from gate.console import Console, Watched, hello
 from gate.console_access import write_password
+from gate.console_view import View
 from gate.errors import ConfigError
 from gate.run import main
 
@@ -54,8 +55,9 @@ def written(folder, repo_root):
 def console_of(text):
     said = []
     config = parse_config(text, "gate.yaml")
-    told = hello("lobby", "en", config.console, config.privacy, {}, None)
-    with contextlib.closing(Console(told, said.append)) as console:
+    doors = {"": Watched("lobby", {})}
+    told = hello("lobby", "en", config.console, config.privacy, doors, None)
+    with contextlib.closing(Console(told, [View(0)], said.append)) as console:
         yield console, said
 
 

@@ -15,8 +15,12 @@ from starlette.testclient import TestClient
 
 from gate.console_access import Doorman, Password, Role, hashed
 from gate.console_board import Board
-from gate.console_pictures import Pictures
-from gate.console_web import COOKIE, PAGES, STATIC, Pages, Site
+from gate.console_door import Post
+from gate.console_gatekeeper import COOKIE, Site
+from gate.console_limit import OF_ONE, RequestLimit
+from gate.console_paper import PAGES
+from gate.console_pictures import Pictures, Room
+from gate.console_web import STATIC, Pages
 from gate.domain import Decision, Reason, Signal, SignalKind, State, Track
 from gate.events import EventMaker, Scene
 from gate.privacy_config import PrivacyConfig
@@ -28,6 +32,7 @@ PASSWORDS = {Role.GUARD: "guard's long password", Role.VISITOR: "visitor's long 
 KEPT = {role: Password(hashed(text)) for role, text in PASSWORDS.items()}
 TOKEN = "token-of-prometheus"
 SESSION = f"{COOKIE}-lobby"
+DOORS = "north", "south"
 
 # Written out by hand: what each route is for. A route that is not here fails the test below.
 ALLOWED = {
@@ -49,21 +54,64 @@ ALLOWED = {
     **{("GET", f"/static/{name}"): set(Role) for name in STATIC},
 }
 
+OF_A_DOOR = {
+    "/": {Role.GUARD},
+    "/kiosk": {Role.GUARD, Role.VISITOR},
+    "/live.mjpg": {Role.GUARD},
+    "/kiosk.mjpg": {Role.GUARD, Role.VISITOR},
+    "/tile.jpg": {Role.GUARD},
+    "/api/state": {Role.GUARD},
+    "/api/kiosk": {Role.GUARD, Role.VISITOR},
+    "/api/chart.svg": {Role.GUARD},
+    "/api/events": {Role.GUARD},
+    "/events.csv": {Role.GUARD},
+    "/events.json": {Role.GUARD},
+}
+ALLOWED_WITH_DOORS = {
+    ("GET", "/"): {Role.GUARD},
+    ("GET", "/kiosk"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/api/doors"): {Role.GUARD},
+    ("GET", "/login"): set(Role),
+    ("POST", "/login"): set(Role),
+    ("POST", "/logout"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/healthz"): set(Role),
+    ("GET", "/metrics"): {Role.GUARD, Role.SCRAPER},
+    **{("GET", f"/static/{name}"): set(Role) for name in STATIC},
+    **{
+        ("GET", f"/doors/{door}{path}"): roles
+        for door in ("north", "south")
+        for path, roles in OF_A_DOOR.items()
+    },
+}
+EVERY_ROUTE = [
+    *(((), how, path, roles) for (how, path), roles in ALLOWED.items()),
+    *((DOORS, how, path, roles) for (how, path), roles in ALLOWED_WITH_DOORS.items()),
+]
+PAGES_FOR_PEOPLE = {"/", "/kiosk", *(f"/doors/{d}{p}" for d in DOORS for p in ("/", "/kiosk"))}
+
 
 class Bench:
-    """Pages around a board and a clock that the test holds."""
+    """Pages around boards and a clock that the test holds; one door, unless they are named."""
 
-    def __init__(self, clock, gate="lobby"):
+    def __init__(self, clock, gate="lobby", doors=(), config=None):
         self.clock = clock
-        self.board = Board(clock)
-        # No place for viewers: a picture would never end.
-        self.pictures = Pictures(
-            load_words("en"), PrivacyConfig(), 0, lambda _: None
-        )  # full: it would never end
         self.doorman = Doorman(KEPT, TOKEN.encode(), 3600.0, clock)
         words = {code: load_words(code) for code in ("en", "ko")}
-        site = Site(gate, {"gate": gate}, words, frozenset({"localhost"}), encrypted=False)
-        self.pages = Pages(site, self.board, self.pictures, self.doorman)
+        room = Room(0)  # no place for viewers: a picture would never end
+        self.posts = [
+            Post(
+                name,
+                f"{gate}-{name}" if name else gate,
+                config or {"gate": gate},
+                Board(clock),
+                Pictures(words["en"], PrivacyConfig(), room, lambda look: None, clock),
+            )
+            for name in doors or ("",)
+        ]
+        self.board = self.posts[0].board
+        site = Site(gate, words, frozenset({"localhost"}), encrypted=False)
+        self.limit = RequestLimit(clock)
+        self.pages = Pages(site, self.posts, self.doorman, self.limit)
         self.maker = EventMaker("lobby", "sha256:x")
 
     def as_(self, role, **options):
@@ -84,9 +132,14 @@ class Bench:
         self.board.take(self.maker.of_decision(scene, is_open=False))
         self.board.take(self.maker.of_signal(signal, scene))
 
-    def hear(self, state=State.IDLE, reason=Reason.NO_FACE):
-        self.board.hear(
-            {"frames": 1, "latencies_s": [0.05], "age_s": 0.0, "state": state, "reason": reason,
+    def open(self, door):
+        scene = Scene(Decision(State.ALLOW, Reason.COMPLIANT, 5.0))
+        signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, 5.0, f"open{door}", until_s=9.0)
+        self.posts[door].board.take(self.maker.of_signal(signal, scene))
+
+    def hear(self, state=State.IDLE, reason=Reason.NO_FACE, door=0, age_s=0.0):
+        self.posts[door].board.hear(
+            {"frames": 1, "latencies_s": [0.05], "age_s": age_s, "state": state, "reason": reason,
              "faces": 0}
         )  # fmt: skip
 
@@ -96,20 +149,32 @@ def bench(clock):
     return Bench(clock)
 
 
-def test_the_table_is_the_one_written_here(bench):
-    assert {(how, path): set(roles) for how, path, roles, _ in bench.pages.table} == ALLOWED
+@pytest.mark.parametrize(("doors", "allowed"), [((), ALLOWED), (DOORS, ALLOWED_WITH_DOORS)])
+def test_the_table_is_the_one_written_here(clock, doors, allowed):
+    table = Bench(clock, doors=doors).pages.table
+    assert {(entry.how, entry.path): set(entry.roles) for entry in table} == allowed
+
+
+@pytest.fixture(scope="module")
+def benches(make_clock):
+    """One of one door and one of two, for tests that change nothing."""
+    return {doors: Bench(make_clock(), doors=doors) for doors in ((), DOORS)}
 
 
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize(("how", "path"), ALLOWED)
-def test_every_route_for_every_role(bench, how, path, role):
+@pytest.mark.parametrize(("doors", "how", "path", "allowed"), EVERY_ROUTE)
+def test_every_route_for_every_role(benches, doors, how, path, allowed, role):
+    bench = benches[doors]
+    bench.clock.advance(1.0)
     origin = {"origin": HOME} if how == "POST" else {}
-    code = bench.as_(role).request(how, path, headers=origin).status_code
-    if role in ALLOWED[how, path]:
-        assert code not in (403, 404)
+    answer = bench.as_(role).request(how, path, headers=origin)
+    code = answer.status_code
+    if role in allowed:
+        assert code not in (403, 404, 429)
         assert code != 401 or path == "/login"
     elif role is Role.NOBODY:
-        assert code == (303 if path in ("/", "/kiosk") else 401)
+        assert code == (303 if path in PAGES_FOR_PEOPLE else 401)
+        assert code != 303 or answer.headers["location"].startswith("/login")
     else:
         assert code == 403
 
@@ -133,7 +198,7 @@ def test_what_is_not_in_the_table_does_not_exist(bench, path):
 
 
 def test_nothing_can_be_changed_or_opened(bench):
-    changing = {path for how, path, _, _ in bench.pages.table if how != "GET"}
+    changing = {entry.path for entry in bench.pages.table if entry.how != "GET"}
     assert changing == {"/login", "/logout"}
 
 
@@ -308,6 +373,134 @@ class TestState:
         assert bench.as_(Role.NOBODY).get("/healthz").json() == {"status": "fault"}
 
 
+class TestSeveralDoors:
+    @pytest.fixture
+    def bench(self, clock):
+        return Bench(clock, doors=DOORS)
+
+    def tiles(self, bench):
+        return bench.as_(Role.GUARD).get("/api/doors").json()["doors"]
+
+    def test_that_open_at_the_same_time_are_both_seen(self, bench):
+        for door in (0, 1):
+            bench.hear(State.ALLOW, Reason.COMPLIANT, door)
+            bench.open(door)
+        tiles = self.tiles(bench)
+        assert [tiles[name]["door"] for name in DOORS] == ["open", "open"]
+        assert [tiles[name]["state_text"] for name in DOORS] == ["Come in", "Come in"]
+        assert [tiles[name]["openings"] for name in DOORS] == [1, 1]
+
+    @pytest.mark.parametrize("trouble", ["silent", "stuck", "camera", "out of service"])
+    def test_one_in_trouble_shows_it_at_its_own_tile_alone(self, bench, clock, trouble):
+        bench.hear(door=0)
+        bench.hear(door=1)
+        clock.advance(2.5)
+        bench.hear(door=1)
+        if trouble == "stuck":  # its thread turns no more
+            bench.hear(door=0, age_s=3.0)
+        elif trouble == "camera":
+            bench.hear(State.FAULT, Reason.CAMERA_LOST, door=0)
+        elif trouble == "out of service":
+            bench.hear(State.FAULT, Reason.OUTPUT_FAULT, door=0)
+        tiles = self.tiles(bench)
+        assert tiles["north"]["state"] == "fault"
+        assert tiles["south"]["state"] == "idle"
+        told = {
+            "camera": "the camera is away",
+            "out of service": "the door control does not answer",
+        }
+        assert tiles["north"]["reason_text"] == told.get(trouble, "The gate does not answer")
+        assert {part["is"] for part in tiles["south"]["health"].values()} == {"ok"}
+        assert bench.as_(Role.NOBODY).get("/healthz").status_code == 503
+
+    def test_one_that_has_not_begun_is_starting_and_not_well_yet(self, bench):
+        for door in (0, 1):
+            bench.hear(None, None, door, age_s=None)
+        tile = self.tiles(bench)["north"]
+        assert (tile["state"], tile["reason_text"]) == ("checking", "starting up")
+        assert bench.as_(Role.NOBODY).get("/healthz").status_code == 503
+
+    def test_have_one_history_that_names_them_and_leaves_out_who_is_being_looked_at(self, bench):
+        bench.deny()
+        bench.open(1)
+        looking = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, 5.0))
+        bench.board.take(bench.maker.of_decision(looking, is_open=False))
+        history = bench.as_(Role.GUARD).get("/api/doors").json()["history"]
+        assert sorted(line["name"] for line in history) == ["north", "south"]
+
+    def test_are_told_apart_by_pages_events_and_metrics(self, bench):
+        bench.deny()
+        client = bench.as_(Role.GUARD)
+        assert client.get("/doors/north/api/state").json()["denials"] == 1
+        assert client.get("/doors/south/api/state").json()["denials"] == 0
+        assert client.get("/doors/south/api/events").json() == []
+        named = client.get("/doors/north/events.csv").headers["content-disposition"]
+        assert "mask-gate-events-north.csv" in named
+        text = client.get("/metrics").text
+        for door, count in (("north", 1.0), ("south", 0.0)):
+            sample = f'mask_gate_denials_total{{gate="lobby-{door}",reason="no_mask"}} {count}'
+            assert sample in text
+
+    @pytest.mark.parametrize("path", ["/doors/west/", "/doors//", "/doors/north", "/live.mjpg"])
+    def test_no_other_door_exists(self, bench, path):
+        assert bench.as_(Role.GUARD).get(path).status_code == 404
+
+    def test_a_door_without_a_picture_has_an_empty_tile_in_bounded_time(self, bench):
+        assert bench.as_(Role.GUARD).get("/doors/north/tile.jpg").status_code == 503
+
+    def test_whoever_sets_up_a_screen_is_asked_for_its_door(self, bench):
+        text = bench.as_(Role.VISITOR).get("/kiosk").text
+        for name in DOORS:
+            assert f'href="/doors/{name}/kiosk"' in text
+
+    @pytest.mark.parametrize(
+        ("role", "to", "then"),
+        [
+            (Role.GUARD, "/doors/south/", "/doors/south/"),
+            (Role.VISITOR, "/doors/south/kiosk", "/doors/south/kiosk"),
+            (Role.VISITOR, "/doors/south/", "/kiosk"),  # not for them
+            (Role.GUARD, "/metrics", "/"),  # no page
+            (Role.GUARD, "//evil.example/", "/"),
+            (Role.GUARD, "https://evil.example/", "/"),
+        ],
+    )
+    def test_logging_in_leads_to_the_page_that_was_asked_for(self, bench, role, to, then):
+        form = {"password": PASSWORDS[role], "to": to}
+        answer = bench.as_(Role.NOBODY).post("/login", data=form, headers={"origin": HOME})
+        assert (answer.status_code, answer.headers["location"]) == (303, then)
+
+    def test_the_question_for_the_password_remembers_the_page_in_every_language(self, bench):
+        client = bench.as_(Role.NOBODY)
+        asked = client.get("/doors/north/kiosk").headers["location"]
+        assert asked == "/login?to=/doors/north/kiosk"
+        text = client.get(asked).text
+        assert 'name="to" value="/doors/north/kiosk"' in text
+        assert 'href="?lang=ko&amp;to=/doors/north/kiosk"' in text
+        assert "evil" not in client.get("/login?to=//evil.example").text
+
+
+class TestTooManyRequests:
+    def test_of_one_address_are_refused_until_it_has_paused(self, bench, clock):
+        client = bench.as_(Role.GUARD)
+        codes = [client.get("/api/state").status_code for _ in range(int(OF_ONE.rush) + 5)]
+        assert codes == [200] * int(OF_ONE.rush) + [429] * 5
+        assert client.get("/api/state").headers["retry-after"] == "1"
+        clock.advance(1.0)
+        assert client.get("/api/state").status_code == 200
+
+    def test_of_one_address_leave_the_others_theirs(self, clock):
+        limit = RequestLimit(clock)
+        while limit.takes("10.0.0.1"):
+            pass
+        assert limit.takes("10.0.0.2")
+
+    def test_of_many_addresses_are_refused_too(self, clock):
+        limit = RequestLimit(clock)
+        taken = sum(limit.takes(f"10.0.{n // 250}.{n % 250}") for n in range(5000))
+        assert taken == 360
+        assert len(limit._each) <= 1000
+
+
 class TestLanguage:
     def test_it_is_the_gates_until_another_is_asked_for_and_then_stays(self, bench):
         client = bench.as_(Role.GUARD)
@@ -366,10 +559,7 @@ class TestEvents:
 
 
 def test_the_gates_name_and_configuration_are_escaped(clock):
-    bench = Bench(clock)
-    words = {"en": load_words("en")}
-    site = Site("<b>x", {"camera": "<script>1</script>"}, words, frozenset({"localhost"}), False)
-    bench.pages = Pages(site, bench.board, bench.pictures, bench.doorman)
+    bench = Bench(clock, "<b>x", config={"camera": "<script>1</script>"})
     text = bench.as_(Role.GUARD).get("/").text
     assert "<b>x" not in text
     assert "<script>1" not in text
@@ -397,8 +587,8 @@ def test_a_wrong_token_reads_no_metrics(bench, token, code):
 
 def test_all_words_of_the_pages_are_used_and_exist():
     text = "".join(path.read_text() for path in PAGES.glob("*.html"))
-    text += (PAGES.parents[1] / "gate/console_web.py").read_text()
-    text += (PAGES.parents[1] / "gate/console_chart.py").read_text()
+    for name in ("web", "door", "events", "chart"):
+        text += (PAGES.parents[1] / f"gate/console_{name}.py").read_text()
     used = set(re.findall(r"page\.(\w+)|page\[\"(\w+)\"", text))
     used = {one or other for one, other in used}
     dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "closed"}

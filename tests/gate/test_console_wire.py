@@ -27,10 +27,11 @@ def test_messages_come_out_as_they_went_in():
 
 
 def test_a_picture_comes_out_with_its_faces_in_its_own_pixels():
-    data = b"".join(pack_picture(IMAGE, SCENE, scale=0.5))
+    data = b"".join(pack_picture(3, IMAGE, SCENE, scale=0.5))
     ((kind, body),) = messages(io.BytesIO(data))
     shot = unpack_picture(body)
     assert kind is Kind.PICTURE
+    assert shot.door == 3
     assert (shot.image == IMAGE).all()
     assert shot.tracks[0].box_xyxy == (1.0, 1.0, 4.0, 4.0)
     assert shot.tracks[0].sightings[-1].label is MaskLabel.WITHOUT_MASK

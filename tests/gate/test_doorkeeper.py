@@ -73,6 +73,7 @@ class TestTheAudit:
         decision = world.allow()
         assert (decision.state, decision.reason) == (State.FAULT, Reason.AUDIT_UNAVAILABLE)
         assert (world.asked, world.openings) == (0, 0)
+        assert world.scenes[-1].detail == "the disk is full"
 
     def test_that_fails_while_it_is_open_locks_at_once(self, world):
         world.allow()
@@ -116,6 +117,13 @@ class TestAnOutput:
         assert world.allow().reason is Reason.OUTPUT_FAULT
         clock.advance(6.5)
         assert world.allow().state is State.ALLOW
+
+    def test_that_fails_is_named_in_the_event(self, world):
+        world.keeper.output_failed("gpio pin 17: does not switch")
+        world.allow()
+        event = EventMaker("lobby").of_decision(world.scenes[-1], is_open=False)
+        assert (event["gate"], event["reason"]) == ("lobby", "output_fault")
+        assert event["detail"] == "gpio pin 17: does not switch"
 
     def test_that_fails_is_one_alarm_an_outage(self, world, clock):
         for _ in range(5):

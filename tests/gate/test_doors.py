@@ -154,6 +154,13 @@ class TestARelay:
         began_s = time.monotonic()
         building.south.wait_for_opening()
         gate_bench.wait_until(lambda: building.north.reason == "output_fault")
+        gate_bench.wait_until(
+            lambda: "north  error     out of order: command" in building.gate.said
+        )
+        assert "south  error" not in building.gate.said
+        named = [event["detail"] for event in building.north.events if "detail" in event]
+        assert named
+        assert all(detail.startswith("command") for detail in named)
         building.south.wait_for_new_opening(building.south.edges[-1][0])
         building.north.stays_locked(began_s, time.monotonic())
         assert building.gate.end() == 5
@@ -165,7 +172,7 @@ class TestARelay:
         late = tmp_path / "plugged in later"
         building = start(relays={"north": f'{{kind: recording, path: "{late}/door"}}'})
         building.south.wait_for_opening()
-        told = "door north is out of service: relay recording"
+        told = "north  error     out of service: relay recording"
         gate_bench.wait_until(lambda: told in building.gate.said)
         late.mkdir()
         (tmp_path / "north" / "door").symlink_to(late / "door")
@@ -180,7 +187,7 @@ class TestARecord:
         building = start()
         building.south.wait_for_opening()
         assert {level for _, level, _ in building.north.edges} == {"locked"}
-        told = f"door north is out of service: audit {record}"
+        told = f"north  error     out of service: audit {record}"
         gate_bench.wait_until(lambda: told in building.gate.said)
         record.rmdir()
         building.north.wait_for_opening()
@@ -253,19 +260,19 @@ class TestTheSupervisor:
         held, said = doors.doors, doors.said
         with held._watched(doors.a), held._watched(doors.b):
             for _ in range(5):
-                held._turn(doors.a, None)
+                held._turn(doors.a)
             assert said.pings == 0
-            held._turn(doors.b, None)
+            held._turn(doors.b)
             assert said.pings == 1
-            held._turn(doors.b, None)
+            held._turn(doors.b)
             assert said.pings == 1
 
     def test_does_not_wait_for_a_door_that_is_not_held_now(self, doors):
         held, said = doors.doors, doors.said
         with held._watched(doors.a):
             with held._watched(doors.b):
-                held._turn(doors.a, None)
-            held._turn(doors.a, None)
+                held._turn(doors.a)
+            held._turn(doors.a)
         assert said.pings == 1
 
     def test_is_told_of_each_door(self, doors):
@@ -288,7 +295,27 @@ class TestWhatIsTold:
         for name in ("a", "b"):
             assert f"gate entrance-{name}: the configuration is right" in said
         assert main(["--config", str(config), "--lock"]) == 5  # b has none, and a is locked
+        assert "door b: " in capsys.readouterr().err
         assert (tmp_path / "a").read_text().split()[1] == "locked"
+
+    @pytest.mark.parametrize(
+        ("own", "said"),
+        [
+            ("outputs: {sounds: /nowhere}", "door b: "),
+            (
+                "relays: [{kind: webhook, url: 'https://x/', secret_file: /no}]",
+                "door b: relays.0",
+            ),
+            ("outputs: {on_deny: '/nowhere/lock'}", "door b: --on-deny"),
+        ],
+    )
+    def test_of_a_file_that_is_missing_names_the_door_that_wants_it(
+        self, tmp_path, capsys, own, said
+    ):
+        config = tmp_path / "gate.yaml"
+        config.write_text(f"camera: {{source: demo}}\ndoors:\n  a: {{}}\n  b:\n    {own}\n")
+        assert main(["--config", str(config), "--validate-config"]) == 2
+        assert said in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("flags", "said"),

@@ -134,7 +134,9 @@ class TestWork:
     def test_an_opening_that_was_kept_back_on_its_way_is_dropped(self, guarded, probe):
         guarded().send(allow(late_s=1.0), {})
         wait_until(lambda: guarded.faults)
-        assert guarded.faults == ["the opening could not start within 0.5 s and was dropped"]
+        (fault,) = guarded.faults
+        assert fault.startswith("recording ")
+        assert fault.endswith(": the opening could not start within 0.5 s and was dropped")
         assert probe.levels() == ["locked"]
 
     def test_sending_never_waits_for_a_guardian_that_stands_still(self, guarded):
@@ -211,7 +213,8 @@ class TestAGuardianThat:
         wait_until(lambda: any("last" in done for done in guarded.done))
         assert probe.levels().count("unlocked") == 1
         relay.close()
-        assert guarded.faults == ["the guardian was told to stop: the opening was dropped"]
+        (fault,) = guarded.faults
+        assert fault.endswith(": the guardian was told to stop: the opening was dropped")
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
     def test_hears_what_is_for_the_gate_alone_goes_on(self, guarded, probe, number):
@@ -313,7 +316,9 @@ class TestAGuardianThat:
             began_s = time.monotonic()
             relay.send(allow(hold_s=0.2), {})
             wait_until(lambda: guarded.faults)
-            assert guarded.faults[0] == "the relay hangs; its guardian is replaced"
+            assert (
+                guarded.faults[0] == f"recording {path}: the relay hangs; its guardian is replaced"
+            )
             assert time.monotonic() - began_s < STUCK_S + PATIENCE_S / 2
             end.read(1 << 20)  # the device works again
             wait_until(lambda: relay._ready.is_set() and relay._guardian.pid != first)

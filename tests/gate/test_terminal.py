@@ -2,14 +2,14 @@
 
 import logging
 import os
-import threading
 from datetime import datetime
 
 import pytest
 
 from gate.domain import Decision, Reason, Sighting, State, Track
+from gate.door_thread import DOOR, DoorThread
 from gate.events import Scene
-from gate.terminal import DOOR_THREAD, Terminal, local_now
+from gate.terminal import Terminal, local_now
 from models.labels import MaskLabel
 
 WALL = datetime(2025, 1, 1, 9, 5, 3)
@@ -79,12 +79,16 @@ def test_the_log_of_one_of_several_doors_begins_with_its_name(said):
     def act(terminal):
         logger = logging.getLogger("gate.test_terminal.doors")
         logger.addHandler(terminal)
-        thread = threading.Thread(
-            target=logger.error, args=("no answer",), name=f"{DOOR_THREAD}north"
-        )
-        thread.start()
-        thread.join()
+        door = DoorThread(hold, (logger,))
+        door.start()
+        door.join()
         logger.removeHandler(terminal)
+
+    def hold(logger):
+        DOOR.set("north")
+        relay = DoorThread(logger.error, ("no answer",))  # of the door, as its thread has begun it
+        relay.start()
+        relay.join()
 
     assert said(act) == ["09:05:03  north  error     no answer"]
 
