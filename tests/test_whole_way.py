@@ -15,9 +15,10 @@ import pytest
 
 SIZE_WH, FPS = (640, 480), 15
 
-
 SLOW = ("model_fault", "camera_lost", "uncertain")
 """Why a machine locks that is too slow for a moment; nothing opens because of it."""
+
+pytestmark = pytest.mark.usefixtures("measured_engines")
 
 
 def run_gate(repo_root: Path, log: Path, camera: str, *flags: str) -> subprocess.CompletedProcess:

@@ -19,7 +19,7 @@ import pytest
 from gate.clock import uptime_s
 
 RELAY = Path(__file__).resolve().parents[2] / "assets" / "relay"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LONG = "60"
 
 FAKE_GPIOZERO = """

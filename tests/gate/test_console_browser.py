@@ -31,6 +31,7 @@ pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs the dev extra")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("measured_engines"),
     pytest.mark.skipif(
         shutil.which("chromium") is None or shutil.which("chromedriver") is None,
         reason="apt-get install chromium chromium-driver to try the pages in a browser",

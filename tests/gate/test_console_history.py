@@ -253,6 +253,7 @@ class RunningGate:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("measured_engines")
 def test_a_gate_that_was_killed_knows_its_day_and_one_with_a_damaged_record_works(tmp_path):
     write_password(tmp_path / "guard", "guard of this test")
     with contextlib.closing(contextlib.ExitStack()) as gates:

@@ -20,8 +20,8 @@ from models.labels import MaskLabel
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = "mask-gate/lobby"
-KEEPALIVE_S = 2
-PATIENCE_S = 10.0
+KEEPALIVE_S = 60  # longer than a busy machine rests; what is about silence takes less
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -345,14 +345,14 @@ def test_an_older_self_that_is_declared_dead_late_does_not_hide_a_living_one(
     broker, listener, make_state, mqtt_bench
 ):
     with mqtt_bench.BadRoad(broker.port) as road:
-        make_state(road.port)
+        make_state(road.port, keepalive_s=2)
         mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/availability") == "online")
         road.hold()  # as if the plug had been pulled: the broker learns of it by silence alone
         began_s = time.monotonic()
-        make_state(broker.port)
+        make_state(broker.port, keepalive_s=2)
         mqtt_bench.wait_until(lambda: "offline" in listener.payloads(f"{TOP}/availability"))
         # One and a half of two seconds, and up to five more: mosquitto looks that often.
-        assert time.monotonic() - began_s < 1.5 * KEEPALIVE_S + 5.0 + PATIENCE_S
+        assert time.monotonic() - began_s < 1.5 * 2 + 5.0 + PATIENCE_S / 2
         mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/availability") == "online")
 
 

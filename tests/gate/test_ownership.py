@@ -1,6 +1,7 @@
 """One owner per door: whoever comes second is told who was first, whatever became of that one."""
 
 import contextlib
+import gc
 import os
 import re
 import select
@@ -154,11 +155,12 @@ class TestOneOwner:
 
     def test_whoever_is_turned_away_leaves_nothing_open(self, folder):
         with own(folder):
+            gc.collect()  # what others left behind may go at any time
             before = len(list(Path("/dev/fd").iterdir()))
             for _ in range(20):
                 with pytest.raises(OutputError):
                     own(folder)
-            assert len(list(Path("/dev/fd").iterdir())) == before
+            assert len(list(Path("/dev/fd").iterdir())) <= before
 
 
 class TestAnOwnerThatDies:

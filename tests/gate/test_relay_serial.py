@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import pty
 import select
@@ -25,8 +26,8 @@ from gate.relay_boards import CustomBoard, LcusBoard, NumatoBoard, board_of
 from gate.relay_serial import SerialRelay
 
 UNHURRIED = settings(deadline=None)
-PATIENCE_S = 20.0
-LIMIT_S = 3.0
+PATIENCE_S = 60.0
+LIMIT_S = 20.0
 ALLOW = Order(opens=True, id="a", reason="compliant", hold_s=3.0)
 DENY = Order(opens=False, id="d", reason="no_mask")
 
@@ -177,6 +178,12 @@ class FakeCustom(FakeBoard):
                 self.say(b"OK")
             data = data[2:] if data[0] == 0xD0 else data[1:]
         return data
+
+
+@pytest.fixture(autouse=True)
+def machines_that_test_are_slow(monkeypatch):
+    """Time for an answer that is still under way, for a board that is a thread may rest."""
+    monkeypatch.setattr(relay_serial, "_SETTLE_S", 1.0)
 
 
 @pytest.fixture
@@ -330,7 +337,8 @@ class TestAnswers:
         wait_until(lambda: locks(relay), "a lock that is confirmed")
 
     @SPEAKING
-    def test_an_answer_may_come_in_pieces(self, plug, connect, kind, settings):
+    def test_an_answer_may_come_in_pieces(self, plug, connect, kind, settings, monkeypatch):
+        monkeypatch.setattr(relay_serial, "QUIET_S", 0.2)  # the board is a thread, and may rest
         board = plug(kind)
         relay = connect(board, **settings)
 
@@ -566,11 +574,12 @@ class TestUnplugged:
         board = plug(speech="text")
         by_id.means(board)
         relay = connect(by_id.path)
+        gc.collect()  # what others left behind may go at any time
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(20):
             relay._let_go()
             relay.lock(DENY, go_on)
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 class TestThePort:

@@ -6,7 +6,6 @@ gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from itertools import islice
@@ -45,10 +44,8 @@ pytestmark = pytest.mark.skipif(
 class RtspServer:
     """One on the loopback device, on a port that stays the same."""
 
-    def __init__(self, picture, codec="h264", login=()):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, port, picture, codec="h264", login=()):
+        self.port = port
         self._words = (str(self.port), str(picture), codec, *login)
         user = f"{':'.join(login)}@" if login else ""
         self.url = f"rtsp://{user}127.0.0.1:{self.port}/door"
@@ -72,12 +69,13 @@ class RtspServer:
 
 
 @pytest.fixture
-def serve(repo_root):
+def serve(repo_root, mqtt_bench):
     """Starts servers, and leaves none behind."""
     servers = []
 
     def serve(*options):
-        server = RtspServer(repo_root / "assets/selftest/with_mask.jpg", *options)
+        picture = repo_root / "assets/selftest/with_mask.jpg"
+        server = RtspServer(mqtt_bench.free_port(), picture, *options)
         servers.append(server)
         server.start()
         return server

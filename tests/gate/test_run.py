@@ -272,7 +272,7 @@ class TestWhatIsMissing:
         script.write_text("#!/bin/sh\necho jammed; exit 1\n")
         script.chmod(0o755)
         config = tmp_path / "gate.yaml"
-        config.write_text("outputs:\n  hook_limit_s: 0.5\n")
+        config.write_text("outputs:\n  hook_limit_s: 3.0\n")
         flags = ["--config", str(config), "--camera", str(clip), "--seconds", "0.5", *QUIET]
         assert main([*flags, "--on-deny", str(script)]) == 5
         error = say(capfd).err
@@ -546,14 +546,14 @@ class TestSignals:
                 else []
             )
 
-        def wait_for_opening():
+        def wait_for(word):
             deadline = time.monotonic() + PATIENCE_S
-            while not any(line[0] == "allow" for line in read()):
+            while not any(line[0] == word for line in read()):
                 assert time.monotonic() < deadline
                 assert started[-1].poll() is None
                 time.sleep(0.02)
 
-        start.edges, start.wait_for_opening = read, wait_for_opening
+        start.edges, start.wait_for = read, wait_for
         yield start
         for process in started:
             process.kill()
@@ -562,7 +562,7 @@ class TestSignals:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
     def test_lock_first_and_leave_nothing(self, gate, number, code):
         process = gate("runs")
-        gate.wait_for_opening()
+        gate.wait_for("allow")
         process.send_signal(number)
         _, error = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == code
@@ -585,6 +585,7 @@ class TestSignals:
     def test_while_the_model_is_still_loading(self, gate):
         process = gate("loads")
         assert process.stdout.readline() == "loading\n"
+        gate.wait_for("deny")  # the first lock: nothing has waited for it
         process.send_signal(signal.SIGTERM)
         _, error = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
@@ -595,7 +596,7 @@ class TestSignals:
         config = tmp_path / "gate.yaml"
         config.write_text("policy:\n  hold_s: 1\ndoor:\n  max_open_s: 2\n")
         process = gate("runs", "--config", str(config))
-        gate.wait_for_opening()
+        gate.wait_for("allow")
         process.kill()
         process.communicate(timeout=PATIENCE_S)
         opened = next(line for line in gate.edges() if line[0] == "allow")

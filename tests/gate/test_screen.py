@@ -18,7 +18,7 @@ from gate.overlay import STATE_LOOKS
 from gate.screen import Screen
 from gate.words import load_words
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 PICTURE = np.full((120, 160, 3), 90, np.uint8)
 
 on_linux = pytest.mark.skipif(

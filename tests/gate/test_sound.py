@@ -150,7 +150,7 @@ def run_python(code, path):
         env={"PATH": str(path), "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -172,8 +172,8 @@ from gate.sound import SoundOutput, find_player
 from gate.domain import Reason, Signal, SignalKind
 output = SoundOutput(Path({str(ROOT / "assets" / "sounds")!r}), find_player())
 output.send(Signal(SignalKind.DENY, Reason.NO_MASK, 0.0, "id"), {{}})
-deadline = time.monotonic() + 20
-while not Path({str(tmp_path / "played")!r}).exists() and time.monotonic() < deadline:
+played, deadline = Path({str(tmp_path / "played")!r}), time.monotonic() + 60
+while not (played.exists() and played.read_text()) and time.monotonic() < deadline:
     time.sleep(0.01)
 output.close()
 """

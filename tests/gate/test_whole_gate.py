@@ -505,11 +505,12 @@ class TestTheAudit:
                 "SELECT kind, signal_id, outcome, model, config, mono_s FROM rows ORDER BY seq"
             ).fetchall()
         (opened_s, _, signal_id), *_ = [edge for edge in gate.edges if edge[1] == "unlocked"]
-        about = [row for row in found if row[1] == signal_id]
-        assert [row[0] for row in about] == ["intent", "event", "result"]
-        assert about[-1][2] == "unlocked"
-        assert about[0][5] <= opened_s
-        assert all(row[3].startswith("sha256:") for row in about)
+        about = {row[0]: row for row in found if row[1] == signal_id}
+        assert next(iter(about)) == "intent"
+        assert set(about) == {"intent", "event", "result"}  # two processes tell of the latter
+        assert about["result"][2] == "unlocked"
+        assert about["intent"][5] <= opened_s
+        assert all(row[3].startswith("sha256:") for row in about.values())
         assert all(row[4].startswith("sha256:") for row in found)
         locks = {name for _, level, name in gate.edges if level == "locked"} - {"-"}
         assert locks <= {row[1] for row in found if row[0] == "result" and row[2] == "locked"}
