@@ -230,11 +230,24 @@ class Gate(Probe):
     def __enter__(self):
         return self
 
+    def stand_still(self):
+        """Stop all its processes, as a suspend does; a relay's command may end meanwhile."""
+        self._send(signal.SIGSTOP, self.pid, self.child("gate.guardian"))
+        self._send(signal.SIGSTOP, *processes_below(self.pid))
+
+    def go_on(self):
+        """Let all its processes run again."""
+        self._send(signal.SIGCONT, self.pid, *processes_below(self.pid))
+
+    @staticmethod
+    def _send(number, *pids):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def __exit__(self, *exception):
         children = processes_below(self.pid)
-        for pid in [self.pid, *children]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        self._send(signal.SIGCONT, self.pid, *children)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -243,9 +256,7 @@ class Gate(Probe):
         deadline_s = time.monotonic() + 5.0  # guardians lock and end by themselves
         while any(Path(f"/proc/{pid}").exists() for pid in children):
             if time.monotonic() > deadline_s:
-                for pid in children:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                self._send(signal.SIGKILL, *children)
                 break
             time.sleep(0.02)
 
@@ -273,6 +284,15 @@ class Gate(Probe):
     @property
     def events(self):
         return [json.loads(line) for line in whole_lines(self.folder / "events")]
+
+    def wait_for_event(self, **fields):
+        """Wait for an event with these fields, which is told after the door has moved; that."""
+
+        def look():
+            told = (event for event in self.events if fields.items() <= event.items())
+            return next(told, None)
+
+        return wait_until(look, what=f"an event with {fields}")
 
     @property
     def reason(self):

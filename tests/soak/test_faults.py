@@ -288,14 +288,11 @@ def test_everything_stands_still_for_a_minute(start, gate_bench, times, keep):
     with start() as gate:
         for pause_s in pauses_s:
             gate.wait_for_opening()
-            everything = [gate.pid, *gate_bench.processes_below(gate.pid)]
-            for pid in everything:
-                os.kill(pid, signal.SIGSTOP)
+            gate.stand_still()
             before, stopped_s = len(gate.edges), time.monotonic()
             time.sleep(pause_s)
             woken_s = time.monotonic()
-            for pid in everything:
-                os.kill(pid, signal.SIGCONT)
+            gate.go_on()
             gate_bench.wait_until(lambda before=before: len(gate.edges) > before)
             at, level, _ = gate.edges[before]
             assert level == "locked"
@@ -344,10 +341,7 @@ def test_the_broker_goes_and_comes(start, gate_bench, mqtt_bench, tmp_path, time
         with mqtt_bench.Listener(broker.port, ("lock/set",)) as listener:
             text = gate_bench.CONFIG.replace('/door"}}]', f'/door"}}}}, {relay}]')
             assert relay in text
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(gate_bench, "CONFIG", text)
-                gate = start(config=config)
-            with gate:
+            with start(template=text, config=config) as gate:
                 for number in range(count):
                     gate.wait_for_opening()
                     broker.stop() if number % 2 else broker.kill()
