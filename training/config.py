@@ -168,8 +168,8 @@ class TrainConfig(Part):
     threads: PositiveInt | None = None
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="of the network's layers: auto is float16 on CUDA and float32 elsewhere; "
-        "bfloat16 pays on CPUs that compute in it (AMX); losses are always float32",
+        description="of the network's layers: auto is float16 on CUDA, bfloat16 on CPUs that "
+        "multiply matrices in it (AMX), and float32 elsewhere; losses are always float32",
     )
     augment: AugmentConfig = AugmentConfig()
     assign: AssignConfig = AssignConfig()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,10 +52,21 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def layer_type(precision: str, device: torch.device) -> torch.dtype:
-    """The type that a network's layers are computed in (`TrainConfig.precision`)."""
+def layer_type(
+    precision: str, device: torch.device, capabilities: Mapping[str, Any]
+) -> torch.dtype:
+    """The type that a network's layers are computed in (`TrainConfig.precision`).
+
+    Args:
+        precision: as configured.
+        device: to train on.
+        capabilities: of the processor, as `torch.cpu.get_capabilities` tells them.
+    """
     if precision == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        if device.type == "cuda":
+            return torch.float16
+        # Tiles multiply it; without them it is slower than float32.
+        return torch.bfloat16 if capabilities.get("amx_bf16") else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
@@ -89,7 +100,7 @@ class Engine:
         self.optimizer = make_optimizer(network, config.optim, transferred)
         self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
         self.loss = DetectionLoss(network.scales, network.num_classes, config.loss, config.assign)
-        self.layers = layer_type(config.precision, device)
+        self.layers = layer_type(config.precision, device, torch.cpu.get_capabilities())
         halves = self.layers is torch.float16  # whose small gradients would become zero
         self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=halves)
         self.progress = Progress()

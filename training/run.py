@@ -89,7 +89,8 @@ class Run:
         if goes_on:
             self._resume(load_checkpoint(self.folder.last))
             said = f"resumed at epoch {self.engine.progress.epoch + 1}"
-        around.say(f"{config.name}: {config.architecture}, {said}")
+        layers = str(self.engine.layers).removeprefix("torch.")
+        around.say(f"{config.name}: {config.architecture} in {layers}, {said}")
         if team.is_first:
             self.folder.prepare(self.engine.checkpoint_bytes())
 

@@ -96,6 +96,8 @@ def ultralytics(job) -> dict:
             raise Enough
 
     trainer = Trainer(overrides={"model": "yolov3-tiny.yaml", **job["arguments"]})
+    if "threads" in job:
+        trainer.add_callback("on_train_start", lambda _: torch.set_num_threads(job["threads"]))
     trainer.add_callback("on_train_batch_end", stamp)
     trainer.add_callback("on_train_epoch_end", enough)
     with contextlib.suppress(Enough):

@@ -18,6 +18,7 @@ architecture: yolov3_lite
 input_size: 64
 batch_size: 3
 epochs: 2
+precision: float32
 assign: {rule: centre}
 augment: {flip: 0.5, brightness: 0.4, mosaic: 0.5}
 optim: {name: sgd, lr: 0.01, ema_decay: 0.9}

@@ -26,6 +26,7 @@ def config(**changes):
         "input_size": 64,
         "batch_size": 2,
         "epochs": 2,
+        "precision": "float32",  # the same on every machine
         "augment": {"flip": 0.5, "brightness": 0.3},
         "optim": {"lr": 1e-3, "ema_decay": 0.9, "warmup_steps": 2},
     }
@@ -63,14 +64,23 @@ def assert_same(one, other):
 @pytest.mark.parametrize(
     ("precision", "device", "layers"),
     [
-        ("auto", "cpu", torch.float32),
         ("auto", "cuda", torch.float16),
         ("float32", "cuda", torch.float32),
+        ("float32", "cpu", torch.float32),
         ("bfloat16", "cpu", torch.bfloat16),
     ],
 )
-def test_the_layers_are_computed_in_the_type_asked_for(precision, device, layers):
-    assert layer_type(precision, torch.device(device)) is layers
+@pytest.mark.parametrize("tiles", [True, False])
+def test_the_layers_are_computed_in_the_type_asked_for(precision, device, layers, tiles):
+    assert layer_type(precision, torch.device(device), {"amx_bf16": tiles}) is layers
+
+
+def test_left_to_the_machine_it_is_bfloat16_where_the_processor_multiplies_in_it(draw_samples):
+    assert layer_type("auto", CPU, {"amx_bf16": True}) is torch.bfloat16
+    assert layer_type("auto", CPU, {"amx_bf16": False}) is torch.float32
+    assert layer_type("auto", CPU, {"neon": True}) is torch.float32
+    engine = engine_of(draw_samples(1), config(precision="auto"))
+    assert engine.layers is layer_type("auto", CPU, torch.cpu.get_capabilities())
 
 
 def test_bfloat16_learns_like_float32_and_keeps_float32_weights(draw_samples):
@@ -108,12 +118,15 @@ def test_eight_images_are_learnt_by_heart(draw_samples):
     assert map50 > 0.95
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("stop_after", "precision"),
+    [(1, "float32"), (3, "float32"), (4, "float32"), (4, "bfloat16")],
+)
 def test_an_interrupted_run_equals_an_uninterrupted_one_to_the_bit(
-    draw_samples, tmp_path, stop_after
+    draw_samples, tmp_path, stop_after, precision
 ):
     """Stopped within or between epochs, saved, loaded anew, gone on: same weights, same average."""
-    samples, run = draw_samples(6, size=64), config()
+    samples, run = draw_samples(6, size=64), config(precision=precision)
     whole = engine_of(samples, run)
     train(whole, run.epochs)
 

@@ -26,6 +26,7 @@ architecture: yolov3_tiny
 input_size: 64
 batch_size: 4
 epochs: 2
+precision: float32
 optim: {ema_decay: 0.9}
 """
 
