@@ -33,7 +33,7 @@ from gate.errors import GateError
 SIZES_HW = ((480, 640), (1080, 1920))
 _LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "openvino", "torch")
 _MATRIX = 2048
-_WARM_UP = 5
+_WARM_UP = 3
 
 Square = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -157,15 +157,19 @@ def _opencv(exported: Path) -> Callable[[Square], object]:
 def _in_turns(
     calls: dict[str, Callable[[Square], object]], side: int, runs: int
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of each, one after the other again and again; a busy machine slows all alike."""
+    """Milliseconds of each, one after the other again and again; a busy machine slows all alike.
+
+    Threads of the one before spin for a while and take a core away, so some calls go uncounted.
+    """
     square = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     times = {name: Times() for name in calls}
-    for turn in range(runs + _WARM_UP):
+    for _ in range(runs):
         for name, call in calls.items():
+            for _ in range(_WARM_UP):
+                call(square)
             began_s = time.perf_counter()
             call(square)
-            if turn >= _WARM_UP:
-                times[name].ms.append(1000 * (time.perf_counter() - began_s))
+            times[name].ms.append(1000 * (time.perf_counter() - began_s))
     base = np.array(next(iter(times.values())).ms)
     return {
         name: {**found.as_json(), "ratio": round(float(np.median(np.array(found.ms) / base)), 3)}

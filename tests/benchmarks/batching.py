@@ -79,12 +79,15 @@ def main() -> None:
         squares = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
         engines = ways(options.weights, size, count)
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
-        for turn in range(WARM_UP + options.rounds):
+        for _ in range(options.rounds):
             for name, (together, one) in engines.items():
+                for _ in range(WARM_UP):  # threads of the one before spin for a while
+                    together(squares)
                 batch_ms = milliseconds(together, [squares])
+                for _ in range(WARM_UP):
+                    one(squares[:1])
                 row_ms = milliseconds(one, [square[None] for square in squares])
-                if turn >= WARM_UP:
-                    taken[name].append((batch_ms, row_ms))
+                taken[name].append((batch_ms, row_ms))
         for name, pairs in taken.items():
             ratios = [batch_ms / row_ms for batch_ms, row_ms in pairs]
             each_ms = [statistics.median(column) / count for column in zip(*pairs, strict=True)]

@@ -215,12 +215,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         runs = contenders(options, Path(folder))
         times: dict[str, list[float]] = {name: [] for name in runs}
-        for turn in range(options.rounds + WARM_UP):
+        for _ in range(options.rounds):
             for name, (call, _) in runs.items():
+                for _ in range(WARM_UP):  # threads of the one before spin for a while
+                    call()
                 began_s = time.perf_counter()
                 call()
-                if turn >= WARM_UP:
-                    times[name].append(1000 * (time.perf_counter() - began_s))
+                times[name].append(1000 * (time.perf_counter() - began_s))
     base = np.array(next(iter(times.values())))
     report["contenders"] = {}
     print(json.dumps(report, indent=1))
