@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +161,7 @@ def open_entrance(
             reporter.add(output)
             if isinstance(output, GuardedRelay):
                 relays.append(output)
+        outputs.callback(_let_go, relays)  # closed first: one that hangs keeps no other waiting
         _keep_records(config, manner, reporter, audit, records)
         door.start(timer=not manner.replay)
         if missing:
@@ -168,6 +169,11 @@ def open_entrance(
         if audit is not None and config.audit.required:
             audit.check(AUDIT_START_S)
         yield Entrance(keeper, maker, shutdown, audit)
+
+
+def _let_go(relays: Iterable[GuardedRelay]) -> None:
+    for relay in relays:
+        relay.let_go()
 
 
 def lock_relays(config: GateConfig) -> None:

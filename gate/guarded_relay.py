@@ -124,22 +124,23 @@ class GuardedRelay:
         if late:
             self._guardian.kill()  # `_keep` sees the end of its pipe, and starts another
 
+    def let_go(self) -> None:
+        """Have the guardian lock and end, without waiting for it; `close` does that."""
+        was_open = not self._closing.is_set()
+        self._closing.set()
+        with self._writing, contextlib.suppress(OSError):
+            if was_open and self._guardian.poll():  # it died a moment ago, and the door is as it is
+                self._lock_by_another()
+            _stdin(self._guardian).close()
+
     def close(self) -> None:
         """Have the relay locked in bounded time, and the guardian ended; may be called twice.
 
         Raises:
             OutputError: the last lock could not be carried out.
         """
-        was_open, patience_s = (
-            not self._closing.is_set(),
-            self._charge.patience_s + END_S + ANSWER_S,
-        )
-        self._closing.set()
-        with self._writing, contextlib.suppress(OSError):
-            if was_open and self._guardian.poll():  # it died a moment ago, and the door is as it is
-                self._lock_by_another()
-            _stdin(self._guardian).close()
-        self._end(patience_s)
+        self.let_go()
+        self._end(self._charge.patience_s + END_S + ANSWER_S)
         if self._guardian.returncode != 0:
             fault = self._last_fault or f"{self.name}: its guardian did not end well"
             raise OutputError(fault if BY_HAND in fault else f"{fault}; {BY_HAND}")

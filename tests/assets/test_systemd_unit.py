@@ -135,6 +135,7 @@ class TestStartAndEnd:
         assert start_s < seconds("TimeoutStartSec")
 
     def test_the_longest_last_lock_is_waited_for(self):
+        """One relay's: all are let go together."""
         patience_s = max(relay_worker.CLOSE_S, most(CommandRelayConfig, "limit_s"))
         relay_s = patience_s + relay_worker.END_S + guarded_relay.ANSWER_S + guarded_relay._REAP_S
         rest_s = (

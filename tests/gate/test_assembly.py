@@ -13,10 +13,10 @@ RUN = "import sys; from gate.run import main; sys.exit(main())"
 def gate(repo_root, tmp_path):
     """`gate(config, *flags)`: the real program, in a folder and a home of its own."""
 
-    def run(config, *flags, **environment):
+    def run(config, *flags, program=RUN, **environment):
         (tmp_path / "gate.yaml").write_text(config)
         return subprocess.run(
-            [sys.executable, "-c", RUN, "--config", "gate.yaml", *flags],
+            [sys.executable, "-c", program, "--config", "gate.yaml", *flags],
             cwd=tmp_path,
             env={
                 **os.environ,
@@ -109,3 +109,31 @@ class TestWhatIsMissingAtTheStart:
         assert ended.returncode == 5, ended.stderr
         assert "cannot be used to keep the door" in ended.stderr
         assert self.said(tmp_path) == {"deny"}
+
+
+# The real program, whose relays tell on standard output when they begin to close, and when they
+# are waited for.
+TOLD = """
+import sys
+from gate.guarded_relay import GuardedRelay
+let_go, end = GuardedRelay.let_go, GuardedRelay._end
+GuardedRelay.let_go = lambda relay: (print("lets go", relay.name), let_go(relay))[1]
+GuardedRelay._end = lambda relay, limit_s: (print("waits for", relay.name), end(relay, limit_s))[1]
+from gate.run import main
+sys.exit(main())
+"""
+
+
+def test_no_relay_waits_for_another_to_be_given_up(gate, tmp_path):
+    """Each may hang for as long as its limit; all are told to lock and end before that."""
+    first, second = left_unlocked(tmp_path / "first"), left_unlocked(tmp_path / "second")
+    relays = "".join(f"  - {{kind: recording, path: {path}}}\n" for path in (first, second))
+    # What is missing ends it at once.
+    config = f"camera: {{source: demo}}\noutputs: {{sounds: none}}\nrelays:\n{relays}"
+    ended = gate(config, "--headless", program=TOLD)
+    assert ended.returncode == 2, ended.stderr
+    told = ended.stdout.splitlines()
+    first_wait = next(number for number, line in enumerate(told) if line.startswith("waits"))
+    assert set(told[:first_wait]) == {f"lets go recording {path}" for path in (first, second)}
+    assert is_locked(first)
+    assert is_locked(second)

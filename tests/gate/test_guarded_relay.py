@@ -121,6 +121,15 @@ class TestWork:
         assert probe.is_locked()
         relay.close()
 
+    def test_letting_go_locks_and_waits_for_nothing(self, guarded, probe):
+        relay = guarded()
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        relay.let_go()
+        wait_until(lambda: relay._guardian.poll() == 0)
+        assert probe.is_locked()
+        relay.close()
+
     def test_nothing_is_sent_after_the_end(self, guarded, probe):
         relay = guarded()
         relay.close()
