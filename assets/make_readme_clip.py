@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.run import main as mask_gate
+from mask_gate.gate.commands.gate import main as mask_gate
 
 HERE = Path(__file__).resolve().parent
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from models.labels import MaskLabel
+from mask_gate.models.labels import MaskLabel
 
 if TYPE_CHECKING:  # what guards a relay starts without numpy
     import numpy as np
@@ -90,6 +90,22 @@ class Reason(StrEnum):
     AUDIT_UNAVAILABLE = "audit_unavailable"
     STARTING = "starting"
     STOPPING = "stopping"
+
+
+DENIALS = frozenset({Reason.NO_MASK, Reason.MASK_INCORRECT, Reason.GROUP_MIXED})
+"""Reasons that turn a person away; other locks only end an opening."""
+
+FAULTS = frozenset(
+    {
+        Reason.CAMERA_LOST,
+        Reason.FROZEN,
+        Reason.BAD_IMAGE,
+        Reason.MODEL_FAULT,
+        Reason.OUTPUT_FAULT,
+        Reason.AUDIT_UNAVAILABLE,
+    }
+)
+"""Reasons for which the gate is out of order."""
 
 
 @dataclass(frozen=True, slots=True)

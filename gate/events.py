@@ -1,28 +1,19 @@
-"""Events: what happened at the door, one JSON object per line, written beside the loop."""
+"""Events: what happened at the door, as plain values."""
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gate.domain import Decision, Reason, Signal, SignalKind, State, Track
-from gate.errors import OutputError
-from gate.line_writer import LineWriter
-
-log = logging.getLogger(__name__)
+from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
 
 Event = Mapping[str, object]
 
 MAX_TRACKS = 100
 """More are left out of an event, so that it always fits into an environment variable."""
-
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 def utc_now() -> datetime:
@@ -133,38 +124,3 @@ def _told(track: Track, decision: Decision) -> dict[str, object]:
 def _rounded(value: float, digits: int) -> float | None:
     """JSON knows no NaN; an event must be readable whatever the numbers were."""
     return round(value, digits) if math.isfinite(value) else None
-
-
-class EventLog:
-    """Writes events to a file or pipe; neither a slow nor a full disk stops the gate.
-
-    While writing fails, events are lost: one warning says so, and one line when it works again.
-
-    Args:
-        path: the file to append to; `-` is standard output.
-
-    Raises:
-        OutputError: the file cannot be opened.
-    """
-
-    def __init__(self, path: str) -> None:
-        name = "standard output" if path == "-" else path
-        try:
-            descriptor = os.dup(1) if path == "-" else os.open(path, _APPEND, 0o640)
-        except OSError as error:
-            raise OutputError(
-                f"--events {path}: cannot be written ({error.strerror}); choose another file"
-            ) from None
-        self._lines = LineWriter(
-            descriptor,
-            lambda why: log.warning("events cannot be written to %s: %s; they are lost", name, why),
-            lambda lost: log.warning("events are written again; %d were lost", lost),
-        )
-
-    def write(self, event: Event) -> None:
-        """Take an event; returns at once."""
-        self._lines.put(json.dumps(event, ensure_ascii=False))
-
-    def close(self) -> None:
-        """Write what is left, for a bounded time; may be called twice."""
-        self._lines.close()

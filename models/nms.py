@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detections import Detections
+from mask_gate.models.detections import Detections
 
 # More candidates than this in one picture are noise; the bound keeps the worst case's time known.
 MAX_CANDIDATES = 1000

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.labels import CLASS_NAMES
-from models.rate import Rate
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.rate import Rate
 
 MOST_FACE_SCORE = 0.5
 """A model that would call half-sure faces no faces lets people walk in unseen."""

@@ -16,9 +16,9 @@ from types import ModuleType
 import hypothesis
 import pytest
 
-from models.labels import CLASS_NAMES
-from models.operating_point import Calibration, ClassPoint, OperatingPoint
-from models.rate import Rate
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.operating_point import Calibration, ClassPoint, OperatingPoint
+from mask_gate.models.rate import Rate
 
 # A busy machine is no fault; how fast things are is a matter for benchmarks.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -110,7 +110,7 @@ def load_script(path: Path) -> ModuleType:
 MEASURE = """
 import sys
 from pathlib import Path
-from gate.detector import open_engine
+from mask_gate.gate.detector.detector import open_engine
 open_engine(Path(sys.argv[1]), "cpu")
 """
 
@@ -129,13 +129,13 @@ def measured_engines(repo_root: Path) -> None:
 @pytest.fixture(scope="session")
 def gate_bench(repo_root: Path, measured_engines: None) -> ModuleType:
     """A real gate as a process of its own, with a probe at its door."""
-    return load_script(repo_root / "tests/gate/gate_bench.py")
+    return load_script(repo_root / "tests/gate/whole/gate_bench.py")
 
 
 @pytest.fixture(scope="session")
 def mqtt_bench(repo_root: Path) -> ModuleType:
     """A real broker, somebody who listens, a lock, and a bad road."""
-    return load_script(repo_root / "tests/gate/mqtt_bench.py")
+    return load_script(repo_root / "tests/gate/mqtt/mqtt_bench.py")
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +149,7 @@ def systemd_machine(repo_root: Path) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def opencv_darknet(repo_root: Path) -> ModuleType:
-    return load_script(repo_root / "tests/models/make_opencv_darknet.py")
+    return load_script(repo_root / "tests/models/files/make_opencv_darknet.py")
 
 
 @pytest.fixture

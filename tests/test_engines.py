@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gate.detector import open_engine
-from gate.engine import EngineKind
-from gate.engine_trial import try_engine
-from gate.errors import ModelError
-from models.export_metadata import ExportedFileError
-from models.letterbox import Letterbox
-from training.dataset_folder import DatasetFolder
-from training.inference import results_of_engine
-from training.metrics import evaluate_strict
+from mask_gate.gate.detector.detector import open_engine
+from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.detector.engine_trial import try_engine
+from mask_gate.gate.errors import ModelError
+from mask_gate.models.files.export_metadata import ExportedFileError
+from mask_gate.models.letterbox import Letterbox
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.evaluation.inference import results_of_engine
+from mask_gate.training.evaluation.metrics import evaluate_strict
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = "assets/weights/mask-gate-lite.pth"
@@ -106,14 +106,14 @@ def test_an_engine_that_cannot_run_the_file_is_refused(repo_root, tmp_path):
 
 
 def test_an_engine_that_is_not_installed_says_how_to(repo_root, monkeypatch):
-    monkeypatch.setattr("gate.detector.find_spec", lambda name: None)
+    monkeypatch.setattr("mask_gate.gate.detector.detector.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"pip install 'mask-gate\[openvino\]'"):
         open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO)
 
 
 @needs_openvino
 def test_openvinos_own_files_carry_their_description(repo_root, tmp_path):
-    from models.openvino_file import OpenVinoFile, save_openvino
+    from mask_gate.models.files.openvino_file import OpenVinoFile, save_openvino
 
     onnx = (repo_root / BUNDLED).with_suffix(".onnx")
     save_openvino(onnx, tmp_path / "a.xml")
@@ -132,7 +132,7 @@ def test_openvino_reports_to_nobody():
     """Its package tells its makers of every import, unless what tells them is not there."""
     code = (
         "import sys\n"
-        "from models.openvino_file import openvino_runtime\n"
+        "from mask_gate.models.files.openvino_file import openvino_runtime\n"
         "openvino_runtime().Core()\n"
         "from openvino.tools.ovc import telemetry_utils\n"
         "assert telemetry_utils.tm.__name__.endswith('telemetry_stub'), telemetry_utils.tm\n"

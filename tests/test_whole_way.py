@@ -26,7 +26,8 @@ def run_gate(repo_root: Path, log: Path, camera: str, *flags: str) -> subprocess
     relay = f'"{sys.executable}" "{repo_root / "assets/relay/dry_run.py"}" --log "{log}"'
     return subprocess.run(
         [
-            sys.executable, "-c", "import sys; from gate.run import main; sys.exit(main())",
+            sys.executable, "-c",
+            "import sys; from mask_gate.gate.commands.gate import main; sys.exit(main())",
             "--camera", camera, "--headless", "--mute", "--device", "cpu",
             "--on-allow", relay, "--on-deny", relay, *flags,
         ],
@@ -129,7 +130,7 @@ def grain(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.slow
 def test_faces_never_trained_on_open_for_the_one_with_a_mask(repo_root, real_data, tmp_path):
     """Three people of the validation images walk up: bare, masked, bare again."""
-    from training.dataset_folder import DatasetFolder
+    from mask_gate.training.data.dataset import DatasetFolder
 
     data = DatasetFolder.open(real_data)
     people = {record.stem: data.load(record) for record in data.split("valid")}

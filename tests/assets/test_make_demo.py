@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from gate.camera import open_camera
-from gate.domain import Frame
-from gate.quality import FrameGuard, FrameGuardConfig
-from models.labels import CLASS_NAMES
+from mask_gate.gate.camera.camera import open_camera
+from mask_gate.gate.camera.frame_check import FrameGuard, FrameGuardConfig
+from mask_gate.gate.domain import Frame
+from mask_gate.models.labels import CLASS_NAMES
 
 pytest.importorskip("skimage", reason="scikit-image, which brings a portrait, is not installed")
 

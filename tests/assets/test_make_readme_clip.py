@@ -9,7 +9,7 @@ import pytest
 
 MOST_BYTES = 3_000_000
 DENY_BGR, ALLOW_BGR = (7, 94, 213), (117, 158, 6)
-"""Of the large sign at the lower left, orange and green (`gate.ink`)."""
+"""Of the large sign at the lower left, orange and green (`gate.display.drawing`)."""
 
 
 class Clip(NamedTuple):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.clock import uptime_s
+from mask_gate.gate.clock import uptime_s
 
 RELAY = Path(__file__).resolve().parents[2] / "assets" / "relay"
 PATIENCE_S = 60.0

@@ -9,27 +9,25 @@ from pathlib import Path
 import annotated_types
 import pytest
 
-from gate import (
-    assembly,
-    detector_process,
-    guarded_relay,
-    live_camera,
-    mqtt_link,
-    mqtt_state,
-    recorder,
-    relay_worker,
-    runtime,
-    shutdown,
-)
-from gate.audit import CLOSE_S as AUDIT_CLOSE_S
-from gate.audit_config import AuditConfig
-from gate.camera import open_camera
-from gate.config import DetectorConfig, GateConfig
-from gate.door import DoorConfig
-from gate.errors import CameraError, ConfigError, ModelError, OutputError
-from gate.ownership import WAIT_S, runtime_folder
-from gate.relay_config import CommandRelayConfig
-from gate.supervisor import PING_S
+from mask_gate.gate.audit.config import AuditConfig
+from mask_gate.gate.audit.writer import CLOSE_S as AUDIT_CLOSE_S
+from mask_gate.gate.camera import live_camera
+from mask_gate.gate.camera.camera import open_camera
+from mask_gate.gate.config.schema import DetectorConfig, GateConfig
+from mask_gate.gate.detector import detector_process
+from mask_gate.gate.display import video_recorder as recorder
+from mask_gate.gate.door.lease import DoorConfig
+from mask_gate.gate.door.ownership import WAIT_S, runtime_folder
+from mask_gate.gate.errors import CameraError, ConfigError, ModelError, OutputError
+from mask_gate.gate.mqtt import connection as mqtt_link
+from mask_gate.gate.mqtt import state_publisher as mqtt_state
+from mask_gate.gate.relays import guarded_relay
+from mask_gate.gate.relays import worker as relay_worker
+from mask_gate.gate.relays.config import CommandRelayConfig
+from mask_gate.gate.runtime import entrance as assembly
+from mask_gate.gate.runtime import loop as runtime
+from mask_gate.gate.system import shutdown
+from mask_gate.gate.system.systemd import PING_S
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "systemd"
 UNIT = FOLDER / "mask-gate.service"

@@ -16,9 +16,9 @@ import threading
 import time
 from pathlib import Path
 
-from gate.audit import Audit
-from gate.audit_reader import AuditReader
-from gate.domain import Reason, Signal, SignalKind
+from mask_gate.gate.audit.reader import AuditReader
+from mask_gate.gate.audit.writer import Audit
+from mask_gate.gate.domain import Reason, Signal, SignalKind
 
 EVENT = {
     "id": "0123456789abcdef0123456789abcdef",

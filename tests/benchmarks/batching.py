@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gate.torch_engine import TorchEngine
-from models.onnx_file import OnnxFile
-from models.openvino_file import has_bfloat16, openvino_runtime
-from models.weights_file import open_weights
+from mask_gate.gate.detector.torch_engine import TorchEngine
+from mask_gate.models.files.onnx_file import OnnxFile
+from mask_gate.models.files.open_weights import open_weights
+from mask_gate.models.files.openvino_file import has_bfloat16, openvino_runtime
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.pth"
 THREADS, WARM_UP = 2, 2

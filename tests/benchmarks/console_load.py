@@ -32,7 +32,14 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
 
-from gate.assembly import (
+from mask_gate.gate.camera.camera import open_camera
+from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.decision.tracker import Tracker
+from mask_gate.gate.display.presenter import Picture
+from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.domain import Frame
+from mask_gate.gate.runtime.entrance import (
     Manner,
     keep_in_view,
     open_console,
@@ -40,14 +47,7 @@ from gate.assembly import (
     open_entrance,
     views_of,
 )
-from gate.camera import open_camera
-from gate.config import GateConfig
-from gate.domain import Frame
-from gate.picture import Picture
-from gate.quality import FrameGuard
-from gate.runtime import Gate, Limits
-from gate.tracker import Tracker
-from gate.words import load_words
+from mask_gate.gate.runtime.loop import Gate, Limits
 
 CONNECTIONS = 64
 BATCH = 10

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gate.detector_child import worker_command
-from gate.detector_process import DetectorProcess, ProcessLimits
-from gate.domain import Frame
-from gate.selftest import SelfTest
-from gate.votes import Votes
+from mask_gate.gate.decision.vote_thresholds import Votes
+from mask_gate.gate.detector.child import worker_command
+from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
+from mask_gate.gate.detector.selftest import SelfTest
+from mask_gate.gate.domain import Frame
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SIZES_HW = ((480, 640), (1080, 1920))
@@ -32,8 +32,8 @@ ANSWERS_AT_ONCE = """
 import sys
 from types import SimpleNamespace
 import numpy as np
-from gate.detector_worker import serve
-from models.detections import Detections
+from mask_gate.gate.detector.worker import serve
+from mask_gate.models.detections import Detections
 
 class AtOnce:
     model_id, engine, at_once = "none", SimpleNamespace(name="none"), 1
@@ -127,7 +127,9 @@ def main() -> None:
         "selftest_s": round(took_s[0], 2),
         "gate_mb": resident_mb(os.getpid()),
     }
-    from gate.detector import Detector  # only now: it loads ONNX Runtime, or torch
+    from mask_gate.gate.detector.detector import (
+        Detector,  # only now: it loads ONNX Runtime, or torch
+    )
 
     ours = Detector(options.weights, options.device)
     for size_hw in SIZES_HW:

@@ -22,9 +22,9 @@ import torch
 from matplotlib.figure import Figure
 from peers import BUNDLED, THREADS, WARM_UP, by_onnx, by_openvino, gflop, resized
 
-from gate.engine_choice import cpu_name
-from models.openvino_file import has_bfloat16
-from training.plots import BLUE, GREY, INK, VERMILLION, save
+from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.models.files.openvino_file import has_bfloat16
+from mask_gate.training.evaluation.plots import BLUE, GREY, INK, VERMILLION, save
 
 SIDES = (320, 384, 416, 448, 512, 576, 608, 640)
 ENGINES = {"ONNX Runtime": BLUE, "OpenVINO bfloat16": VERMILLION}

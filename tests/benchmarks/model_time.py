@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmarks/model_time.py [--weights FILE.onnx] [--threads 2] [--runs 100]
 
-Model time is ONNX Runtime alone on a letterboxed square; the rest is what `gate.detector` adds to
-it for a 640 x 480 frame. Each figure is the median with the fastest and the slowest run.
+Model time is ONNX Runtime alone on a letterboxed square; the rest is what `Detector` adds to it for
+a 640 x 480 frame. Each figure is the median with the fastest and the slowest run.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from gate.detector import Detector
-from gate.domain import Frame
-from models.onnx_file import OnnxFile
+from mask_gate.gate.detector.detector import Detector
+from mask_gate.gate.domain import Frame
+from mask_gate.models.files.onnx_file import OnnxFile
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.onnx"
 

@@ -26,11 +26,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-from gate.engine_choice import cpu_name
-from models.darknet_weights import load_darknet
-from models.fusion import fuse_norms
-from models.openvino_file import openvino_runtime
-from models.zoo import build
+from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.models.files.darknet_weights import load_darknet
+from mask_gate.models.files.openvino_file import openvino_runtime
+from mask_gate.models.networks.fusion import fuse_norms
+from mask_gate.models.networks.zoo import build
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.pth"
 THREADS, SIDE, WARM_UP = 2, 416, 3
@@ -178,8 +178,8 @@ def contenders(options, folder: Path):
 
 def resized(path: Path, to: Path, side: int) -> Path:
     """Our checkpoint exported for pictures of one size; its constants are rebuilt."""
-    from models.export import export_onnx
-    from models.weights_file import open_weights
+    from mask_gate.models.files.onnx_export import export_onnx
+    from mask_gate.models.files.open_weights import open_weights
 
     checkpoint = open_weights(path)
     checkpoint.input_size = side

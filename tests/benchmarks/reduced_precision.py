@@ -29,15 +29,15 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from gate.engine_choice import cpu_name
-from gate.exported_engine import ExportedEngine
-from models.export_metadata import ExportedFileError
-from models.letterbox import Letterbox
-from models.onnx_file import OnnxFile
-from models.openvino_file import OpenVinoFile
-from training.dataset_folder import DatasetFolder
-from training.inference import results_of_engine
-from training.metrics import evaluate_strict
+from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.detector.exported_engine import ExportedEngine
+from mask_gate.models.files.export_metadata import ExportedFileError
+from mask_gate.models.files.onnx_file import OnnxFile
+from mask_gate.models.files.openvino_file import OpenVinoFile
+from mask_gate.models.letterbox import Letterbox
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.evaluation.inference import results_of_engine
+from mask_gate.training.evaluation.metrics import evaluate_strict
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.onnx"
 DEV, CALIBRATION = 75, 64

@@ -23,13 +23,13 @@ import threading
 import time
 from pathlib import Path
 
-from gate import doors as doors_module
-from gate.assembly import Manner, build_gate
-from gate.config import GateConfig
-from gate.doors import Doors
-from gate.engine import EngineKind
-from gate.supervisor import Supervisor
-from gate.terminal import Terminal
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.runtime import doors as doors_module
+from mask_gate.gate.runtime.doors import Doors
+from mask_gate.gate.runtime.entrance import Manner, build_gate
+from mask_gate.gate.system.systemd import Supervisor
+from mask_gate.gate.system.terminal import Terminal
 
 FPS = 15.0
 SETTLES_S = 1.0

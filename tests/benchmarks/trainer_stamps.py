@@ -59,8 +59,8 @@ def parameters(network) -> int:
 
 
 def ours(job) -> dict:
-    from models.zoo import build
-    from training.train import main
+    from mask_gate.models.networks.zoo import build
+    from mask_gate.training.commands.train import main
 
     register_optimizer_step_post_hook(stamp)
     assert main(job["arguments"]) == 0
@@ -108,10 +108,10 @@ def ultralytics(job) -> dict:
 
 def guest(job):
     """Our network and loss as a model that ultralytics' trainer takes."""
-    from training.assign import Truth
-    from training.config import TrainConfig
-    from training.losses import DetectionLoss
-    from training.start import start_network
+    from mask_gate.training.config import TrainConfig
+    from mask_gate.training.learning.assign import Truth
+    from mask_gate.training.learning.losses import DetectionLoss
+    from mask_gate.training.learning.start_weights import start_network
 
     config = TrainConfig.model_validate(job["config"])
 

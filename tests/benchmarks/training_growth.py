@@ -25,14 +25,14 @@ import numpy as np
 import torch
 from training_throughput import samples
 
-from gate.engine_choice import cpu_name
-from training.batches import BatchSource
-from training.config import TrainConfig, config_path
-from training.distributed import team_of_this_process
-from training.engine import Engine
-from training.memory import keep_freed_memory
-from training.start import start_network
-from training.strict_yaml import read_config
+from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.models.files.strict_yaml import read_config
+from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.learning.allocator import keep_freed_memory
+from mask_gate.training.learning.batches import BatchSource
+from mask_gate.training.learning.distributed import team_of_this_process
+from mask_gate.training.learning.start_weights import start_network
+from mask_gate.training.learning.trainer import Engine
 
 WARM_UP = 2
 

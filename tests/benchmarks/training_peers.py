@@ -35,13 +35,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gate.engine_choice import cpu_name
-from models.darknet_weights import save_darknet
-from training.config import TrainConfig, config_path
-from training.convert import convert
-from training.dataset_folder import DatasetFolder
-from training.start import start_network
-from training.strict_yaml import read_config
+from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.models.files.darknet_weights import save_darknet
+from mask_gate.models.files.strict_yaml import read_config
+from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.data.convert import convert
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.learning.start_weights import start_network
 
 SIDE, BATCH, THREADS = 416, 8, 2
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -300,7 +300,13 @@ def compare_learning(arena: Arena, chosen: dict[str, Contender], options) -> dic
         found = arena.run(contender, None, options.learn)
         taken_s = time.monotonic() - began_s
         report = Path(found["weights"]).with_suffix(".json")
-        command = [sys.executable, "-m", "training.evaluate", "--weights", found["weights"]]
+        command = [
+            sys.executable,
+            "-m",
+            "mask_gate.training.commands.evaluate",
+            "--weights",
+            found["weights"],
+        ]
         command += [
             "--data",
             str(arena.data),

@@ -3,7 +3,8 @@
     python tests/benchmarks/training_profile.py --out docs/pictures/training-profile.png
 
 YOLOv3-tiny at 416 pixels on made-up images, with the loader as it runs in mask-gate-train: its
-share is what the loop waits for it. The clock is read around each part of `training.engine`.
+share is what the loop waits for it. The clock is read around each part of
+`training.learning.trainer`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import torch
 from matplotlib.figure import Figure
 from training_throughput import samples
 
-from training.batches import BatchSource
-from training.config import TrainConfig, config_path
-from training.engine import Engine, Interrupted
-from training.memory import keep_freed_memory
-from training.plots import GREY, INK, RUN_COLOURS, save
-from training.start import start_network
-from training.strict_yaml import read_config
+from mask_gate.models.files.strict_yaml import read_config
+from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.evaluation.plots import GREY, INK, RUN_COLOURS, save
+from mask_gate.training.learning.allocator import keep_freed_memory
+from mask_gate.training.learning.batches import BatchSource
+from mask_gate.training.learning.start_weights import start_network
+from mask_gate.training.learning.trainer import Engine, Interrupted
 
 PARTS = ("loader", "forward", "loss", "backward", "optimizer", "average", "rest")
 

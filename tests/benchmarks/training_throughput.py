@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.device import choose_device
-from training.batches import BatchSource
-from training.config import TrainConfig, config_path
-from training.dataset_folder import DatasetFolder
-from training.engine import Engine, Interrupted
-from training.memory import keep_freed_memory
-from training.samples import Sample
-from training.start import start_network
-from training.strict_yaml import read_config
+from mask_gate.models.files.strict_yaml import read_config
+from mask_gate.models.networks.device import choose_device
+from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.learning.allocator import keep_freed_memory
+from mask_gate.training.learning.batches import BatchSource
+from mask_gate.training.learning.start_weights import start_network
+from mask_gate.training.learning.trainer import Engine, Interrupted
 
 MADE_UP_IMAGES = 64
 SIZE_HW = (267, 400)

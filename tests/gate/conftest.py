@@ -39,9 +39,9 @@ def make_clock() -> type[FakeClock]:
 
 @pytest.fixture(scope="session")
 def fake_cameras(repo_root: Path) -> ModuleType:
-    """A camera that streams over HTTP and misbehaves: `tests/gate/fake_camera.py`."""
+    """A camera that streams over HTTP and misbehaves: `tests/gate/camera/fake_camera.py`."""
     spec = importlib.util.spec_from_file_location(
-        "fake_camera", repo_root / "tests/gate/fake_camera.py"
+        "fake_camera", repo_root / "tests/gate/camera/fake_camera.py"
     )
     assert spec is not None
     assert spec.loader is not None

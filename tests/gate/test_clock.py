@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.clock import uptime_s
+from mask_gate.gate.clock import uptime_s
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +20,6 @@ def test_it_is_the_one_that_counts_sleep():
 
 def test_another_process_reads_the_same():
     before_s = uptime_s()
-    ask = [sys.executable, "-c", "from gate.clock import uptime_s; print(uptime_s())"]
+    ask = [sys.executable, "-c", "from mask_gate.gate.clock import uptime_s; print(uptime_s())"]
     said = subprocess.run(ask, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert before_s < float(said) < uptime_s()

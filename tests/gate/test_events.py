@@ -2,16 +2,13 @@
 
 import json
 import math
-import os
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
-from gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
-from gate.errors import OutputError
-from gate.events import MAX_TRACKS, STARTING, EventLog, EventMaker, Scene, utc_now
-from models.labels import MaskLabel
+from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
+from mask_gate.gate.events import MAX_TRACKS, STARTING, EventMaker, Scene, utc_now
+from mask_gate.models.labels import MaskLabel
 
 WALL = datetime(2025, 1, 1, 8, 0, 0, 123456, UTC)
 
@@ -133,41 +130,3 @@ def test_the_wall_clock_is_shown_in_utc():
     maker = EventMaker("g", "m", wall=lambda: WALL.astimezone(seoul))
     assert maker.of_decision(scene(), False)["ts"] == "2025-01-01T08:00:00.123Z"
     assert utc_now().tzinfo is UTC
-
-
-class TestEventLog:
-    def test_appends_one_object_a_line(self, tmp_path):
-        path = tmp_path / "events.jsonl"
-        path.write_text('{"old": 1}\n')
-        log = EventLog(str(path))
-        log.write({"label": "마스크", "text": "two\nlines"})
-        log.write({"n": 2})
-        log.close()
-        assert [json.loads(line) for line in path.read_text().splitlines()] == [
-            {"old": 1},
-            {"label": "마스크", "text": "two\nlines"},
-            {"n": 2},
-        ]
-
-    def test_dash_is_standard_output(self, capfd):
-        log = EventLog("-")
-        log.write({"n": 1})
-        log.close()
-        assert capfd.readouterr().out == '{"n": 1}\n'
-        assert os.fstat(1)  # it closed its own copy only
-
-    @pytest.mark.parametrize("name", ["missing/events.jsonl", "."])
-    def test_a_file_that_cannot_be_opened_is_told_at_start(self, tmp_path, name):
-        with pytest.raises(OutputError, match=r"--events .*: cannot be written") as caught:
-            EventLog(str(tmp_path / name))
-        assert caught.value.exit_code == 5
-
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    def test_a_full_disk_costs_one_warning_and_no_crash(self, caplog):
-        log = EventLog("/dev/full")
-        for number in range(50):
-            log.write({"n": number})
-        log.close()
-        assert [record.message for record in caplog.records] == [
-            "events cannot be written to /dev/full: No space left on device; they are lost"
-        ]

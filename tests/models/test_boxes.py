@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.boxes import (
+from mask_gate.models.boxes import (
     area_xyxy,
     clip_xyxy,
     cxcywh_to_xyxy,

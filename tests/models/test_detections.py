@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.detections import Detections
+from mask_gate.models.detections import Detections
 
 
 def some(count: int) -> Detections:

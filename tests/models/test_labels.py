@@ -1,6 +1,6 @@
 """Labels: three classes, one order."""
 
-from models.labels import CLASS_NAMES, MaskLabel
+from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 
 
 def test_names_and_order_are_those_of_the_data_set():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.letterbox import BORDER_GREY, Letterbox
+from mask_gate.models.letterbox import BORDER_GREY, Letterbox
 
 sides = st.integers(1, 2000)
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.boxes import pairwise_iou_xyxy
-from models.nms import suppress
+from mask_gate.models.boxes import pairwise_iou_xyxy
+from mask_gate.models.nms import suppress
 
 
 def row(x1, y1, x2, y2, objectness=0.9, classes=(0.9, 0.05, 0.05)):

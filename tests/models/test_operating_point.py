@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.labels import CLASS_NAMES
-from models.operating_point import OperatingPoint, OperatingPointError
-from models.rate import Rate
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.operating_point import OperatingPoint, OperatingPointError
+from mask_gate.models.rate import Rate
 
 NUMBERS = ("min_margin", "face_score", "min_face")
 SCORES = [("classes", name, "min_score") for name in CLASS_NAMES]

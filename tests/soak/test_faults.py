@@ -23,8 +23,9 @@ pytestmark = pytest.mark.soak
 CLOCK_DRIVER = """
 import functools, sys, time
 from datetime import UTC, datetime, timedelta
-from gate import assembly, events
-from gate.run import main
+from mask_gate.gate.runtime import entrance as assembly
+from mask_gate.gate import events
+from mask_gate.gate.commands.gate import main
 
 STEPS_S = [3600, -3600, 10 * 365 * 86400, -10 * 365 * 86400, 0, -1e9, 1800, 0]
 
@@ -94,7 +95,7 @@ def test_the_detector_is_killed_stopped_or_slowed(start, gate_bench, rng, times,
             for kind in kinds * min(2, each - round_):
                 time.sleep(rng.uniform(0.0, 0.5))
                 gate.wait_for_opening()
-                fault_s, worker = time.monotonic(), gate.child("gate.detector_worker")
+                fault_s, worker = time.monotonic(), gate.child("mask_gate.gate.detector.worker")
                 if kind == "killed":
                     os.kill(worker, signal.SIGKILL)
                 elif kind == "stopped":
@@ -114,7 +115,7 @@ def slow(gate, seconds):
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
         with contextlib.suppress(ProcessLookupError):
-            worker = gate.child("gate.detector_worker")
+            worker = gate.child("mask_gate.gate.detector.worker")
             os.kill(worker, signal.SIGSTOP)
             time.sleep(0.55)
             os.kill(worker, signal.SIGCONT)
@@ -125,7 +126,11 @@ def test_gate_detector_and_guardian_are_killed_in_every_order(
     start, gate_bench, rng, times, keep, tmp_path
 ):
     """As systemd does it: after every end `mask-gate --lock`, then the next start."""
-    orders = list(itertools.permutations(("gate", "gate.detector_worker", "gate.guardian")))
+    orders = list(
+        itertools.permutations(
+            ("gate", "mask_gate.gate.detector.worker", "mask_gate.gate.relays.guardian")
+        )
+    )
     count, worst_lock_s, worst_start_s = times(200), 0.0, 0.0
     wrong = 0
     for number in range(count):

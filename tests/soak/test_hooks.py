@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.hook_process import HookProcess
+from mask_gate.gate.relays.hook_process import HookProcess
 
 pytestmark = pytest.mark.soak
 

@@ -15,10 +15,10 @@ PATIENCE_S = 30.0
 
 GATE = """
 import sys, time
-from gate.clock import uptime_s
-from gate.domain import Reason, Signal, SignalKind
-from gate.guarded_relay import GuardedRelay
-from gate.guardian import Charge
+from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.domain import Reason, Signal, SignalKind
+from mask_gate.gate.relays.guarded_relay import GuardedRelay
+from mask_gate.gate.relays.guardian import Charge
 charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
 relay = GuardedRelay(charge, on_fault=lambda what: None)
 print(relay._guardian.pid, flush=True)
@@ -29,7 +29,7 @@ while True:
     time.sleep(0.02)
 """
 
-LOCK = "import sys; from gate.run import main; sys.exit(main())"
+LOCK = "import sys; from mask_gate.gate.commands.gate import main; sys.exit(main())"
 
 pytestmark = pytest.mark.soak
 

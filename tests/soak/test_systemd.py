@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gate.audit_command import main as audit_command
+from mask_gate.gate.commands.audit import main as audit_command
 
 pytestmark = pytest.mark.soak
 

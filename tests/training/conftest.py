@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.detections import Detections
-from models.labels import MaskLabel
-from training.metrics import ImageResult
-from training.samples import Sample
-from training.voc import VocAnnotation, write_voc
+from mask_gate.models.detections import Detections
+from mask_gate.models.labels import MaskLabel
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.data.voc import VocAnnotation, write_voc
+from mask_gate.training.evaluation.metrics import ImageResult
 
 SKIN_BGR = (150, 180, 225)
 CLOTH_BGR = (200, 120, 40)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import Focal, TrainConfig, config_path
-from training.strict_yaml import ConfigFileError, read_config
+from mask_gate.models.files.strict_yaml import ConfigFileError, read_config
+from mask_gate.training.config import Focal, TrainConfig, config_path
 
 MINIMAL = "name: a\narchitecture: yolov3_tiny\n"
 TRAINING = [p for p in (Path(__file__).parents[2] / "configs").glob("*.yaml") if p.stem != "gate"]

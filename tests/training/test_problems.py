@@ -1,6 +1,6 @@
 """Problems are one line each, and none is lost."""
 
-from training.problems import DataError, Problem, problem_lines
+from mask_gate.training.problems import DataError, Problem, problem_lines
 
 
 def test_a_problem_names_place_fault_and_mend():

@@ -1,0 +1,1 @@
+"""The record: a chain of rows in SQLite, written before anything opens."""

@@ -1,0 +1,125 @@
+"""The audit read back: rows of one moment, in order, from a file that may be in use or damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Tip, Value
+from mask_gate.gate.errors import OutputError
+
+SealedRow = tuple[Value, ...]
+
+BUSY_S = 5.0
+
+_ALL = f"SELECT {', '.join(COLUMNS)} FROM rows"
+_PRUNED = (
+    "SELECT anchor_seq, anchor_hash FROM rows WHERE kind = 'pruned' AND typeof(anchor_seq) = "
+    "'integer' ORDER BY anchor_seq DESC LIMIT 1"
+)
+
+
+class AuditReader:
+    """What the file holds at the moment of opening; a gate may write to it meanwhile.
+
+    To be used in a `with` block.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OutputError: it cannot be read, or is not an audit; from every method.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._complaints():
+            # Without a log beside it, nobody has the file open; then nothing is made beside it
+            # either, which a gate of another user could not write to.
+            self._idle = not path.with_name(f"{path.name}-wal").exists()
+            self._began = self._state()
+            self._connection = _connected(path, self._idle)
+
+    def __enter__(self) -> AuditReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def check(self, anchor: Tip | None = None) -> ChainCheck:
+        """Walk the whole chain.
+
+        Args:
+            anchor: number and hash of a row, as noted elsewhere.
+        """
+        with self._complaints():
+            pruned = self._connection.execute(_PRUNED).fetchone()
+            check = ChainCheck(None if pruned is None else Tip(*pruned), anchor)
+            for row in self._connection.execute(f"{_ALL} ORDER BY seq"):
+                check.take(row)
+            check.end()
+            if self._idle and self._state() != self._began:
+                raise self._unreadable("a gate began to write to it meanwhile; try again")
+        return check
+
+    def rows(self, since: str = "", until: str = "") -> Generator[SealedRow, None, None]:
+        """Rows in the order of the chain, one value for each of `COLUMNS`.
+
+        Args:
+            since: the earliest wall time, as in `Row.wall`; empty is all.
+            until: the first wall time that is too late; empty is none.
+        """
+        with self._complaints():
+            yield from self._connection.execute(
+                f"{_ALL} WHERE wall >= ? AND (? = '' OR wall < ?) ORDER BY seq",
+                (since, until, until),
+            )
+
+    def newest(self, count: int) -> list[SealedRow]:
+        """The last `count` rows, oldest first."""
+        with self._complaints():
+            rows = self._connection.execute(f"{_ALL} ORDER BY seq DESC LIMIT ?", (count,))
+            return list(rows)[::-1]
+
+    def backwards(self) -> Generator[SealedRow, None, None]:
+        """Every row, the newest first."""
+        with self._complaints():
+            yield from self._connection.execute(f"{_ALL} ORDER BY seq DESC")
+
+    @contextlib.contextmanager
+    def _complaints(self) -> Iterator[None]:
+        try:
+            yield
+        except OutputError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise self._unreadable(why) from None
+
+    def _state(self) -> tuple[int, int, int]:
+        """What is not the same any more when somebody wrote to the file."""
+        found = self._path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise self._unreadable("it is not a file")
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _unreadable(self, why: str) -> OutputError:
+        return OutputError(f"{self._path}: cannot be read as an audit ({why})")
+
+
+def _connected(path: Path, idle: bool) -> sqlite3.Connection:
+    """A connection in a transaction of its own, so that all it reads is of one moment."""
+    address = f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if idle else "")
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+    try:
+        # What somebody put there instead of text must not end the walk through the chain.
+        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
+        connection.execute("BEGIN")
+        connection.execute("SELECT max(seq) FROM rows").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection

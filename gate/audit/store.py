@@ -1,0 +1,435 @@
+"""The audit's file: rows that are only ever added, in SQLite, each batch durable on return.
+
+What is damaged is set aside, never repaired and never deleted, and a file of its own begins.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mask_gate.gate.audit.chain import COLUMNS, START, Row, Tip, seal, tip_of
+from mask_gate.gate.errors import OutputError
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[..., sqlite3.Connection]
+
+APPLICATION_ID = 0x4D474155
+"""In the header of every audit, so that no other program's database is taken for a damaged one."""
+
+VERSION = 1
+
+MOST_SET_ASIDE = 5
+"""A disk that damages more files than this in one run is not asked for another."""
+
+PRUNE_ROWS = 500
+"""So many rows are deleted in one transaction."""
+
+_PRUNE_LOOK = 20_000
+_CHECK_S = 1.0
+_CHECK_STEPS = 10_000
+_WAL_BYTES = 4 * 1024 * 1024
+_FILE_MODE, _FOLDER_MODE = 0o640, 0o750
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_TABLE = """\
+CREATE TABLE rows (
+  seq INTEGER PRIMARY KEY CHECK (seq > 0),
+  kind TEXT NOT NULL,
+  signal_id TEXT,
+  decision TEXT,
+  reason TEXT,
+  faces INTEGER,
+  classes TEXT,
+  confidences TEXT,
+  model TEXT,
+  config TEXT,
+  relay TEXT,
+  outcome TEXT,
+  detail TEXT,
+  anchor_seq INTEGER,
+  anchor_hash TEXT,
+  wall TEXT NOT NULL,
+  mono_s REAL NOT NULL,
+  boot_id TEXT NOT NULL,
+  gate TEXT NOT NULL,
+  previous TEXT NOT NULL CHECK (length(previous) = 64),
+  hash TEXT NOT NULL CHECK (length(hash) = 64)
+) STRICT"""
+
+_RULES = (
+    "CREATE INDEX pruned_rows ON rows (anchor_seq) WHERE kind = 'pruned'",
+    """\
+CREATE TRIGGER rows_are_only_added BEFORE INSERT ON rows
+WHEN NEW.seq <= (SELECT max(seq) FROM rows)
+  OR NEW.previous <> (SELECT hash FROM rows ORDER BY seq DESC LIMIT 1)
+BEGIN SELECT RAISE(ABORT, 'rows of the audit are only added, at the end of the chain'); END""",
+    """\
+CREATE TRIGGER rows_never_change BEFORE UPDATE ON rows
+BEGIN SELECT RAISE(ABORT, 'rows of the audit never change'); END""",
+    # Whoever prunes says so first, in the chain itself.
+    """\
+CREATE TRIGGER rows_stay BEFORE DELETE ON rows
+WHEN OLD.seq > (SELECT coalesce(max(anchor_seq), 0) FROM rows WHERE kind = 'pruned')
+BEGIN SELECT RAISE(ABORT, 'rows of the audit are deleted by pruning only'); END""",
+)
+
+_INSERT = f"INSERT INTO rows ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_LAST = "SELECT seq, hash FROM rows ORDER BY seq DESC LIMIT 1"
+
+
+class AuditStore:
+    """One audit file and the end of its chain. Used by one thread; any call may take long.
+
+    A failed call leaves the file closed; `open` begins again from what is on the disk.
+
+    Args:
+        path: the file; its folder is made when it is missing.
+        busy_s: how long another process may keep it locked.
+        wall: the time of day, for the names of files set aside.
+        connect: `sqlite3.connect`, or what a test puts in its place.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_s: float,
+        wall: Callable[[], datetime],
+        connect: Connect = sqlite3.connect,
+    ) -> None:
+        self.path = path
+        self.tip: Tip | None = None
+        self._busy_s = busy_s
+        self._wall = wall
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # device and inode of what is open
+        self._doubt: Tip | None = None  # end of a transaction that failed, though it may be there
+        self._damage = ""
+        self._made = False  # by this run, and not used yet
+        self._checked = False
+        self._aside_count = 0
+        self._alarm: Row | None = None
+
+    def open(self) -> Row | None:
+        """Open the file, or begin one.
+
+        Returns:
+            An alarm that must be the next row, when rows known to have been written are not there.
+
+        Raises:
+            sqlite3.Error: it cannot be opened now.
+            OSError: it cannot be made, or is not a file.
+            OutputError: it is the database of another program.
+        """
+        self.close()
+        if self._damage:
+            self._put_aside()
+        try:
+            found = self._open()
+        except sqlite3.DatabaseError:
+            if not self._damage:
+                raise
+            self._put_aside()
+            found = self._open()
+        differs = self._compare(found)
+        alarm, self._alarm = self._alarm or differs, None
+        return alarm
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open, and still the one that lies at its path."""
+        if self._connection is None:
+            return False
+        try:
+            there = self.path.stat()
+        except OSError:
+            return False
+        return self._file == (there.st_dev, there.st_ino)
+
+    def took_failed_batch(self) -> bool:
+        """Whether the batch whose `append` failed last is there after all; to ask after `open`."""
+        doubt, self._doubt = self._doubt, None
+        return doubt is not None and doubt == self.tip
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows in one transaction; on return, they survive a power loss.
+
+        Raises:
+            sqlite3.Error: they were not added; whether they are there is known after `open`.
+        """
+        connection = self._opened()
+        self._doubt = None
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            tip = _last(connection)
+            if tip != self.tip:
+                raise sqlite3.OperationalError("somebody else wrote to the file")
+            sealed = []
+            for row in rows:
+                sealed.append(seal(row, tip))
+                tip = tip_of(sealed[-1])
+            self._doubt = tip
+            connection.executemany(_INSERT, sealed)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self.tip, self._doubt = tip, None
+
+    def prune(self, before: str, until: str, note: Callable[[Tip], Row]) -> bool:
+        """Delete some of the rows older than `before`; call again while it says True.
+
+        Rows later than `until` cannot be: their clock was wrong, and they go with their neighbours.
+
+        Args:
+            before: wall time, as in `Row.wall`.
+            until: the present wall time.
+            note: makes the `pruned` row that must be written before rows up to a tip may go.
+
+        Raises:
+            sqlite3.Error: nothing was deleted by this call.
+        """
+        connection = self._opened()
+        try:
+            if self._delete_pruned(connection):
+                return True
+            last = _last_old(connection, before, until)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        if last is None:
+            return False
+        self.append([note(last)])
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; may be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error as error:
+                log.warning("audit %s: could not be closed: %s", self.path, error)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise sqlite3.OperationalError("the file is not open")
+        return self._connection
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
+            self._damage = str(error)
+        self.close()  # which rolls back
+
+    def _make_file(self) -> None:
+        """See that there is a file to open, with rights for its group to read."""
+        _make_folder(self.path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags, _FILE_MODE)
+        except FileExistsError:
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise OutputError("it is not a file; give another path") from None
+            # SQLite would open it for reading, and leave files beside it that stay so for ever.
+            for each in (self.path, self.path.parent):
+                if not os.access(each, os.W_OK):
+                    raise PermissionError(errno.EACCES, f"no right to write to {each}") from None
+            return
+        with os.fdopen(descriptor) as file:
+            os.fchmod(file.fileno(), _FILE_MODE)
+        self._made = True
+
+    def _open(self) -> Tip:
+        """Connect to the file, made when it is missing, and see that it is an audit; its end."""
+        self._make_file()
+        connection = self._connect(self.path, timeout=self._busy_s, isolation_level=None)
+        self._connection = connection
+        try:
+            there = self.path.stat()
+            self._file = (there.st_dev, there.st_ino)
+            self._prepare(connection)
+            return _last(connection)
+        except BaseException as error:
+            self._failed(error)
+            raise
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the file an audit, or see that it is one, and have every commit synced."""
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        schema = _schema(connection)
+        if schema and _pragma(connection, "application_id") != APPLICATION_ID:
+            raise OutputError("it is a database of another program; give another path")
+        mode = _pragma(connection, "journal_mode = WAL")
+        if mode != "wal":
+            raise OutputError(f"it cannot keep a WAL, only {mode}; put it on a local disk")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        if not schema:
+            _create(connection)
+        elif schema != {_TABLE, *_RULES} or _pragma(connection, "user_version") != VERSION:
+            raise _WrongSchemaError("its tables are not those of an audit")
+        if not self._checked:
+            _check(connection)
+            self._checked = True
+
+    def _compare(self, found: Tip) -> Row | None:
+        """Hold the end of the chain on the disk against the one in memory."""
+        known, self.tip = self.tip, found
+        made, self._made = self._made, False
+        if found == self._doubt or (known is None and (made or found != START)):
+            return None
+        if known is None:
+            return Row("alarm", detail="the file was there already, but empty")
+        if found == known:
+            return None
+        what = "the file was gone" if made else "the last rows are not those that were written"
+        log.error("audit %s: %s; the last one written was %s", self.path, what, known)
+        return Row("alarm", detail=what, anchor_seq=known.seq, anchor_hash=known.hash)
+
+    def _put_aside(self) -> None:
+        """Make room for a file in place of the damaged one, and an alarm to be its first row."""
+        if self._aside_count >= MOST_SET_ASIDE:
+            said = f"{self._aside_count} damaged files were set aside already; check the disk"
+            raise OutputError(f"{self._damage}; {said}")
+        aside = _set_aside(self.path, self._wall())
+        known = _last_readable(aside) if self.tip is None else self.tip
+        log.error("audit %s: damaged (%s); set aside as %s", self.path, self._damage, aside.name)
+        self._alarm = Row(
+            "alarm",
+            detail=f"the file before is damaged ({self._damage}); it was set aside as {aside.name}",
+            anchor_seq=None if known is None else known.seq,
+            anchor_hash=None if known is None else known.hash,
+        )
+        self._aside_count += 1
+        self._damage, self.tip = "", None
+
+    def _delete_pruned(self, connection: sqlite3.Connection) -> bool:
+        """Delete some of the rows that a `pruned` row names; False when none is left."""
+        some = (
+            "SELECT seq FROM rows WHERE seq <= (SELECT max(anchor_seq) FROM rows "
+            "WHERE kind = 'pruned') ORDER BY seq LIMIT ?"
+        )
+        if connection.execute(some, (1,)).fetchone() is None:
+            return False
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"DELETE FROM rows WHERE seq IN ({some})", (PRUNE_ROWS,))
+        connection.execute("COMMIT")
+        return True
+
+
+class _WrongSchemaError(sqlite3.DatabaseError):
+    """The file is a sound database, and an audit by its header, but not by its tables."""
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, _WrongSchemaError) or code & 0xFF in _DAMAGED
+
+
+def _make_folder(folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(_FOLDER_MODE, exist_ok=True)
+        each.chmod(_FOLDER_MODE)
+
+
+def _pragma(connection: sqlite3.Connection, text: str) -> object:
+    answer = connection.execute(f"PRAGMA {text}").fetchone()
+    return None if answer is None else answer[0]
+
+
+def _schema(connection: sqlite3.Connection) -> set[str]:
+    return {str(sql) for (sql,) in connection.execute("SELECT sql FROM sqlite_schema")}
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    for sql in (_TABLE, *_RULES):
+        connection.execute(sql)
+    connection.execute("COMMIT")
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Look for damage, for a bounded time: a file of years must not keep the gate from starting.
+
+    Raises:
+        sqlite3.DatabaseError: the file is damaged.
+    """
+    end_s = time.monotonic() + _CHECK_S
+    connection.set_progress_handler(lambda: time.monotonic() > end_s, _CHECK_STEPS)
+    try:
+        answer = _pragma(connection, "quick_check(1)")
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        connection.set_progress_handler(None, 0)
+    if answer != "ok":
+        raise _WrongSchemaError(str(answer).replace("\n", " "))
+
+
+def _last(connection: sqlite3.Connection) -> Tip:
+    found = connection.execute(_LAST).fetchone()
+    return START if found is None else Tip(*found)
+
+
+def _last_old(connection: sqlite3.Connection, before: str, until: str) -> Tip | None:
+    """The last of the oldest rows that are all too old; None when the first one is not."""
+    rows = connection.execute(
+        "SELECT seq, hash, wall FROM rows ORDER BY seq LIMIT ?", (_PRUNE_LOOK,)
+    )
+    last = None
+    for seq, row_hash, wall in rows:
+        if wall < before:
+            last = Tip(seq, row_hash)
+        elif wall <= until:
+            break
+    rows.close()
+    return last
+
+
+def _set_aside(path: Path, wall: datetime) -> Path:
+    """Rename a file with what SQLite keeps beside it; nothing is ever written over."""
+    stamp = wall.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside, count = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
+    while aside.exists():
+        count += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{count}")
+    # The file itself last: a log left beside an empty file would be deleted by SQLite.
+    for ending in ("-wal", "-shm", "-journal", ""):
+        source = path.with_name(path.name + ending)
+        if source.exists():
+            source.rename(aside.with_name(aside.name + ending))
+    return aside
+
+
+def _last_readable(path: Path) -> Tip | None:
+    """The last row of a damaged file, where it can still be read."""
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    if not path.with_name(f"{path.name}-wal").exists():
+        address += "&immutable=1"  # or SQLite would leave files beside it
+    try:
+        connection = sqlite3.connect(address, uri=True)
+        try:
+            return _last(connection)
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError, TypeError):
+        return None

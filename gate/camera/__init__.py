@@ -1,0 +1,1 @@
+"""Where pictures come from: live cameras, streams and clips, newest picture first."""

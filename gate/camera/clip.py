@@ -1,0 +1,196 @@
+"""Clips: video files and folders of images as pictures that have an order, a speed and an end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_gate.gate.camera.source import Source, SourceKind
+from mask_gate.gate.errors import CameraError
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+MIN_SIDE_PX, MAX_PIXELS = 16, 50_000_000
+DEFAULT_FPS = 25.0  # for files that do not say, or say nonsense
+
+
+class Clip(Protocol):
+    """Pictures that have an order, a speed and an end."""
+
+    fps: float
+
+    def read(self) -> Image | None:
+        """The next picture [H, W, 3] uint8 BGR, or None after the last."""
+
+    def skip(self) -> bool:
+        """Pass over one picture as cheaply as possible; False after the last."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+def open_clip(source: Source, folder_fps: float) -> Clip:
+    """The file or folder a path names.
+
+    Raises:
+        CameraError: it is not there, empty, damaged, or neither file nor folder.
+    """
+    path = Path(source.address)
+    try:
+        if path.is_dir():
+            return FolderClip(path, folder_fps)
+        if path.is_file():
+            return VideoClip(path)
+        there = path.exists()
+    except CameraError:
+        raise
+    except OSError as error:
+        raise CameraError(f"cannot read {source}: {error.strerror}; check its rights") from error
+    if there:
+        raise CameraError(f"{source} is neither a file nor a folder; give a video or a folder")
+    if source.kind is SourceKind.DEMO:
+        raise CameraError(
+            f"the demo clip {source} is missing; draw it: python assets/make_demo.py --out {source}"
+        )
+    raise CameraError(
+        f"no camera, video file or folder called {source}; give an index (0), a device path, a "
+        f"URL, a video file, a folder of images, or demo"
+    )
+
+
+class VideoClip:
+    """A video file, read through OpenCV's FFmpeg.
+
+    Raises:
+        CameraError: empty, damaged, or not a video.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb"):  # says what is wrong with the rights, which OpenCV does not
+            pass
+        if path.stat().st_size == 0:
+            raise CameraError(f"{path} is empty (0 bytes); give a video file with pictures in it")
+        self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+        ok, image = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not ok or not is_usable(cast("Image | None", image)):
+            self._capture.release()
+            raise CameraError(
+                f"{path} is not a video that can be played (damaged, cut off, or another kind of "
+                f"file); convert it, for example to .mp4 with H.264"
+            )
+        self._first: Image | None = cast(Image, image)
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0.1 <= fps <= 1000 else DEFAULT_FPS
+
+    def read(self) -> Image | None:
+        """The next picture, or None after the last that can be decoded."""
+        if self._first is not None:
+            image, self._first = self._first, None
+            return image
+        ok, picture = self._capture.read()
+        image = cast(Image, picture)
+        return as_bgr(image) if ok and is_usable(image) else None
+
+    def skip(self) -> bool:
+        """Pass over one picture without converting it."""
+        if self._first is not None:
+            self._first = None
+            return True
+        return bool(self._capture.grab())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
+
+
+class FolderClip:
+    """The pictures of a folder in the order of their names, where 10 comes after 9.
+
+    Raises:
+        CameraError: the folder has no pictures, or (while reading) one of them is damaged.
+    """
+
+    def __init__(self, folder: Path, fps: float) -> None:
+        self.fps = fps
+        self._paths = iter(picture_paths(folder))
+
+    def read(self) -> Image | None:
+        """The next picture, or None after the last."""
+        path = next(self._paths, None)
+        if path is None:
+            return None
+        return _read_picture(path)
+
+    def skip(self) -> bool:
+        """Pass over one picture without opening it."""
+        return next(self._paths, None) is not None
+
+    def close(self) -> None:
+        """Give no more pictures."""
+        self._paths = iter(())
+
+
+def _read_picture(path: Path) -> Image:
+    """One image file, [H, W, 3] uint8 BGR.
+
+    Raises:
+        CameraError: empty, damaged, too small or too large.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)  # imread cannot open every name
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except OSError as error:
+        raise CameraError(f"cannot read {path}: {error.strerror}; check its rights") from error
+    except cv2.error:
+        picture = None
+    image = cast("Image | None", picture)
+    if image is None or not is_usable(image):
+        what = "is empty (0 bytes)" if not len(data) else "is not a picture that can be read"
+        raise CameraError(f"{path} {what}; remove it or save it again")
+    return image
+
+
+def picture_paths(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted by name with numbers in the order of their value.
+
+    Raises:
+        CameraError: there are none.
+    """
+
+    def by_number(path: Path) -> tuple[list[tuple[int, str]], str]:
+        parts = re.split(r"([0-9]+)", path.stem.lower())
+        return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts], path.name
+
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    ]
+    if not found:
+        raise CameraError(
+            f"{folder} holds no images; expected {', '.join(sorted(IMAGE_SUFFIXES))} files"
+        )
+    return sorted(found, key=by_number)
+
+
+def is_usable(image: Image | None) -> bool:
+    """Whether this can be a picture at all: bytes, a sane size, grey or colour."""
+    if image is None or image.dtype != np.uint8 or image.ndim not in (2, 3):
+        return False
+    height, width = image.shape[:2]
+    return bool(min(height, width) >= MIN_SIDE_PX and height * width <= MAX_PIXELS)
+
+
+def as_bgr(image: Image) -> Image:
+    """[H, W, 3] whatever the driver gave."""
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels == 3:
+        return image
+    code = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}[channels]
+    return cast(Image, cv2.cvtColor(image, code))

@@ -1,0 +1,113 @@
+"""OpencvCapture: devices and streams that OpenCV reads, through V4L2 or FFmpeg."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_gate.gate.camera.frame_buffer import MAX_PIXELS
+from mask_gate.gate.camera.source import Source, SourceKind
+from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.system.opencv import V4L_SELECT_TIMEOUT_S
+
+Image = NDArray[np.uint8]
+
+OPEN_TIMEOUT_MS = 1500  # OpenCV waits 30 s if nothing is said
+READ_TIMEOUT_MS = 1500
+
+# FFmpeg would otherwise watch twenty pictures go by, to learn how many come in a second.
+STREAM_OPTIONS = "rtsp_flags;prefer_tcp|fpsprobesize;0"
+
+_INTER_CODED = frozenset({"h264", "avc1", "hevc", "hev1", "hvc1", "FMP4", "mp4v", "VP80", "VP90"})
+
+
+def prepare_capture() -> None:
+    """Make OpenCV give up on a dead device soon, and say on standard error only what is damaged.
+
+    For a process that does nothing but capture, before its first capture.
+    """
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(V4L_SELECT_TIMEOUT_S))
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", STREAM_OPTIONS)
+    for name in ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG"):  # they would lead to stdout
+        os.environ.pop(name, None)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+class OpencvCapture:
+    """One opening of a device or stream.
+
+    Attributes:
+        is_inter_coded: whether a picture tells only what changed since the one before. Then damage
+            shows until the next key frame, and a picture comes out only when the next one begins
+            to arrive.
+        passed_over: no pictures; each one is taken.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self.passed_over = 0
+        self._capture = capture
+        code = int(capture.get(cv2.CAP_PROP_FOURCC))
+        name = code.to_bytes(4, "little", signed=code < 0).decode("latin-1")
+        self.is_inter_coded = name in _INTER_CODED
+
+    def grab(self) -> float | None:
+        """Wait for the next picture; when it came, or None when there are no more."""
+        return uptime_s() if self._capture.grab() else None
+
+    def retrieve(self) -> Image | None:
+        """Convert it; None if that fails."""
+        ok, image = self._capture.retrieve()
+        return cast(Image, image) if ok else None
+
+    def stamp_s(self) -> float | None:
+        """When the picture was taken by the clock of stream or driver, from a zero of its own."""
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+    def is_key_frame(self) -> bool:
+        """Whether it shows nothing of the pictures before it."""
+        return bool(self._capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))
+
+    def release(self) -> None:
+        """Let go of the device."""
+        self._capture.release()
+
+
+def open_stream(url: str) -> OpencvCapture | None:
+    """A stream through FFmpeg, or None if that fails or its pictures are too large."""
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS,
+        cv2.CAP_PROP_N_THREADS, 1,  # more would hold pictures back, one for each
+    ]  # fmt: skip
+    return _if_opened(cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits))
+
+
+def open_device(source: Source) -> OpencvCapture | None:
+    """A video device, or None if it is not there or another program uses it.
+
+    The node behind a stable link is looked up each time: it may have come back renumbered.
+    """
+    device: int | str = source.address
+    if source.kind is SourceKind.INDEX:
+        device = int(source.address)
+    else:
+        device = str(Path(source.address).resolve())
+    backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+    capture = cv2.VideoCapture(device, backend)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    return _if_opened(capture)
+
+
+def _if_opened(capture: cv2.VideoCapture) -> OpencvCapture | None:
+    width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    if capture.isOpened() and width * height <= MAX_PIXELS:
+        return OpencvCapture(capture)
+    capture.release()
+    return None

@@ -1,0 +1,115 @@
+"""Source: what the words after `--camera` mean, judged by the words alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mask_gate.gate.errors import ConfigError
+
+URL_SCHEMES = ("rtsp", "rtsps", "http", "https")
+DEMO_CLIP = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"
+
+
+class SourceKind(StrEnum):
+    """What the words after `--camera` can mean."""
+
+    INDEX = "index"
+    DEVICE = "device"
+    URL = "url"
+    PATH = "path"
+    DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A camera as asked for.
+
+    Attributes:
+        kind: how to open it; whether a PATH is a file or a folder shows only then.
+        address: what to open; a URL holds its password here.
+    """
+
+    kind: SourceKind
+    address: str
+
+    def __str__(self) -> str:
+        """The name for messages and logs: on one line, without credentials."""
+        text = masked(self.address) if self.kind is SourceKind.URL else self.address
+        return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+
+    __repr__ = __str__  # a password must not get out through a dataclass's own repr either
+
+
+def parse_source(text: str) -> Source:
+    """Say what kind of source `text` names; looks at nothing but the text.
+
+    Raises:
+        ConfigError: empty, a negative index, control characters, or a URL of another scheme.
+    """
+    words = text.strip()
+    if not words:
+        raise ConfigError(
+            "--camera is empty; give an index (0), a device path, a URL, a video file, "
+            "a folder of images, or demo"
+        )
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in words):
+        raise ConfigError("--camera holds control characters; give one plain line")
+    if words == "demo":
+        return Source(SourceKind.DEMO, str(DEMO_CLIP))
+    if re.fullmatch(r"[0-9]{1,3}", words, re.ASCII):
+        return Source(SourceKind.INDEX, str(int(words)))
+    if re.fullmatch(r"-[0-9]+", words):
+        raise ConfigError(f"--camera {words}: an index is 0 or more; try 0")
+    if "://" in words:
+        return Source(SourceKind.URL, _checked_url(words))
+    if words.startswith("/dev/"):
+        return Source(SourceKind.DEVICE, words)
+    return Source(SourceKind.PATH, words)
+
+
+def _checked_url(url: str) -> str:
+    """The URL itself if a camera may be asked for it.
+
+    Raises:
+        ConfigError: another scheme than a camera speaks, no host, or a port out of range.
+    """
+    scheme = url.split("://", 1)[0].lower()
+    if scheme not in URL_SCHEMES:
+        shown = scheme if scheme.isalnum() else "this kind of"
+        raise ConfigError(
+            f"--camera: {shown} URLs are not played; expected one of "
+            f"{', '.join(name + '://' for name in URL_SCHEMES)}"
+        )
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port  # raises when it is no port
+    except ValueError:
+        raise ConfigError(
+            f"--camera {masked(url)}: not a valid URL; expected {scheme}://host:port/path"
+        ) from None  # its words would quote parts of the URL
+    if not host:
+        raise ConfigError(f"--camera {masked(url)}: no host; expected {scheme}://host:port/path")
+    return url
+
+
+def masked(url: str) -> str:
+    """The URL with user, password and every value in path and query replaced by ***."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    _, at, host = place.rpartition("@")
+    if "@" in rest[len(place) :]:  # perhaps a password with an unescaped / in it: show nothing
+        return f"{scheme}://***"
+    # Cameras take passwords in the path too: rtsp://host/user=admin&password=secret&channel=1
+    path, question, query = rest[len(place) :].partition("#")[0].partition("?")
+    path = re.sub(r"=[^&;/]*", "=***", path)
+    query = re.sub(r"=[^&;]*", "=***", query)
+    if query and "=" not in query:
+        query = "***"
+    return f"{scheme}://{'***@' if at else ''}{host}{path}{question}{query}"

@@ -1,0 +1,243 @@
+"""The command `mask-gate-audit`: verify the chain of an audit, export it, show its end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Tip, Value, parse_tip
+from mask_gate.gate.audit.config import default_audit_path
+from mask_gate.gate.audit.reader import AuditReader, SealedRow
+from mask_gate.gate.errors import GateError, OutputError
+
+BROKEN = 1
+INTERRUPTED = 130
+
+_JSON_COLUMNS = frozenset({"classes", "confidences"})
+_FORMULA = ("=", "+", "-", "@")
+_BRIEF = ("wall", "kind", "decision", "reason", "relay", "outcome", "detail")
+
+_EPILOG = """\
+exit codes: 0 ok, 1 the chain is broken, 2 usage or configuration, 5 a file cannot be read or
+written, 130 Ctrl-C"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns its exit code."""
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as end:  # --help, or a flag that is wrong
+        return int(end.code or 0)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks letters gets their codes
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        path = options.file or default_audit_path(options.gate)
+        with AuditReader(path) as reader:
+            code: int = options.run(reader, options)
+        sys.stdout.flush()
+    except GateError as error:
+        sys.stderr.write(f"mask-gate-audit: {_shown(str(error))}\n")
+        return error.exit_code
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        sys.stderr.write(f"mask-gate-audit: standard output: {error.strerror}\n")
+        return OutputError.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mask-gate-audit",
+        description="Verify, export or show the audit of a gate.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        where = sub.add_mutually_exclusive_group()
+        where.add_argument("--file", type=Path, metavar="FILE", help="the audit's file")
+        text = "use the file that the gate of this name has by default (default: entrance)"
+        where.add_argument("--gate", default="entrance", metavar="NAME", help=text)
+        return sub
+
+    sub = command("verify", _verify, "Say whether the chain of rows is whole.")
+    text = "a row that must be there, as noted elsewhere; finds rows cut off at the end"
+    sub.add_argument("--anchor", type=_anchor, metavar="SEQ:HASH", help=text)
+
+    sub = command("export", _export, "Verify the chain, then write its rows.")
+    sub.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
+    text = "rows from this moment on, as 2026-05-01 or 2026-05-01T08:00 (UTC unless it says more)"
+    sub.add_argument("--from", dest="since", type=_moment, metavar="TIME", help=text)
+    text = "rows before this moment"
+    sub.add_argument("--to", dest="until", type=_moment, metavar="TIME", help=text)
+    text = "a file to make; - is standard output (default)"
+    sub.add_argument("--out", default="-", metavar="FILE", help=text)
+
+    sub = command("tail", _tail, "Show the newest rows.")
+    text = "how many (default 20)"
+    sub.add_argument("--rows", "-n", type=_count, default=20, metavar="N", help=text)
+    return parser
+
+
+def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
+    check = reader.check(options.anchor)
+    if check.broken:
+        _complain(check)
+        return BROKEN
+    rows = f"rows {check.first_seq} to {check.tip.seq}" if check.rows else "no rows"
+    sys.stdout.write(f"whole: {rows}\nlast row {check.tip}\n")
+    return 0
+
+
+def _export(reader: AuditReader, options: argparse.Namespace) -> int:
+    check = reader.check()
+    if check.broken:
+        _complain(check)
+        return BROKEN
+    write = _write_csv if options.format == "csv" else _write_jsonl
+    with contextlib.closing(reader.rows(options.since or "", options.until or "")) as rows:
+        if options.out == "-":
+            write(sys.stdout, rows)
+        else:
+            _write_file(Path(options.out), lambda file: write(file, rows))
+    sys.stderr.write(f"whole; last row {check.tip}\n")
+    return 0
+
+
+def _tail(reader: AuditReader, options: argparse.Namespace) -> int:
+    rows = reader.newest(options.rows)
+    for row in rows:
+        named = dict(zip(COLUMNS, row, strict=True))
+        said = (f"{named[name]}" for name in _BRIEF if named[name] not in (None, ""))
+        sys.stdout.write(_shown(f"{named['seq']:>8}  {'  '.join(said)}") + "\n")
+    if rows:
+        last = Tip(int(rows[-1][0] or 0), str(rows[-1][-1]))
+        sys.stdout.write(_shown(f"last row {last}") + "\n")
+    return 0
+
+
+def _complain(check: ChainCheck) -> None:
+    for what in check.breaks:
+        sys.stderr.write(f"broken: {_shown(what)}\n")
+    if check.broken > len(check.breaks):
+        sys.stderr.write(f"broken: {check.broken - len(check.breaks)} more\n")
+
+
+def _write_jsonl(file: TextIO, rows: Iterable[SealedRow]) -> None:
+    for row in rows:
+        named = dict(zip(COLUMNS, map(_in_json, COLUMNS, row), strict=True))
+        file.write(json.dumps(named, default=str) + "\n")
+
+
+def _in_json(name: str, value: Value) -> object:
+    """Lists and objects as such, not as text."""
+    if name not in _JSON_COLUMNS or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _write_csv(file: TextIO, rows: Iterable[SealedRow]) -> None:
+    writer = csv.writer(file, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_in_cell(value) for value in row])
+
+
+def _in_cell(value: Value) -> Value:
+    """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(value, str):
+        return f"'{_shown(value)}" if value.startswith(_FORMULA) else _shown(value)
+    return value
+
+
+def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
+    """Write the whole file or none, readable for its owner and group."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", newline="") as device:
+                write(device)
+            return
+        with _made(part) as file:
+            write(file)
+        part.replace(path)
+    except OutputError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"--out {path}: cannot be written ({why}); give another file") from None
+
+
+@contextlib.contextmanager
+def _made(part: Path) -> Iterator[TextIO]:
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _shown(text: str) -> str:
+    """The text as a terminal may be given it: somebody may have written to the file by hand."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _anchor(text: str) -> Tip:
+    tip = parse_tip(text)
+    if tip is None:
+        raise argparse.ArgumentTypeError(
+            f"expected SEQ:HASH as `verify` prints it, got {text!r:.100}"
+        )
+    return tip
+
+
+def _moment(text: str) -> str:
+    """A moment as rows name theirs."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"expected a date or time, as 2026-05-01T08:00, got {text!r:.40}"
+        ) from None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r:.40}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

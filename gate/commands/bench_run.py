@@ -1,0 +1,164 @@
+"""Whole runs of the gate for the benchmark: its latency up to the relay, its start, its memory."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from mask_gate.gate.camera.clip import VideoClip
+from mask_gate.gate.camera.clip_camera import PacedCamera
+from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.decision.tracker import Tracker
+from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.domain import Frame
+from mask_gate.gate.runtime.entrance import ASSETS, Manner, open_detector, open_entrance
+from mask_gate.gate.runtime.loop import Gate, Limits
+from mask_gate.gate.system.terminal import Terminal
+
+DEMO = ASSETS / "demo.mp4"
+_FIRST_DECISION = '"type": "decision"'
+_GATE = "import sys; from mask_gate.gate.commands.gate import main; sys.exit(main())"
+
+
+class _NotedCamera(PacedCamera):
+    """Notes when each picture that was read had been taken."""
+
+    def __init__(self, clip: VideoClip) -> None:
+        super().__init__(clip)
+        self.taken_s: list[float] = []
+
+    def read(self, timeout_s: float) -> Frame | None:
+        frame = super().read(timeout_s)
+        if frame is not None:
+            self.taken_s.append(frame.time_s)
+        return frame
+
+
+def measure_latency(
+    weights: Path, engine: EngineKind, fps: float, seconds: float
+) -> dict[str, Any]:
+    """Milliseconds from a picture to its decision, and to the relay where it changed.
+
+    The demo clip plays at `fps` through the whole gate: owned door, detector's process, audit on
+    the disk, and a relay in its guardian's process that notes when it was told.
+    """
+    clip = VideoClip(DEMO)
+    clip.fps = fps
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        log = Path(folder) / "relay.log"
+        config = GateConfig.model_validate(
+            {
+                "gate": f"bench-{os.getpid()}",
+                "detector": {"weights": str(weights), "engine": engine.value},
+                "audit": {"path": str(Path(folder) / "audit.sqlite")},
+                "outputs": {"sound": False},
+                "relays": [{"kind": "recording", "path": str(log)}],
+            }
+        )
+        silence = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))
+        terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
+        manner = Manner()
+        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, terminal.status))
+        detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
+        entrance.name_model(detector.model_id)
+        entrance.keeper.policy.votes = config.policy.votes(detector.operating_point)
+        camera = stack.enter_context(contextlib.closing(_NotedCamera(clip)))
+        gate = Gate(
+            camera=camera,
+            guard=FrameGuard(config.quality),
+            detector=detector,
+            tracker=Tracker(config.tracker, detector.operating_point),
+            keeper=entrance.keeper,
+            limits=Limits(
+                config.camera.timeout_s, config.door.max_age_s, config.detector.fault_frames
+            ),
+        )
+        summary = gate.run(lambda: False, seconds)
+        lines = log.read_text(encoding="ascii").splitlines()
+    opened_s = [float(line.split()[0]) for line in lines if " unlocked " in line]
+    return {
+        "fps": fps,
+        "frames": summary.frames,
+        "decision_ms": {
+            "p50": round(summary.latency_ms(0.5), 1),
+            "p95": round(summary.latency_ms(0.95), 1),
+        },
+        "relay_ms": [_since_ms(camera.taken_s, at_s) for at_s in opened_s],
+    }
+
+
+def _since_ms(taken_s: list[float], at_s: float) -> float:
+    """Milliseconds since the newest picture that had been taken by then."""
+    newest = taken_s[max(bisect.bisect(taken_s, at_s) - 1, 0)]
+    return round(1000 * (at_s - newest), 1)
+
+
+def measure_start(weights: Path, engine: EngineKind) -> dict[str, Any]:
+    """Seconds from the command to its first decision, and its memory in MiB a moment later."""
+    command = [sys.executable, "-P", "-c", _GATE, "--camera", str(DEMO), "--engine", engine]
+    command += ["--weights", str(weights), "--headless", "--dry-run", "--mute", "--events", "-"]
+    began_s = time.monotonic()
+    gate = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )
+    try:
+        assert gate.stdout is not None
+        for line in gate.stdout:
+            if _FIRST_DECISION in line:
+                break
+        took_s = time.monotonic() - began_s
+        time.sleep(3.0)
+        return {"first_decision_s": round(took_s, 2), "memory_mb": _memory_mb(gate.pid)}
+    finally:
+        gate.terminate()
+        gate.wait()
+
+
+def _memory_mb(pid: int) -> dict[str, float]:
+    """Resident memory of a process and of all below it, and the sum without what they share."""
+    found: dict[str, float] = {}
+    whole = 0.0
+    for process in [pid, *_descendants(pid)]:
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        modules = [word.decode() for word in words if word.startswith(b"gate.")]
+        name = modules[0] if modules else "gate" if process == pid else words[0].decode()
+        found[name] = _field_mb(process, "status", "VmRSS:")
+        whole += _field_mb(process, "smaps_rollup", "Pss:")
+    return {
+        **found,
+        "all (resident)": round(sum(found.values()), 1),
+        "all (shared once)": round(whole, 1),
+    }
+
+
+def _field_mb(pid: int, file: str, name: str) -> float:
+    for line in Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
+def _descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        direct = [int(child) for child in children.read_text(encoding="ascii").split()]
+    except OSError:
+        return []
+    # Threads start processes too: the detector's watcher does.
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        listed = (task / "children").read_text(encoding="ascii").split()
+        direct += [int(child) for child in listed if int(child) not in direct]
+    return [found for child in direct for found in (child, *_descendants(child))]

@@ -1,0 +1,1 @@
+"""gate.yaml: its schema, its doors and the files it names."""

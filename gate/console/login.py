@@ -1,0 +1,241 @@
+"""Access to the console: passwords, sessions, and how often one may try."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mask_gate.gate.errors import ConfigError, OutputError
+from mask_gate.gate.system.secret_file import read_secret
+
+LEAST_LETTERS = 12
+MOST_LETTERS = 200
+
+TRIES = 5
+"""Wrong passwords from one address within `TRIES_S`, before it has to wait."""
+
+TRIES_OF_ALL = 50
+TRIES_S = 300.0
+
+_COST, _BLOCK, _PARALLEL = 2**15, 8, 1  # 32 MiB and some 0.1 s for each try
+_SALT_BYTES = 16
+_MOST_SESSIONS = 100
+
+
+class Role(StrEnum):
+    """Who somebody is to the console."""
+
+    NOBODY = "nobody"
+    VISITOR = "visitor"
+    GUARD = "guard"
+    SCRAPER = "scraper"
+
+
+def new_password() -> str:
+    """A password that nobody guesses."""
+    return secrets.token_urlsafe(12)
+
+
+def hashed(password: str) -> str:
+    """What is kept of a password: `scrypt$cost$block$parallel$salt$hash`.
+
+    Raises:
+        ConfigError: it is too short, or too long.
+    """
+    if not LEAST_LETTERS <= len(password) <= MOST_LETTERS:
+        raise ConfigError(
+            f"password: expected {LEAST_LETTERS} to {MOST_LETTERS} letters, got {len(password)}"
+        )
+    salt = secrets.token_bytes(_SALT_BYTES)
+    derived = _derived(password, salt, _COST, _BLOCK, _PARALLEL)
+    texts = (base64.b64encode(data).decode() for data in (salt, derived))
+    return "$".join(("scrypt", str(_COST), str(_BLOCK), str(_PARALLEL), *texts))
+
+
+def write_password(path: Path, password: str) -> None:
+    """Keep a password in a file that is closed to other users.
+
+    Raises:
+        ConfigError: the password is too short.
+        OutputError: the file cannot be written.
+    """
+    line = hashed(password) + "\n"
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password that can be checked, and not be read.
+
+    Attributes:
+        kept: as `hashed` gives it.
+    """
+
+    kept: str
+
+    @classmethod
+    def read(cls, path: str) -> Password:
+        """From a file.
+
+        Raises:
+            OutputError: it is missing, open to every user, or holds no password of ours.
+        """
+        password = cls(read_secret(path).decode("ascii", "replace"))
+        try:
+            password.matches("")
+        except ValueError:
+            raise OutputError(
+                f"{path}: holds no password; make one with mask-gate --set-password {path}"
+            ) from None
+        return password
+
+    def matches(self, text: str) -> bool:
+        """Whether it is this one; takes as long either way.
+
+        Raises:
+            ValueError: what is kept is no password of ours.
+        """
+        name, cost, block, parallel, salt, derived = self.kept.split("$")
+        sizes = int(cost), int(block), int(parallel)
+        if name != "scrypt" or not (2**14 <= sizes[0] <= 2**20 and sizes[1] == 8 and sizes[2] < 16):
+            raise ValueError("not of this form")
+        made = _derived(text[:MOST_LETTERS], base64.b64decode(salt, validate=True), *sizes)
+        return hmac.compare_digest(made, base64.b64decode(derived, validate=True))
+
+
+def _derived(password: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
+    most = 256 * cost * block  # bytes of memory; twice what it needs
+    return hashlib.scrypt(
+        password.encode("utf-8", "surrogatepass"),
+        salt=salt,
+        n=cost,
+        r=block,
+        p=parallel,
+        maxmem=most,
+        dklen=32,
+    )
+
+
+class Sessions:
+    """Who is logged in.
+
+    Args:
+        lives_s: how long a login is good.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, lives_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lives_s = lives_s
+        self._clock = clock
+        self._open: dict[bytes, tuple[Role, float]] = {}
+
+    def begin(self, role: Role) -> str:
+        """Log somebody in; the token that he shows from now on."""
+        self._forget_old()
+        while len(self._open) >= _MOST_SESSIONS:
+            del self._open[next(iter(self._open))]
+        token = secrets.token_urlsafe(32)
+        self._open[_name(token)] = role, self._clock() + self.lives_s
+        return token
+
+    def role(self, token: str | None) -> Role:
+        """Who shows this token."""
+        role, until_s = self._open.get(_name(token or ""), (Role.NOBODY, 0.0))
+        return role if self._clock() < until_s else Role.NOBODY
+
+    def end(self, token: str | None) -> None:
+        """Log out."""
+        self._open.pop(_name(token or ""), None)
+
+    def _forget_old(self) -> None:
+        now_s = self._clock()
+        self._open = {name: kept for name, kept in self._open.items() if kept[1] > now_s}
+
+
+def _name(token: str) -> bytes:
+    """Tokens are looked up by hash, so that the time it takes tells nothing about them."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class LoginLimit:
+    """How often wrong passwords are heard out.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wrong: deque[tuple[float, str]] = deque()
+
+    def wait_s(self, address: str) -> float:
+        """How long this address has to wait before its next try; 0 when it need not."""
+        now_s = self._clock()
+        while self._wrong and now_s - self._wrong[0][0] >= TRIES_S:
+            self._wrong.popleft()
+        own = [at_s for at_s, whose in self._wrong if whose == address]
+        if len(own) >= TRIES:
+            return own[-TRIES] + TRIES_S - now_s
+        if len(self._wrong) >= TRIES_OF_ALL:
+            return self._wrong[-TRIES_OF_ALL][0] + TRIES_S - now_s
+        return 0.0
+
+    def failed(self, address: str) -> None:
+        """Note a wrong password; to be called before it is checked, so that none slips by."""
+        self._wrong.append((self._clock(), address))
+
+    def succeeded(self, address: str) -> None:
+        """Forget what an address got wrong."""
+        self._wrong = deque(kept for kept in self._wrong if kept[1] != address)
+
+
+class Doorman:
+    """Who gets in with what.
+
+    Args:
+        passwords: by role.
+        scraper_token: for /metrics; None: no token is good.
+        lives_s: how long a login is good.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        passwords: Mapping[Role, Password],
+        scraper_token: bytes | None,
+        lives_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._passwords = passwords
+        self._scraper_token = scraper_token
+        self.sessions = Sessions(lives_s, clock)
+        self.limit = LoginLimit(clock)
+
+    def role_of(self, password: str) -> Role:
+        """Whose password it is; takes as long whichever it is."""
+        matched = [role for role, kept in self._passwords.items() if kept.matches(password)]
+        return matched[0] if matched else Role.NOBODY
+
+    def is_scraper(self, token: str) -> bool:
+        """Whether it is the token for /metrics."""
+        given = token.encode("utf-8", "surrogatepass")
+        return self._scraper_token is not None and hmac.compare_digest(given, self._scraper_token)

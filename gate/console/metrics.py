@@ -1,0 +1,114 @@
+"""Metrics: the boards of all doors in the words of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from mask_gate.gate.console.door_pages import Post
+from mask_gate.gate.console.door_state import BUCKETS_S, PARTS, Board
+from mask_gate.gate.domain import DENIALS, FAULTS, Reason, State
+from mask_gate.models.labels import CLASS_NAMES
+
+
+class Metrics(Collector):
+    """Everything that is measured, at the moment it is asked for; each sample names its door.
+
+    Args:
+        posts: the doors.
+    """
+
+    def __init__(self, posts: Sequence[Post]) -> None:
+        self._posts = posts
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """In the exposition format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Each metric with its samples."""
+        gauge, counter = self._gauge, self._counter
+        yield gauge("up", "Whether the gate says how the door is", lambda board: board.is_fresh)
+        yield gauge("door_open", "Whether the door is open", lambda board: board.is_open)
+        yield gauge("camera_fps", "Frames judged per second", lambda board: board.fps)
+        yield gauge("faces", "Faces in the newest frame", lambda board: board.faces)
+        viewers = _labelled("console_viewers", "Viewers of live pictures")
+        for post in self._posts:
+            viewers.add_metric([post.gate], float(post.pictures.viewers))
+        yield viewers
+        yield gauge(
+            "service_uptime_seconds", "Since the console began", lambda board: board.uptime_s
+        )
+        yield counter("frames", "Frames judged", lambda board: board.frames)
+        yield self._latency()
+        state = _labelled("state", "1 for the state the gate is in", "state")
+        parts = _labelled(
+            "part_up", "Whether a part does its work; absent while nobody knows", "part"
+        )
+        for post in self._posts:
+            for one in State:
+                state.add_metric([post.gate, one], post.board.state is one)
+            for part in PARTS:
+                if post.board.health[part] != "unknown":
+                    parts.add_metric([post.gate, part], post.board.health[part] == "ok")
+        yield state
+        yield parts
+        yield counter("openings", "Openings of the door", lambda board: board.openings)
+        yield self._by_reason("denials", "People turned away", DENIALS)
+        yield self._by_reason("faults", "Locks because the gate was out of order", FAULTS)
+        people = CounterMetricFamily(
+            "mask_gate_people",
+            "People seen, by what most of their votes said",
+            labels=["gate", "label"],
+        )
+        for post in self._posts:
+            for label in CLASS_NAMES:
+                people.add_metric([post.gate, label], post.board.people[label])
+        yield people
+
+    def _gauge(self, name: str, text: str, value: Callable[[Board], float]) -> Metric:
+        family = _labelled(name, text)
+        for post in self._posts:
+            family.add_metric([post.gate], float(value(post.board)))
+        return family
+
+    def _counter(self, name: str, text: str, value: Callable[[Board], float]) -> Metric:
+        family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate"])
+        for post in self._posts:
+            family.add_metric([post.gate], value(post.board))
+        return family
+
+    def _by_reason(self, name: str, text: str, reasons: frozenset[Reason]) -> Metric:
+        family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate", "reason"])
+        for post in self._posts:
+            for reason in sorted(reasons):
+                counted = post.board.signals["deny", str(reason)]
+                family.add_metric([post.gate, str(reason)], counted)
+        return family
+
+    def _latency(self) -> Metric:
+        family = HistogramMetricFamily(
+            "mask_gate_latency_seconds", "From the picture to the decision", labels=["gate"]
+        )
+        bounds = (*map(str, BUCKETS_S), "+Inf")
+        for post in self._posts:
+            so_far, buckets = 0, []
+            for bound, count in zip(bounds, post.board.latency_buckets, strict=True):
+                so_far += count
+                buckets.append((bound, so_far))
+            family.add_metric([post.gate], buckets, post.board.latency_sum_s)
+        return family
+
+
+def _labelled(name: str, text: str, *more: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"mask_gate_{name}", text, labels=["gate", *more])

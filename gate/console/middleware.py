@@ -1,0 +1,165 @@
+"""Gatekeeper: lets a request through to the pages or refuses it, and sets all answers' headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mask_gate.gate.console.login import Doorman, Role
+from mask_gate.gate.console.rate_limit import RequestLimit
+from mask_gate.gate.display.texts import Words
+
+COOKIE = "mask-gate-session"
+
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+"""Of every machine; what is said of them is said of all its programs."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",  # with none, browsers name no origin of a form either
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+_ENCRYPTED_ONLY = "max-age=31536000"  # a year, for this name alone
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all pages have in common.
+
+    Attributes:
+        gate: what the whole is called.
+        languages: by code; the first is the one of the gate.
+        names: hosts it may be asked for by.
+        encrypted: whether browsers speak TLS.
+    """
+
+    gate: str
+    languages: Mapping[str, Words]
+    names: frozenset[str]
+    encrypted: bool
+
+    @property
+    def cookie(self) -> str:
+        """Name of the session's cookie: browsers do not keep those of two ports apart."""
+        return f"{COOKIE}-{self.gate}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Who may ask for what; whatever is not here does not exist.
+
+    Attributes:
+        roles: by method and path.
+        pages: paths that somebody who is not logged in is asked for the password at.
+    """
+
+    roles: Mapping[tuple[str, str], frozenset[Role]]
+    pages: frozenset[str]
+
+    def may_see(self, role: Role, page: str) -> bool:
+        """Whether this is a page, and one for them."""
+        return page in self.pages and role in self.roles["GET", page]
+
+
+class Gatekeeper:
+    """Lets through what the rights allow, and no more of it than can be answered.
+
+    Args:
+        app: the pages.
+        rights: who may ask for what.
+        site: by which names it may be asked.
+        doorman: knows sessions and tokens.
+        limit: how many requests are heard out.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        rights: Rights,
+        site: Site,
+        doorman: Doorman,
+        limit: RequestLimit,
+    ) -> None:
+        self._app = app
+        self._rights = rights
+        self._site = site
+        self._doorman = doorman
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return  # no websockets, nothing to start or end
+
+        request = Request(scope)
+        name = _host_name(request.headers.get("host", ""))
+        of_tls = self._site.encrypted and name in self._site.names and name not in OWN_NAMES
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for header, value in _HEADERS.items():
+                    headers[header] = value
+                if of_tls:
+                    headers["strict-transport-security"] = _ENCRYPTED_ONLY
+            await send(message)
+
+        role = self._role(request)
+        address = request.client.host if request.client else ""
+        refusal: Response | None
+        if self._limit.takes(address, is_stranger=role is Role.NOBODY):
+            refusal = self._refusal(request, role)
+        else:
+            await asyncio.sleep(self._limit.hold_up_s)
+            refusal = PlainTextResponse("too many requests", 429, {"retry-after": "1"})
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refusal(self, request: Request, role: Role) -> Response | None:
+        headers = request.headers
+        host = headers.get("host", "")
+        if _host_name(host) not in self._site.names:
+            return PlainTextResponse("this host name is not known here; see console.names", 421)
+        method = "GET" if request.method == "HEAD" else request.method
+        scheme = "https" if self._site.encrypted else "http"
+        if method != "GET" and headers.get("origin") != f"{scheme}://{host}":
+            return PlainTextResponse("this was not asked by a page of ours", 403)
+        path = request.url.path
+        allowed = self._rights.roles.get((method, path), frozenset())
+        if role in allowed:
+            return None
+        if role is Role.NOBODY:
+            if path in self._rights.pages and method == "GET":
+                return RedirectResponse("/login" if path == "/" else f"/login?to={path}", 303)
+            return PlainTextResponse("log in first", 401)
+        if allowed:
+            return PlainTextResponse("this is not for you", 403)
+        return PlainTextResponse("there is no such page", 404)
+
+    def _role(self, request: Request) -> Role:
+        role = self._doorman.sessions.role(request.cookies.get(self._site.cookie))
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if role is Role.NOBODY and scheme.lower() == "bearer" and self._doorman.is_scraper(token):
+            return Role.SCRAPER
+        return role
+
+
+def _host_name(host: str) -> str:
+    """A host without its port, as `localhost:8321`."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()

@@ -1,0 +1,1 @@
+"""From faces to a decision: the tracker and the policy, pure Python with an injected clock."""

@@ -1,0 +1,298 @@
+"""Tracker: follows each face from frame to frame, in seconds rather than frames.
+
+The idea is BYTE's (Zhang et al., ECCV 2022, section 3): sure detections choose their tracks first,
+doubtful ones may then keep a track alive, but never begin one. A track coasts on its own velocity
+while it is hidden, so two people who cross keep their names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mask_gate.gate.domain import Sighting, Track
+from mask_gate.gate.errors import ModelError
+from mask_gate.models.boxes import pairwise_iou_xyxy, xyxy_to_cxcywh
+from mask_gate.models.detections import Detections
+from mask_gate.models.labels import MaskLabel
+from mask_gate.models.operating_point import OperatingPoint
+
+HIGH_SCORE, LOW_SCORE = 0.2, 0.1
+"""For models that bring no operating point."""
+
+_UNMATCHED_COST = 2.0  # the worst allowed pair costs as much as leaving one of the two alone
+_JITTER_SPAN_S = 0.015  # positions nearer in time than this tell jitter of the boxes, not speed
+
+
+class TrackerConfig(BaseModel):
+    """How detections become tracks; times in seconds, distances in face sizes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    high_score: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a detection this sure may begin a track; low, because a face whose class is "
+        "in doubt scores low, and doubt must reach the policy to keep the door shut; null: the "
+        "model's own",
+    )
+    low_score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="a less sure one is not looked at at all; null: half of that, 0.1 at most",
+    )
+    min_iou: float = Field(
+        default=0.2, gt=0, lt=1, description="overlap with the predicted box that is enough alone"
+    )
+    max_size_ratio: float = Field(
+        default=2.0, gt=1, le=10, description="growth between sightings at most this"
+    )
+    reach: float = Field(
+        default=0.5, gt=0, le=5, description="centre distance from the prediction allowed at once"
+    )
+    reach_per_s: float = Field(
+        default=4.0, ge=0, le=50, description="what each second since the last sighting adds to it"
+    )
+    max_reach: float = Field(default=2.0, gt=0, le=10, description="and where that stops growing")
+    velocity_window_s: float = Field(
+        default=0.4, gt=0, le=2, description="past over which the speed of a face is measured"
+    )
+    max_missed_s: float = Field(
+        default=0.8, gt=0, le=10, description="a face unseen for longer is gone"
+    )
+    max_gap_s: float = Field(
+        default=0.5, gt=0, le=10, description="a longer pause between frames drops all tracks"
+    )
+    memory_s: float = Field(
+        default=1.5, gt=0, le=60, description="sightings kept; at least the policy's `window_s`"
+    )
+    max_faces: int = Field(
+        default=100, ge=1, le=1000, description="more detections in one frame are a model fault"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TrackerConfig:
+        high_score = HIGH_SCORE if self.high_score is None else self.high_score
+        if self.low_score is not None and self.low_score > high_score:
+            raise ValueError(
+                f"low_score: expected at most high_score ({high_score}), got {self.low_score}"
+            )
+        return self
+
+    def scores(self, point: OperatingPoint | None) -> tuple[float, float]:
+        """`high_score` and `low_score`, with a model that brings this operating point."""
+        high = self.high_score
+        if high is None:
+            high = HIGH_SCORE if point is None else point.face_score
+        low = self.low_score
+        if low is None:
+            low = min(LOW_SCORE, high / 2)
+        return high, min(low, high)
+
+
+class _Trail:
+    """What is remembered of one face between frames."""
+
+    def __init__(self, track_id: int, box_xyxy: NDArray[np.float64], sighting: Sighting) -> None:
+        self.id = track_id
+        self.first_seen_s = sighting.time_s
+        self.box_xyxy = box_xyxy
+        self.sightings: deque[Sighting] = deque()
+        self._centres: deque[tuple[float, float, float]] = deque()  # time s, x px, y px
+        self.see(box_xyxy, sighting, memory_s=math.inf, velocity_window_s=math.inf)
+
+    @property
+    def last_seen_s(self) -> float:
+        return self.sightings[-1].time_s
+
+    def see(
+        self,
+        box_xyxy: NDArray[np.float64],
+        sighting: Sighting,
+        memory_s: float,
+        velocity_window_s: float,
+    ) -> None:
+        """Take in a new box; forget sightings and positions older than the two spans."""
+        self.box_xyxy = box_xyxy
+        self.sightings.append(sighting)
+        while sighting.time_s - self.sightings[0].time_s > memory_s:
+            self.sightings.popleft()
+        x1, y1, x2, y2 = box_xyxy.tolist()
+        self._centres.append((sighting.time_s, (x1 + x2) / 2, (y1 + y2) / 2))
+        # Two positions always stay, else a slow camera would never show any speed.
+        while len(self._centres) > 2 and sighting.time_s - self._centres[0][0] > velocity_window_s:
+            self._centres.popleft()
+
+    def predict(self, time_s: float) -> list[float]:
+        """Box expected at `time_s`: on the line fitted to the recent centres; xyxy pixels."""
+        centres = np.array(self._centres)  # [K, 3]
+        mean = centres.mean(axis=0)
+        apart = centres - mean
+        spread = apart[:, 0] @ apart[:, 0] + len(centres) * _JITTER_SPAN_S**2
+        x, y = mean[1:] + apart[:, 0] @ apart[:, 1:] / spread * (time_s - mean[0])
+        left, top, right, bottom = self.box_xyxy.tolist()
+        dx, dy = x - (left + right) / 2, y - (top + bottom) / 2
+        return [left + dx, top + dy, right + dx, bottom + dy]
+
+    def as_track(self) -> Track:
+        left, top, right, bottom = self.box_xyxy.tolist()
+        return Track(
+            id=self.id,
+            box_xyxy=(left, top, right, bottom),
+            sightings=tuple(self.sightings),
+            first_seen_s=self.first_seen_s,
+            last_seen_s=self.last_seen_s,
+        )
+
+
+class Tracker:
+    """Gives every face a name (`Track.id`) that it keeps while it is in view.
+
+    Args:
+        config: how.
+        point: of the model whose detections come, if it brings one.
+    """
+
+    def __init__(self, config: TrackerConfig, point: OperatingPoint | None = None) -> None:
+        self._config = config
+        self._high_score, self._low_score = config.scores(point)
+        self._ids = count(1)
+        self._trails: list[_Trail] = []
+        self._time_s = -math.inf
+
+    def reset(self) -> None:
+        """Forget every face, as after a change of picture size; ids and time go on."""
+        self._trails = []
+
+    def update(self, detections: Detections, time_s: float) -> tuple[Track, ...]:
+        """Take in the detections of one frame taken at `time_s` (monotonic seconds).
+
+        Returns:
+            Every face still followed, oldest first; one missed in this frame keeps its last box
+            and has `last_seen_s < time_s`.
+
+        Raises:
+            ModelError: a number no sound model would give; no track has changed then.
+            ValueError: `time_s` is not later than that of the frame before.
+        """
+        if not (math.isfinite(time_s) and time_s > self._time_s):
+            raise ValueError(f"time_s: expected finite seconds after {self._time_s}, got {time_s}")
+        _refuse_nonsense(detections, self._config.max_faces)
+        if time_s - self._time_s > self._config.max_gap_s:
+            self.reset()
+        self._time_s = time_s
+
+        oldest_s = time_s - self._config.max_missed_s
+        self._trails = [trail for trail in self._trails if trail.last_seen_s >= oldest_s]
+        sure = detections.scores >= self._high_score
+        doubtful = ~sure & (detections.scores >= self._low_score)
+        unseen, newcomers = self._follow(self._trails, detections[sure], time_s)
+        self._follow(unseen, detections[doubtful], time_s)
+        for box_xyxy, sighting in newcomers:
+            self._trails.append(_Trail(next(self._ids), box_xyxy, sighting))
+        return tuple(trail.as_track() for trail in self._trails)
+
+    def _follow(
+        self, trails: list[_Trail], detections: Detections, time_s: float
+    ) -> tuple[list[_Trail], list[tuple[NDArray[np.float64], Sighting]]]:
+        """Continue `trails` with `detections`; returns what is left over of both."""
+        boxes_xyxy = detections.boxes_xyxy.astype(np.float64)
+        seen = [
+            (box_xyxy, Sighting(time_s, MaskLabel(label), score, margin))
+            for box_xyxy, label, score, margin in zip(
+                boxes_xyxy,
+                detections.labels.tolist(),
+                detections.scores.tolist(),
+                detections.margins.tolist(),
+                strict=True,
+            )
+        ]
+        if not trails or not seen:
+            return trails, seen
+        chosen = cheapest_pairs(self._costs(trails, boxes_xyxy, time_s))
+        for row, column in chosen.items():
+            trails[row].see(
+                *seen[column],
+                memory_s=self._config.memory_s,
+                velocity_window_s=self._config.velocity_window_s,
+            )
+        taken = set(chosen.values())
+        return (
+            [trail for row, trail in enumerate(trails) if row not in chosen],
+            [face for column, face in enumerate(seen) if column not in taken],
+        )
+
+    def _costs(
+        self, trails: list[_Trail], boxes_xyxy: NDArray[np.float64], time_s: float
+    ) -> NDArray[np.float64]:
+        """Cost [T, N] of continuing trail t with box n: 0 perfect, 2 the limit, inf forbidden."""
+        config = self._config
+        predicted_xyxy = np.array([trail.predict(time_s) for trail in trails])
+        iou = pairwise_iou_xyxy(predicted_xyxy, boxes_xyxy)  # [T, N]
+        expected, found = xyxy_to_cxcywh(predicted_xyxy), xyxy_to_cxcywh(boxes_xyxy)
+        size_t, size_n = np.sqrt(expected[:, 2:].prod(1)), np.sqrt(found[:, 2:].prod(1))
+        ratio = np.maximum(size_t[:, None], size_n) / np.minimum(size_t[:, None], size_n)
+        shift = np.linalg.norm(expected[:, None, :2] - found[:, :2], axis=2)  # [T, N] px
+        unseen_s = time_s - np.array([trail.last_seen_s for trail in trails])
+        reach_px = np.minimum(config.reach + config.reach_per_s * unseen_s, config.max_reach)
+        nearness = shift / (reach_px * size_t)[:, None]  # 1 at the edge of reach
+        near = (iou >= config.min_iou) | (nearness <= 1.0)
+        cost = (1.0 - iou) + np.minimum(nearness, 1.0)
+        return np.where(near & (ratio <= config.max_size_ratio), cost, np.inf)
+
+
+def _refuse_nonsense(detections: Detections, max_faces: int) -> None:
+    """Raise ModelError unless every number is one a sound detector can give."""
+    boxes = detections.boxes_xyxy
+    if len(detections) > max_faces:
+        raise ModelError(f"the model gave {len(detections)} faces, expected at most {max_faces}")
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
+        raise ModelError("the model gave a box without area or with corners that are not finite")
+    for name, values in (("score", detections.scores), ("margin", detections.margins)):
+        if not ((values >= 0.0) & (values <= 1.0)).all():  # NaN fails both
+            raise ModelError(f"the model gave a {name} outside 0..1")
+    if not ((detections.labels >= 0) & (detections.labels < len(MaskLabel))).all():
+        raise ModelError(f"the model gave a class outside 0..{len(MaskLabel) - 1}")
+
+
+def cheapest_pairs(cost: NDArray[np.float64]) -> dict[int, int]:
+    """Row -> column with the least total cost; inf forbids a pair, a row may stay alone.
+
+    The Hungarian method by shortest augmenting paths (Jonker and Volgenant 1987), exact. Each row
+    has a column of its own that means "nobody", so a solution always exists.
+    """
+    rows, columns = cost.shape
+    nobody = np.full((rows, rows), np.inf)
+    np.fill_diagonal(nobody, _UNMATCHED_COST)
+    cost = np.hstack([cost, nobody])
+    row_of = np.full(columns + rows, -1)
+    row_price, column_price = np.zeros(rows), np.zeros(columns + rows)
+    for start in range(rows):
+        distance = np.full(columns + rows, np.inf)
+        came_from = np.full(columns + rows, -1)
+        settled = np.zeros(columns + rows, dtype=bool)
+        row, column, walked = start, -1, 0.0
+        while row >= 0:  # until the path ends in a free column
+            if column >= 0:
+                settled[column] = True
+            step = walked + cost[row] - row_price[row] - column_price
+            better = ~settled & (step < distance)
+            distance[better], came_from[better] = step[better], column
+            column = int(np.argmin(np.where(settled, np.inf, distance)))
+            walked, row = float(distance[column]), int(row_of[column])
+        done = np.flatnonzero(settled)
+        row_price[start] += walked
+        row_price[row_of[done]] += walked - distance[done]
+        column_price[done] -= walked - distance[done]
+        while column >= 0:  # hand each column on the path to the row before it
+            before = int(came_from[column])
+            row_of[column] = start if before < 0 else row_of[before]
+            column = before
+    return {int(row_of[column]): column for column in range(columns) if row_of[column] >= 0}

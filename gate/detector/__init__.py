@@ -1,0 +1,1 @@
+"""The detector as the gate runs it: engines, its process, its self-test."""

@@ -1,0 +1,48 @@
+"""Engine: what runs a network on one letterboxed square, and the names of the kinds there are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_gate.models.operating_point import OperatingPoint
+
+
+class EngineKind(StrEnum):
+    """What `--engine` may say."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    OPENVINO_BF16 = "openvino-bf16"
+    TORCH = "torch"
+
+
+class Engine(Protocol):
+    """Runs a network on one letterboxed square.
+
+    Attributes:
+        input_size: side of the square in pixels.
+        operating_point: of the weights, if they bring one.
+        name: what runs it and where, for people.
+        at_once: of so many squares that wait, one call is faster than a call for each.
+    """
+
+    input_size: int
+    operating_point: OperatingPoint | None
+    name: str
+    at_once: int
+
+    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.networks.anchors.decode`).
+
+        The array may be written over by the next call.
+        """
+        ...
+
+    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, as `__call__` gives them one by one."""
+        ...

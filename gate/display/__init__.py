@@ -1,0 +1,1 @@
+"""What people see and hear: overlay, visitor screen, window, recording, sound."""

@@ -1,0 +1,182 @@
+"""Words: everything the gate says to people, in one language; one file in assets/languages each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from mask_gate.gate.display.drawing import Typeface, dejavu
+from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.errors import ConfigError
+from mask_gate.models.labels import CLASS_NAMES, MaskLabel
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+LANGUAGES = ASSETS / "languages"
+FONTS = ASSETS / "fonts"
+
+UNSURE = "unsure"
+
+PAGE_KEYS = (
+    "all",
+    "audit",
+    "bad_login",
+    "camera",
+    "closed",
+    "config",
+    "csv",
+    "denials",
+    "door",
+    "doors",
+    "events",
+    "faces",
+    "filter",
+    "fps",
+    "from",
+    "health",
+    "history",
+    "json",
+    "kiosk",
+    "language",
+    "latency",
+    "live",
+    "locked_out",
+    "log_in",
+    "log_out",
+    "model",
+    "no_news",
+    "none",
+    "ok",
+    "open",
+    "openings",
+    "password",
+    "people",
+    "problem",
+    "reason",
+    "relay",
+    "state",
+    "time",
+    "to",
+    "type",
+    "unknown",
+    "uptime",
+    "which_screen",
+)
+"""What the web pages need words for."""
+
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "fonts": ("regular", "bold"),
+    "labels": (*CLASS_NAMES, UNSURE),
+    "states": tuple(State),
+    "reasons": tuple(Reason),
+    "advice": tuple(Reason),
+    "page": PAGE_KEYS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language.
+
+    Attributes:
+        code: of the language, the name of its file: `en`.
+        name: as those who speak it call it.
+        typeface: has every letter of it.
+        labels: of a face; None is one that cannot be told.
+        states: one large word each.
+        reasons: why, for those who run the gate.
+        advice: what to do, for those at the door.
+        page: of the web pages, by `PAGE_KEYS`.
+    """
+
+    code: str
+    name: str
+    typeface: Typeface
+    labels: Mapping[MaskLabel | None, str]
+    states: Mapping[State, str]
+    reasons: Mapping[Reason, str]
+    advice: Mapping[Reason, str]
+    page: Mapping[str, str]
+
+
+def language_codes(folder: Path = LANGUAGES) -> tuple[str, ...]:
+    """The languages there are, by the names of their files."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def load_words(code: str, folder: Path = LANGUAGES) -> Words:
+    """Read a language.
+
+    Raises:
+        ConfigError: there is no such file, or it is not complete; one line per fault, with its key.
+    """
+    path = folder / f"{code}.yaml"
+    if code not in language_codes(folder):
+        known = ", ".join(language_codes(folder))
+        raise ConfigError(f"language: expected one of {known}, got {code!r:.40}")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: cannot be read as YAML ({first})") from None
+    if faults := list(_faults(document)):
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
+    labels = document["labels"]
+    return Words(
+        code=code,
+        name=document["name"],
+        typeface=_typeface(document["fonts"]),
+        labels=MappingProxyType(
+            {label: labels[label.name.lower()] for label in MaskLabel} | {None: labels[UNSURE]}
+        ),
+        states=MappingProxyType({state: document["states"][state] for state in State}),
+        reasons=MappingProxyType({reason: document["reasons"][reason] for reason in Reason}),
+        advice=MappingProxyType({reason: document["advice"][reason] for reason in Reason}),
+        page=MappingProxyType(document["page"]),
+    )
+
+
+def _faults(document: object) -> Iterator[str]:
+    """What is missing, too much, or not a text."""
+    if not isinstance(document, dict):
+        yield "expected keys with values, as in en.yaml"
+        return
+    yield from _key_faults(document, ("name", *_KEYS), "")
+    if not _is_text(document.get("name", "-")):
+        yield "name: expected a text"
+    for section, keys in _KEYS.items():
+        values = document.get(section, {})
+        if not isinstance(values, dict):
+            yield f"{section}: expected keys with values, as in en.yaml"
+            continue
+        if section in document:
+            yield from _key_faults(values, keys, f"{section}.")
+        for key, value in values.items():
+            if section == "fonts":
+                if value is not None and not (_is_text(value) and (FONTS / value).is_file()):
+                    yield f"fonts.{key}: expected null or a file in {FONTS}, got {value!r:.60}"
+            elif not _is_text(value):
+                yield f"{section}.{key}: expected a text, got {value!r:.60}"
+
+
+def _key_faults(
+    values: Mapping[object, object], keys: tuple[str, ...], section: str
+) -> Iterator[str]:
+    yield from (f"{section}{key}: missing" for key in keys if key not in values)
+    yield from (f"{section}{key}: no such key" for key in values if key not in keys)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def _typeface(files: Mapping[str, str | None]) -> Typeface:
+    default = dejavu()
+    regular, bold = files["regular"], files["bold"]
+    return Typeface(
+        default.regular if regular is None else FONTS / regular,
+        default.bold if bold is None else FONTS / bold,
+    )

@@ -1,0 +1,123 @@
+"""Reporter: tells the outputs, the event log and the terminal what the gate does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mask_gate.gate.domain import DENIALS, Signal, SignalKind
+from mask_gate.gate.door.output import Output
+from mask_gate.gate.events import STARTING, Event, EventMaker, Scene
+
+
+class EventSink(Protocol):
+    """Where events are kept."""
+
+    def write(self, event: Event) -> None:
+        """Take an event; returns at once."""
+
+
+class Witness(Protocol):
+    """What records an opening before it happens."""
+
+    def intend(self, signal: Signal, event: Event) -> None:
+        """Record that the door is about to open; returns when that is safe on the disk.
+
+        Raises:
+            AuditError: it cannot be recorded in time; the door must not open.
+        """
+
+
+class Reporter:
+    """Knows the scene of the moment, and passes on what changes.
+
+    Args:
+        maker: words for events.
+        tell: called with scene and door whenever state, reason or door have changed.
+    """
+
+    def __init__(
+        self,
+        maker: EventMaker,
+        tell: Callable[[Scene, bool], None],
+    ) -> None:
+        self._maker = maker
+        self._tell = tell
+        self._logs: list[EventSink] = []
+        self._witness: Witness | None = None
+        self._outputs: list[Output] = []
+        self._told_id: str | None = None  # of the newest signal
+        self._unheard_by: list[Output] = []  # who has not taken it
+        self._scene = STARTING
+        self._told: tuple[object, ...] = ()
+        self.openings = 0
+        self.denials = 0
+
+    def __str__(self) -> str:
+        openings = "1 opening" if self.openings == 1 else f"{self.openings} openings"
+        denials = "1 denial" if self.denials == 1 else f"{self.denials} denials"
+        return f"{openings}, {denials}"
+
+    def add(self, output: Output) -> None:
+        """From now on, tell this output too."""
+        self._outputs.append(output)
+
+    def keep(self, log: EventSink) -> None:
+        """From now on, write events there too."""
+        self._logs.append(log)
+
+    def swear_in(self, witness: Witness) -> None:
+        """From now on, nothing opens before this witness has recorded it."""
+        self._witness = witness
+
+    def signal(self, signal: Signal) -> None:
+        """The door's `emit`: the witness hears of an opening first, the log after all others.
+
+        An opening stops at the first output that refuses it, for the door is then locked again. A
+        lock is told to every output, whatever the others do, and when it is offered again, only to
+        those that refused it.
+
+        Raises:
+            OutputError: an output refused; or what else it raised.
+        """
+        event = self._maker.of_signal(signal, self._scene)
+        opens = signal.kind is SignalKind.ALLOW
+        if self._witness is not None and opens:
+            self._witness.intend(signal, event)
+        is_new = signal.id != self._told_id
+        if is_new:
+            self._told_id, self._unheard_by = signal.id, list(self._outputs)
+        failures = []
+        for output in tuple(self._unheard_by):
+            try:
+                output.send(signal, event)
+            except Exception as error:
+                if opens:
+                    raise
+                failures.append(error)
+            else:
+                self._unheard_by.remove(output)
+        if is_new:
+            self._write(event)
+            self.openings += opens
+            self.denials += signal.reason in DENIALS
+        if failures:
+            raise failures[0]
+
+    def look(self, scene: Scene) -> None:
+        """Take the scene that the next signals come from."""
+        self._scene = scene
+
+    def decided(self, scene: Scene, is_open: bool) -> None:
+        """Pass on a decision that the door has taken, if it is not the same as the last."""
+        decision = scene.decision
+        news = (decision.state, decision.reason)
+        if self._logs and self._told[:2] != news:
+            self._write(self._maker.of_decision(scene, is_open))
+        if self._told != (*news, is_open):
+            self._told = (*news, is_open)
+            self._tell(scene, is_open)
+
+    def _write(self, event: Event) -> None:
+        for log in self._logs:
+            log.write(event)

@@ -1,0 +1,39 @@
+"""SecretFile: a key or password, from a file that is closed to the other users of this machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mask_gate.gate.errors import OutputError
+
+MAX_BYTES = 4096
+
+
+def read_secret(path: str) -> bytes:
+    """Bytes of a secret, without the newline that editors put at the end of a file.
+
+    Raises:
+        OutputError: the file is no secret: missing, empty, too large, or open to every user.
+    """
+    try:
+        # Not blocking, so that a pipe put in its place cannot hold up the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"secret file {path}: cannot be read ({why}); check its rights") from None
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise OutputError(f"secret file {path}: expected a file with the secret in it")
+        if about.st_mode & stat.S_IRWXO:
+            raise OutputError(f"secret file {path}: open to every user here; run chmod o= on it")
+        data = os.read(descriptor, MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > MAX_BYTES:
+        raise OutputError(f"secret file {path}: expected at most {MAX_BYTES} bytes, got more")
+    secret = data.removesuffix(b"\n").removesuffix(b"\r")
+    if not secret:
+        raise OutputError(f"secret file {path}: expected a secret, got an empty file")
+    return secret

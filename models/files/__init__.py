@@ -1,0 +1,1 @@
+"""Files that hold weights or settings: checkpoints, Darknet, ONNX, OpenVINO, YAML."""

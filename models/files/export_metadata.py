@@ -1,0 +1,103 @@
+"""ExportMetadata: what an exported detector says of itself, checked before anything of it runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.letterbox import BORDER_GREY
+from mask_gate.models.nms import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS
+from mask_gate.models.operating_point import OperatingPoint, OperatingPointError
+
+FORMAT = "mask-gate onnx 1"
+"""OpenVINO's files are translations of the ONNX file and carry its words unchanged."""
+
+METADATA_KEY = "mask_gate"
+
+
+class ExportedFileError(ValueError):
+    """The file is not an exported detector that can be trusted; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportMetadata:
+    """What whoever runs the file must know.
+
+    Attributes:
+        architecture: a name of `models.networks.zoo`.
+        input_size: side of the square it takes, in pixels.
+        operating_point: from which scores on it is believed, if it says so.
+        made_from: fingerprint of the checkpoint it was exported from.
+    """
+
+    architecture: str
+    input_size: int
+    operating_point: OperatingPoint | None
+    made_from: str
+
+    def to_json(self) -> str:
+        """The metadata, and in words and numbers what comes before the network and after it."""
+        point = self.operating_point
+        about: dict[str, Any] = {
+            "format": FORMAT,
+            "architecture": self.architecture,
+            "classes": list(CLASS_NAMES),
+            "input_size": self.input_size,
+            "operating_point": None if point is None else point.to_plain(),
+            "made_from": self.made_from,
+            "input": f"squares: [B, S, S, 3] uint8 BGR, letterboxed with grey {BORDER_GREY}",
+            "output": "predictions: [B, N, 5 + C] x1 y1 x2 y2 in input pixels, objectness, classes",
+            "preprocessing": {
+                "letterbox": "longer side to input_size, centred; rounded to whole pixels",
+                "border": BORDER_GREY,
+                "shrinking": "halved by averages down to a factor below 2, then bilinear",
+                "growing": "bilinear",
+                "in_the_graph": "BGR to RGB, channels first, float, divided by 255",
+            },
+            "postprocessing": {
+                "in_the_graph": "anchors, sigmoids and exponentials are decoded",
+                "score": "objectness times class probability",
+                "iou_threshold": IOU_THRESHOLD,
+                "max_candidates": MAX_CANDIDATES,
+                "max_detections": MAX_DETECTIONS,
+                "suppression": "one label a box, the best; boxes beat others across classes",
+                "boxes": "undo the letterbox, clip to the picture",
+            },
+        }
+        return json.dumps(about)
+
+    @classmethod
+    def from_json(cls, text: str | None, path: Path) -> ExportMetadata:
+        """The metadata found in a file.
+
+        Args:
+            text: what stands under `METADATA_KEY`, if anything.
+            path: of the file, for messages.
+
+        Raises:
+            ExportedFileError: not written by this project, or with other classes.
+        """
+        try:
+            about = json.loads(text or "{}")
+            found = cls(
+                architecture=str(about["architecture"]),
+                input_size=int(about["input_size"]),
+                operating_point=OperatingPoint.from_plain(about.get("operating_point")),
+                made_from=str(about["made_from"]),
+            )
+            classes = tuple(about["classes"])
+        except OperatingPointError as error:
+            raise ExportedFileError(f"{path}: {error}; export it again") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExportedFileError(
+                f"{path}: not exported by this project: it says nothing of classes and input size"
+            ) from error
+        if about.get("format") != FORMAT:
+            raise ExportedFileError(f"{path}: expected {FORMAT!r}, got {about.get('format')!r}")
+        if classes != CLASS_NAMES:
+            # A swapped order would open the door to the wrong people.
+            raise ExportedFileError(f"{path}: expected the classes {CLASS_NAMES}, got {classes}")
+        return found

@@ -1,0 +1,73 @@
+"""Export: a checkpoint as an ONNX file that carries everything needed to run it without torch."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mask_gate.models.files.checkpoint import Checkpoint
+from mask_gate.models.files.export_metadata import METADATA_KEY, ExportMetadata
+from mask_gate.models.networks.network import DetectionNetwork
+
+OPSET = 17
+
+
+class _FromPixels(nn.Module):
+    """The network behind the picture's own format, so that no runtime repeats the conversion."""
+
+    def __init__(self, network: DetectionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, squares: Tensor) -> Tensor:
+        """[B, S, S, 3] uint8 BGR to predictions [B, N, 5 + C]."""
+        rgb = squares.permute(0, 3, 1, 2).flip(1).float() / 255
+        return self.network.predict(rgb)
+
+
+def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
+    """Write `checkpoint` as ONNX; `path` holds either the old file or the whole new one.
+
+    The graph takes `squares`, letterboxed pictures [B, S, S, 3] uint8 BGR, and gives `predictions`
+    [B, N, 5 + C] as `models.networks.anchors.decode` describes them. Needs the package onnx.
+
+    Args:
+        checkpoint: what to export.
+        path: the file to write.
+        made_from: fingerprint of the checkpoint's file, by which the two are known as twins.
+
+    Raises:
+        ImportError: the package onnx is not installed.
+        CheckpointError: the weights do not fit their architecture.
+    """
+    import onnx
+
+    size = checkpoint.input_size
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its own retirement, at length
+        raw = Path(folder) / path.name
+        torch.onnx.export(
+            _FromPixels(checkpoint.network()),
+            (torch.zeros(1, size, size, 3, dtype=torch.uint8),),
+            str(raw),
+            dynamo=False,  # the newer exporter needs onnxscript and leaves a larger graph
+            opset_version=OPSET,
+            input_names=["squares"],
+            output_names=["predictions"],
+            dynamic_axes={"squares": {0: "batch"}, "predictions": {0: "batch"}},
+        )
+        model = onnx.load(str(raw))
+        onnx.helper.set_model_props(model, {METADATA_KEY: _about(checkpoint, made_from).to_json()})
+        onnx.checker.check_model(model)
+        onnx.save(model, str(raw))
+        raw.replace(path)
+
+
+def _about(checkpoint: Checkpoint, made_from: str) -> ExportMetadata:
+    return ExportMetadata(
+        checkpoint.architecture, checkpoint.input_size, checkpoint.operating_point, made_from
+    )

@@ -1,0 +1,140 @@
+"""OpenCV's captures: real files through FFmpeg, and which node a device's link leads to."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mask_gate.gate.camera import opencv_capture
+from mask_gate.gate.camera.opencv_capture import open_device, open_stream
+from mask_gate.gate.camera.source import Source, SourceKind
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def clip(tmp_path, fake_cameras):
+    """Forty numbered pictures, each described by its difference from the one before."""
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (256, 64))
+    assert writer.isOpened()
+    for number in range(40):
+        writer.write(fake_cameras.numbered(number))
+    writer.release()
+    return path
+
+
+class TestAStream:
+    def test_gives_its_pictures_with_their_stamps(self, clip, fake_cameras):
+        capture = open_stream(str(clip))
+        found = []
+        while capture.grab() is not None:
+            found.append((fake_cameras.number_in(capture.retrieve()), capture.stamp_s()))
+        capture.release()
+        assert [number for number, _ in found] == list(range(40))
+        assert [stamp_s for _, stamp_s in found] == pytest.approx([n / 25 for n in range(40)])
+        assert capture.is_inter_coded
+
+    def test_that_is_not_there_is_none(self, tmp_path):
+        assert open_stream(str(tmp_path / "nothing.mp4")) is None
+
+    def test_with_pictures_too_large_is_none_before_any_is_decoded(self, clip, monkeypatch):
+        monkeypatch.setattr(opencv_capture, "MAX_PIXELS", 256 * 64 - 1)
+        assert open_stream(str(clip)) is None
+
+
+DAMAGED = """
+import os, sys
+from contextlib import closing
+sys.path.insert(0, sys.argv[2])
+from fake_camera import number_in
+from mask_gate.gate.camera.capture_process import Capturer, Word
+from mask_gate.gate.camera.decoder_errors import Complaints
+from mask_gate.gate.camera.frame_buffer import FrameBuffer
+from mask_gate.gate.camera.opencv_capture import OpencvCapture, open_stream, prepare_capture
+
+answer = os.dup(1)
+complaints = Complaints()
+prepare_capture()
+OpencvCapture.stamp_s = lambda self: None  # a file comes faster than it was taken
+buffer = FrameBuffer.allocate()
+
+def say(word):
+    if word is Word.FRAME:
+        frame = buffer.newest(0)
+        os.write(answer, b"%d %d\\n" % (frame.index - 1, number_in(frame.image)))
+
+opener = lambda: open_stream(sys.argv[1])
+Capturer(opener, buffer, say, complaints.heard, max_age_s=0.5).attempt()
+"""
+
+
+class TestDamage:
+    def given(self, path):
+        """(place in the file, number in the picture) of each frame that a capturer gives."""
+        ended = subprocess.run(
+            [sys.executable, "-c", DAMAGED, str(path), str(Path(__file__).parent)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        )
+        return [tuple(map(int, line.split())) for line in ended.stdout.splitlines()]
+
+    def test_in_one_picture_costs_those_up_to_the_next_key_frame(self, clip):
+        sound = self.given(clip)
+        assert sound == [(number, number) for number in range(40)]
+        data = clip.read_bytes()
+        begins = [found.start() for found in re.finditer(b"\x00\x00\x01\xb6", data)]
+        hurt, after = begins[15], begins[16]
+        size = after - 1 - (hurt + 12)
+        clip.write_bytes(data[: hurt + 12] + b"\xaa" * size + data[after - 1 :])
+        assert self.given(clip) == sound[:15] + sound[24:]  # every twelfth is a key frame
+
+
+class TestADevice:
+    @pytest.fixture
+    def opened(self, monkeypatch):
+        """The arguments of each opening; none of them succeeds."""
+        asked = []
+
+        class NoCapture:
+            def __init__(self, *arguments):
+                asked.append(arguments)
+
+            def isOpened(self):  # noqa: N802
+                return False
+
+            def get(self, prop):
+                return 0.0
+
+            def set(self, prop, value):
+                return False
+
+            def release(self):
+                pass
+
+        monkeypatch.setattr(cv2, "VideoCapture", NoCapture)
+        return asked
+
+    def test_is_looked_up_behind_its_link_at_each_opening(self, tmp_path, opened):
+        nodes = [tmp_path / "video0", tmp_path / "video2"]
+        for node in nodes:
+            node.touch()
+        link = tmp_path / "by-id"
+        source = Source(SourceKind.DEVICE, str(link))
+        for node in nodes:  # unplugged, and back as another one
+            link.unlink(missing_ok=True)
+            link.symlink_to(node)
+            assert open_device(source) is None
+        assert [Path(arguments[0]) for arguments in opened] == nodes
+
+    def test_by_index_is_that_number(self, opened):
+        assert open_device(Source(SourceKind.INDEX, "3")) is None
+        assert opened[0][0] == 3
+
+    def test_that_is_away_is_none(self, tmp_path):
+        assert open_device(Source(SourceKind.DEVICE, str(tmp_path / "video9"))) is None

@@ -1,0 +1,101 @@
+"""What the words after `--camera` mean; nothing is opened here."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mask_gate.gate.camera.source import DEMO_CLIP, Source, SourceKind, masked, parse_source
+from mask_gate.gate.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "address"),
+    [
+        ("0", SourceKind.INDEX, "0"),
+        (" 12 ", SourceKind.INDEX, "12"),
+        ("007", SourceKind.INDEX, "7"),
+        ("/dev/video2", SourceKind.DEVICE, "/dev/video2"),
+        ("/dev/v4l/by-id/usb-cam-index0", SourceKind.DEVICE, "/dev/v4l/by-id/usb-cam-index0"),
+        ("rtsp://cam:554/live", SourceKind.URL, "rtsp://cam:554/live"),
+        ("rtsps://cam/live", SourceKind.URL, "rtsps://cam/live"),
+        ("HTTP://cam/video.mjpg", SourceKind.URL, "HTTP://cam/video.mjpg"),
+        ("https://[::1]:8443/v", SourceKind.URL, "https://[::1]:8443/v"),
+        ("clip.mp4", SourceKind.PATH, "clip.mp4"),
+        ("2024", SourceKind.PATH, "2024"),
+        ("입구 영상/", SourceKind.PATH, "입구 영상/"),
+        ("./demo", SourceKind.PATH, "./demo"),
+        ("demo", SourceKind.DEMO, str(DEMO_CLIP)),
+    ],
+)
+def test_words_name_a_source(words, kind, address):
+    assert parse_source(words) == Source(kind, address)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("-1", "0 or more"),
+        ("file:///etc/passwd", "file URLs are not played"),
+        ("ftp://host/clip.mp4", "ftp URLs are not played"),
+        ("rtmp://host/live", "rtsp://"),
+        ("concat+x://a", "this kind of URLs"),
+        ("http://", "no host"),
+        ("rtsp://:554/live", "no host"),
+        ("rtsp://cam:99999/live", "not a valid URL"),
+        ("rtsp://cam:door/live", "not a valid URL"),
+        ("http://[::1/live", "not a valid URL"),
+        ("cam\nera", "control characters"),
+        ("cam\x1b[31m", "control characters"),
+    ],
+)
+def test_other_words_are_refused_with_a_sentence(words, told):
+    with pytest.raises(ConfigError, match="--camera") as refused:
+        parse_source(words)
+    assert told in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://cam:554/live", "rtsp://cam:554/live"),
+        ("rtsp://admin:pw@cam:554/live", "rtsp://***@cam:554/live"),
+        ("rtsp://admin@cam/live", "rtsp://***@cam/live"),
+        ("rtsp://u:p@ss@cam/live", "rtsp://***@cam/live"),
+        ("rtsp://u:p/ss@cam/live", "rtsp://***"),
+        ("http://cam/v.cgi?user=u&pwd=p#x", "http://cam/v.cgi?user=***&pwd=***"),
+        ("http://cam/v.cgi?token", "http://cam/v.cgi?***"),
+        ("http://cam/v?mail=a@b&pwd=p", "http://***"),
+        ("rtsp://cam/user=u&password=p&channel=1", "rtsp://cam/user=***&password=***&channel=***"),
+    ],
+)
+def test_credentials_are_hidden(url, shown):
+    assert masked(url) == shown
+
+
+def messages_about(url: str) -> str:
+    try:
+        source = parse_source(url)
+    except ConfigError as refused:
+        return str(refused)
+    return f"{source} {source!r}"
+
+
+@given(st.text("abc:/?#@&=;%[]. ", max_size=8), st.text("abc:/?#@&=;%[]. ", max_size=8))
+def test_no_message_ever_shows_a_password(before, after):
+    password = f"{before}S3cret{after}"
+    assert "S3cret" not in messages_about(f"rtsp://admin:{password}@cam.example/live")
+    assert "S3cret" not in messages_about(f"http://{password}:x@cam.example/live")
+
+
+@given(st.text("abc:/?@=%[]. ", max_size=8), st.text("abc:/?#@&=;%[]. ", max_size=8))
+def test_no_message_ever_shows_a_password_in_the_query(before, after):
+    password = f"{before}S3cret{after}"
+    assert "S3cret" not in messages_about(f"http://cam.example/v?user=admin&pwd={password}")
+
+
+def test_a_name_that_does_not_print_is_shown_escaped():
+    assert str(Source(SourceKind.PATH, "clip‮.mp4")) == "clip\\u202e.mp4"
+    assert str(Source(SourceKind.PATH, "입구.mp4")) == "입구.mp4"

@@ -1,0 +1,366 @@
+"""mask-gate-audit: says whether the chain is whole, and hands out only what is."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Row, row_hash
+from mask_gate.gate.audit.store import AuditStore
+from mask_gate.gate.audit.writer import Audit
+from mask_gate.gate.commands.audit import main
+
+ROWS = 10_000
+
+
+def make(path, rows):
+    store = AuditStore(path, busy_s=1.0, wall=lambda: datetime(2026, 5, 1, tzinfo=UTC))
+    store.open()
+    store.append(rows)
+    store.close()
+    return store.tip
+
+
+def row(number):
+    wall = f"2026-05-{number * 20 // ROWS + 1:02d}T08:00:00.000Z"
+    return Row(
+        "event",
+        signal_id=f"s{number}",
+        decision="deny",
+        reason="no_mask",
+        faces=1,
+        classes='{"without_mask":1}',
+        confidences="[0.9]",
+        wall=wall,
+        gate="lobby",
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("audit") / "whole.sqlite"
+    return path, make(path, [row(number) for number in range(ROWS)])
+
+
+@pytest.fixture
+def path(whole, tmp_path):
+    """A copy of an audit of 10 000 rows, to be tampered with."""
+    return shutil.copy(whole[0], tmp_path / "audit.sqlite")
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.sqlite"
+    make(path, [row(number) for number in range(0, ROWS, ROWS // 20)])
+    return path
+
+
+def tamper(path, *statements):
+    """Write to the file as somebody does who knows SQLite and has the rights."""
+    with sqlite3.connect(path) as connection:
+        for rule in ("rows_never_change", "rows_stay", "rows_are_only_added"):
+            connection.execute(f"DROP TRIGGER {rule}")
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+@pytest.fixture
+def run(capsys):
+    def runs(*words):
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return code, said.out, said.err
+
+    return runs
+
+
+class TestVerify:
+    def test_a_whole_chain_ends_with_0_and_names_its_last_row(self, run, whole):
+        code, out, err = run("verify", "--file", whole[0])
+        assert (code, err) == (0, "")
+        assert out == f"whole: rows 1 to {ROWS}\nlast row {whole[1]}\n"
+
+    def test_an_edited_row_is_named(self, run, path):
+        tamper(path, "UPDATE rows SET decision = 'allow' WHERE seq = 5000")
+        code, out, err = run("verify", "--file", path)
+        assert (code, out) == (1, "")
+        assert err == "broken: row 5000: does not match its own hash; it was changed\n"
+
+    def test_a_deleted_row_is_named(self, run, path):
+        tamper(path, "DELETE FROM rows WHERE seq = 5000")
+        assert run("verify", "--file", path) == (1, "", "broken: row 5000: missing\n")
+
+    def test_rows_that_changed_places_are_named(self, run, path):
+        tamper(
+            path,
+            "UPDATE rows SET seq = 99999 WHERE seq = 5000",
+            "UPDATE rows SET seq = 5000 WHERE seq = 7000",
+            "UPDATE rows SET seq = 7000 WHERE seq = 99999",
+        )
+        code, _, err = run("verify", "--file", path)
+        assert code == 1
+        assert "row 5000: does not match its own hash" in err
+        assert "row 7000: does not match its own hash" in err
+
+    def test_a_row_that_was_edited_and_sealed_anew_is_found_at_the_next(self, run, path):
+        with sqlite3.connect(path) as connection:
+            found = connection.execute("SELECT * FROM rows WHERE seq = 5000")
+            names = [column[0] for column in found.description]
+            named = dict(zip(names, found.fetchone(), strict=True)) | {"decision": "allow"}
+        connection.close()
+        sealed = row_hash([named[name] for name in COLUMNS[:-1]])
+        edit = f"UPDATE rows SET decision = 'allow', hash = '{sealed}' WHERE seq = 5000"
+        tamper(path, edit)
+        code, _, err = run("verify", "--file", path)
+        assert code == 1
+        assert err == "broken: row 5001: does not follow row 5000; one was replaced\n"
+
+    def test_rows_cut_off_at_the_end_are_found_with_an_anchor_only(self, run, path, whole):
+        tamper(path, "DELETE FROM rows WHERE seq > 9000")
+        assert run("verify", "--file", path)[0] == 0
+        code, _, err = run("verify", "--file", path, "--anchor", whole[1])
+        assert code == 1
+        assert "row 9001: missing; the anchor names row 10000, the last row is 9000" in err
+
+    def test_what_is_no_value_of_ours_is_a_break_not_a_crash(self, run, small):
+        tamper(
+            small,
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'rows'",
+        )
+        with sqlite3.connect(small) as connection:
+            connection.execute("UPDATE rows SET detail = X'FFD8FF' WHERE seq = 3")
+            connection.execute("UPDATE rows SET mono_s = 9e999 WHERE seq = 5")
+            connection.execute("UPDATE rows SET reason = CAST(X'ff' AS TEXT) WHERE seq = 7")
+        connection.close()
+        code, _, err = run("verify", "--file", small)
+        assert code == 1
+        for seq in (3, 5, 7):
+            assert f"row {seq}: does not match its own hash" in err
+
+    def test_works_while_the_gate_writes(self, run, tmp_path):
+        audit = Audit(tmp_path / "audit.sqlite", "lobby")
+        audit.check(30.0)
+        assert run("verify", "--file", audit.path)[0] == 0
+        audit.write({"id": "e1"})
+        audit.close()
+        assert run("verify", "--file", audit.path)[1].startswith("whole: rows 1 to 3\n")
+
+    def test_leaves_nothing_beside_the_file(self, run, small):
+        run("verify", "--file", small)
+        assert list(small.parent.iterdir()) == [small]
+
+    def test_while_a_gate_begins_to_write_gives_no_false_alarm(self, run, small, monkeypatch):
+        take = ChainCheck.take
+
+        def take_slowly(self, sealed):
+            if sealed[0] == 10:
+                make(small, [row(1)])
+            take(self, sealed)
+
+        monkeypatch.setattr(ChainCheck, "take", take_slowly)
+        code, _, err = run("verify", "--file", small)
+        assert code == 5
+        assert "a gate began to write to it meanwhile; try again" in err
+
+    def test_takes_the_default_file_of_a_gate(self, run, monkeypatch, tmp_path):
+        monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        make(tmp_path / "mask-gate" / "east.sqlite", [row(1)])
+        assert run("verify", "--gate", "east")[0] == 0
+        code, _, err = run("verify", "--gate", "west")
+        assert code == 5
+        assert "west.sqlite: cannot be read as an audit (No such file or directory)" in err
+
+    def test_an_empty_audit_is_whole(self, run, tmp_path):
+        make(tmp_path / "audit.sqlite", [])
+        code, out, _ = run("verify", "--file", tmp_path / "audit.sqlite")
+        assert (code, out.splitlines()[0]) == (0, "whole: no rows")
+
+
+class TestExport:
+    def test_writes_every_row_as_json(self, run, small):
+        code, out, err = run("export", "--file", small)
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert code == 0
+        assert [each["seq"] for each in rows] == list(range(1, 21))
+        assert list(rows[0]) == list(COLUMNS)
+        assert (rows[0]["classes"], rows[0]["confidences"]) == ({"without_mask": 1}, [0.9])
+        assert err == f"whole; last row 20:{rows[-1]['hash']}\n"
+
+    def test_writes_every_row_as_csv(self, run, small):
+        code, out, _ = run("export", "--file", small, "--format", "csv")
+        rows = list(csv.DictReader(io.StringIO(out, newline="")))
+        assert code == 0
+        assert [each["signal_id"] for each in rows] == [f"s{n}" for n in range(0, ROWS, 500)]
+        assert rows[0]["classes"] == '{"without_mask":1}'
+
+    @pytest.mark.parametrize(
+        ("words", "count"),
+        [
+            (["--from", "2026-05-03"], 18),
+            (["--to", "2026-05-03"], 2),
+            (["--from", "2026-05-03", "--to", "2026-05-05"], 2),
+            (["--from", "2026-05-03T08:00:00Z", "--to", "2026-05-03T08:00:01+00:00"], 1),
+            (["--from", "2026-05-03T17:00:00+09:00", "--to", "2026-05-03T17:01+09:00"], 1),
+            (["--from", "2027-01-01"], 0),
+        ],
+    )
+    def test_writes_the_rows_of_a_time(self, run, small, words, count):
+        code, out, _ = run("export", "--file", small, *words)
+        assert (code, len(out.splitlines())) == (0, count)
+
+    def test_makes_a_file_for_owner_and_group(self, run, small, tmp_path):
+        target = tmp_path / "out" / "rows.jsonl"
+        target.parent.mkdir()
+        target.write_text("before")
+        code, out, _ = run("export", "--file", small, "--out", target)
+        assert (code, out) == (0, "")
+        assert len(target.read_text().splitlines()) == 20
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_of_a_broken_chain_writes_nothing(self, run, small, tmp_path):
+        tamper(small, "UPDATE rows SET reason = 'compliant' WHERE seq = 7")
+        target = tmp_path / "rows.jsonl"
+        code, out, err = run("export", "--file", small, "--out", target)
+        assert (code, out) == (1, "")
+        assert "broken: row 7" in err
+        assert not target.exists()
+
+    @pytest.mark.parametrize("target", ["missing/rows.csv", "."])
+    def test_that_cannot_be_written_is_one_sentence(self, run, small, tmp_path, target):
+        code, _, err = run("export", "--file", small, "--out", tmp_path / target)
+        assert code == 5
+        assert "cannot be written" in err
+        assert len(err.splitlines()) == 1
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_to_a_full_disk_is_one_sentence(self, run, small):
+        code, _, err = run("export", "--file", small, "--out", "/dev/full")
+        assert code == 5
+        assert "--out /dev/full: cannot be written (No space left on device)" in err
+
+    def test_gives_a_spreadsheet_no_formula(self, run, tmp_path):
+        path = tmp_path / "audit.sqlite"
+        make(path, [Row("result", relay='=HYPERLINK("http://x")', outcome="+1", detail="a=1")])
+        out = run("export", "--file", path, "--format", "csv")[1]
+        (cells,) = csv.DictReader(io.StringIO(out, newline=""))
+        assert (cells["relay"], cells["outcome"]) == ('\'=HYPERLINK("http://x")', "'+1")
+        assert cells["detail"] == "a=1"
+
+
+class TestTail:
+    def test_shows_the_newest_rows_and_the_last_hash(self, run, small):
+        code, out, _ = run("tail", "--file", small, "-n", "3")
+        lines = out.splitlines()
+        assert code == 0
+        assert [line.split()[0] for line in lines[:3]] == ["18", "19", "20"]
+        assert lines[0].split(maxsplit=1)[1] == "2026-05-18T08:00:00.000Z  event  deny  no_mask"
+        assert lines[3].startswith("last row 20:")
+        assert run("verify", "--file", small, "--anchor", lines[3].split()[-1])[0] == 0
+
+    def test_shows_twenty_unless_told(self, run, path):
+        assert len(run("tail", "--file", path)[1].splitlines()) == 21
+
+    def test_of_an_empty_audit_is_empty(self, run, tmp_path):
+        make(tmp_path / "audit.sqlite", [])
+        assert run("tail", "--file", tmp_path / "audit.sqlite") == (0, "", "")
+
+    def test_cannot_be_made_to_steer_the_terminal(self, run, small):
+        tamper(small, "UPDATE rows SET detail = char(27) || '[2J' || char(10) WHERE seq = 20")
+        out = run("tail", "--file", small)[1]
+        assert "\\x1b[2J\\n" in out
+        assert "\x1b" not in out
+
+
+class TestWhatCannotBeRead:
+    @pytest.mark.parametrize("command", ["verify", "export", "tail"])
+    @pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "foreign", "damaged"])
+    def test_is_one_sentence_and_5(self, run, path, tmp_path, command, kind):
+        if kind == "missing":
+            path = tmp_path / "missing.sqlite"
+        elif kind == "folder":
+            path = tmp_path
+        elif kind == "text":
+            path.write_text("what somebody wrote here\n" * 100)
+        elif kind == "empty":
+            path.write_bytes(b"")
+        elif kind == "foreign":
+            path.unlink()
+            with sqlite3.connect(path) as connection:
+                connection.execute("CREATE TABLE theirs (x)")
+            connection.close()
+        else:
+            data = path.read_bytes()
+            path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+        code, out, err = run(command, "--file", path)
+        assert (code, out) == (5, "")
+        assert err.startswith(f"mask-gate-audit: {path}: cannot be read as an audit (")
+        assert len(err.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            [],
+            ["verify", "--anchor", "7"],
+            ["verify", "--anchor", "7:abc"],
+            ["verify", "--gate", "../x"],
+            ["verify", "--file", "a", "--gate", "b"],
+            ["tail", "-n", "0"],
+            ["tail", "-n", "many"],
+            ["export", "--from", "yesterday"],
+            ["export", "--to", "9999-12-31T23:59:59-23:00"],
+            ["export", "--format", "xml"],
+            ["delete"],
+        ],
+    )
+    def test_words_that_make_no_sense_are_2(self, run, words):
+        assert run(*words)[0] == 2
+
+    def test_help_is_0_and_names_the_exit_codes(self, run):
+        code, out, _ = run("--help")
+        assert code == 0
+        assert "1 the chain is broken" in out
+
+
+def test_a_reader_that_has_seen_enough_gets_no_complaint(repo_root, path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "mask_gate.gate.commands.audit", "export", "--file", path],
+        env={**os.environ, "PYTHONPATH": str(repo_root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as command:
+        assert json.loads(command.stdout.readline())["seq"] == 1
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 0
+
+
+def test_letters_that_a_terminal_lacks_are_shown_as_their_code(repo_root, tmp_path):
+    make(tmp_path / "audit.sqlite", [Row("result", relay="문 1")])
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mask_gate.gate.commands.audit",
+            "tail",
+            "--file",
+            tmp_path / "audit.sqlite",
+        ],
+        env={**os.environ, "PYTHONPATH": str(repo_root), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"\\ubb38 1" in ended.stdout

@@ -1,0 +1,93 @@
+"""Set-up: what is written can be run, what is there is left alone, what is missing is told."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from mask_gate.gate.commands import set_up
+from mask_gate.gate.commands.gate import main
+from mask_gate.gate.config.schema import GateConfig, load_config
+from mask_gate.gate.console.login import Password
+from mask_gate.gate.errors import CameraError, ConfigError, OutputError
+
+
+class TestInit:
+    def test_it_writes_every_key_with_its_default(self, tmp_path, capsys):
+        path = tmp_path / "gate.yaml"
+        assert main(["--init", str(path)]) == 0
+        assert load_config(path) == GateConfig()
+        assert "--config" in capsys.readouterr().out
+        assert main(["--config", str(path), "--validate-config"]) == 0
+
+    def test_a_file_that_is_there_is_left_alone(self, tmp_path, capsys):
+        path = tmp_path / "gate.yaml"
+        path.write_text("gate: mine\n")
+        assert main(["--init", str(path)]) == ConfigError.exit_code
+        assert path.read_text() == "gate: mine\n"
+        assert "is there already" in capsys.readouterr().err
+
+    def test_a_folder_that_is_not_there_is_told(self, tmp_path, capsys):
+        assert main(["--init", str(tmp_path / "no" / "gate.yaml")]) == OutputError.exit_code
+        assert "cannot be written" in capsys.readouterr().err
+
+
+class TestCameras:
+    def test_without_one_there_is_a_sentence(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(set_up, "list_cameras", lambda: [])
+        assert main(["--list-cameras"]) == CameraError.exit_code
+        assert "--camera demo" in capsys.readouterr().err
+
+    def test_names_that_stay_the_same_come_first_and_once(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(set_up, "_size", lambda path: "640 x 480")
+        by_id = tmp_path / "v4l" / "by-id"
+        by_id.mkdir(parents=True)
+        for number in (0, 1):
+            (tmp_path / f"video{number}").touch()
+        (by_id / "usb-cam").symlink_to(tmp_path / "video1")
+        assert set_up.list_cameras(tmp_path) == [
+            (str(by_id / "usb-cam"), "640 x 480"),
+            (str(tmp_path / "video0"), "640 x 480"),
+        ]
+
+    def test_what_is_no_camera_is_said_to_give_no_picture(self, tmp_path):
+        (tmp_path / "video0").touch()
+        ((_, size),) = set_up.list_cameras(tmp_path)
+        assert "no picture" in size or "no rights" in size
+
+
+class TestPassword:
+    def test_a_given_one_is_kept_as_a_hash(self, tmp_path, monkeypatch):
+        path = tmp_path / "password"
+        monkeypatch.setattr(sys, "stdin", io.StringIO("a password of some length\n"))
+        assert main(["--set-password", str(path)]) == 0
+        assert Password.read(str(path)).matches("a password of some length")
+
+    def test_a_short_one_is_refused(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+        assert main(["--set-password", str(tmp_path / "p")]) == ConfigError.exit_code
+        assert "expected 12" in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("gate: x", 0), ("gte: x", 2), ("language: xx", 2), ("console: {enabled: maybe}", 2),
+     ("console: {host: 0.0.0.0}", 2), ("gate: [", 2)],
+)  # fmt: skip
+def test_validating_a_configuration_ends_with_the_truth(tmp_path, text, code):
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    assert main(["--config", str(path), "--validate-config"]) == code
+
+
+def test_the_gate_runs_without_the_extra_of_the_console():
+    code = (
+        "import sys\n"
+        "for name in ('starlette', 'uvicorn', 'jinja2', 'prometheus_client'):\n"
+        "    sys.modules[name] = None\n"
+        "import mask_gate.gate.commands.gate\n"
+        "sys.exit(mask_gate.gate.commands.gate.main(['--validate-config']))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

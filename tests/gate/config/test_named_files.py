@@ -1,0 +1,59 @@
+"""What `--validate-config` says of files that are named and cannot be read."""
+
+import pytest
+
+from mask_gate.gate.config.named_files import check_named_files
+from mask_gate.gate.config.schema import parse_config
+from mask_gate.gate.errors import ConfigError
+
+
+def check(text):
+    check_named_files(parse_config(text, "gate.yaml"))
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("hush\n")
+    path.chmod(0o640)
+    return path
+
+
+def test_a_gate_that_names_none_is_right():
+    check("")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("detector: {weights: FILE}", "detector.weights"),
+        ("console: {enabled: true, password_file: FILE}", "console.password_file"),
+        ("console: {enabled: true, kiosk_password_file: FILE}", "console.kiosk_password_file"),
+        ("console: {enabled: true, metrics_token_file: FILE}", "console.metrics_token_file"),
+        (
+            "console: {enabled: true, tls_certificate: FILE, tls_key: FILE}",
+            "console.tls_certificate",
+        ),
+        ("mqtt: {host: broker, username: gate, password_file: FILE}", "mqtt.password_file"),
+        ("mqtt: {host: broker, tls: true, ca_file: FILE}", "mqtt.ca_file"),
+        (
+            "relays: [{kind: webhook, url: 'https://door.example/', secret_file: FILE}]",
+            "relays.0.secret_file",
+        ),
+    ],
+)
+def test_each_is_read_and_a_missing_one_is_told_by_its_key(text, key, tmp_path, secret):
+    check(text.replace("FILE", str(secret)))
+    with pytest.raises(ConfigError, match=rf"^{key}: .*gone") as told:
+        check(text.replace("FILE", str(tmp_path / "gone")))
+    assert told.value.exit_code == 2
+
+
+def test_a_secret_that_every_user_can_read_is_refused(secret):
+    secret.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"^console\.password_file: .*chmod o="):
+        check(f"console: {{enabled: true, password_file: {secret}}}")
+
+
+def test_a_console_that_is_off_needs_none(tmp_path):
+    check(f"console: {{password_file: {tmp_path / 'gone'}}}")

@@ -1,0 +1,398 @@
+"""gate.yaml: complete, strict, and every slip named with file, line and key."""
+
+import contextlib
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mask_gate.gate.config.schema import (
+    MAX_BYTES,
+    GateConfig,
+    load_config,
+    parse_config,
+    with_flags,
+)
+from mask_gate.gate.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "gate.yaml"
+
+
+def fault(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "gate.yaml")
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def keys(values, above=()):
+    for name, value in values.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from keys(value, (*above, name))
+
+
+class TestTheShippedFile:
+    def test_loads_to_exactly_the_defaults(self):
+        assert load_config(SHIPPED).model_dump() == GateConfig().model_dump()
+
+    def test_has_every_key_there_is(self):
+        written = set(keys(yaml.safe_load(SHIPPED.read_text())))
+        assert written == set(keys(GateConfig().model_dump()))
+
+    def test_explains_every_group_of_keys(self):
+        lines = SHIPPED.read_text().splitlines()
+        assert sum(line.lstrip().startswith("#") for line in lines) > 50
+        for before, line in itertools.pairwise(lines):
+            if re.match(r"  \w+:", line):  # a key stands below its comment or beside its kin
+                assert before.lstrip().startswith("#") or re.match(r"  \w+:", before), line
+
+
+class TestNothing:
+    @pytest.mark.parametrize("text", ["", "~", "# only words\n", "---\n", "policy:\ndoor:\n"])
+    def test_says_nothing_and_gives_the_defaults(self, text):
+        assert parse_config(text, "gate.yaml") == GateConfig()
+
+
+class TestSlips:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("polcy: {}", "gate.yaml:1: polcy: no such key; did you mean policy?"),
+            (
+                "gate: a\npolicy:\n  hold_ms: 3",
+                "gate.yaml:3: policy.hold_ms: no such key; did you mean hold_s?",
+            ),
+            (
+                "door:\n\n  hold_s: 3",
+                "gate.yaml:3: door.hold_s: no such key; did you mean policy.hold_s?",
+            ),
+            (
+                "camera:\n  max_age_s: 1",
+                "gate.yaml:2: camera.max_age_s: no such key; "
+                "did you mean policy.max_age_s or door.max_age_s?",
+            ),
+            (
+                "camera:\n  zzz: 1",
+                "gate.yaml:2: camera.zzz: no such key; "
+                "expected one of source, timeout_s, folder_fps",
+            ),
+            (
+                "policy:\n  hold_s: 3\n  hold_s: 4",
+                "gate.yaml:3: policy.hold_s: given twice, first in line 2",
+            ),
+            ("gate: a\ngate: b", "gate.yaml:2: gate: given twice, first in line 1"),
+            (
+                "policy:\n  hold_s: .nan",
+                "gate.yaml:2: policy.hold_s: input should be a finite number, got nan",
+            ),
+            (
+                "door:\n  max_open_s: .inf",
+                "gate.yaml:2: door.max_open_s: input should be a finite number, got inf",
+            ),
+            (
+                "door:\n  max_open_s: 11",
+                "gate.yaml:2: door.max_open_s: input should be less than or equal to 10, got 11",
+            ),
+            (
+                "policy:\n  min_frames: 2.5",
+                "gate.yaml:2: policy.min_frames: input should be a valid integer, got 2.5",
+            ),
+            (
+                "policy:\n  window_s: '1'",
+                "gate.yaml:2: policy.window_s: input should be a valid number, got '1'",
+            ),
+            (
+                "outputs:\n  sound: 1",
+                "gate.yaml:2: outputs.sound: input should be a valid boolean, got 1",
+            ),
+            ("policy: 3", "gate.yaml:1: policy: input should be a valid dictionary"),
+            (
+                "gate: a b",
+                "gate.yaml:1: gate: expected a name for this door in events and logs, "
+                "of letters, digits and . _ -, got 'a b'",
+            ),
+            (
+                "detector:\n  device: gpu",
+                "gate.yaml:2: detector.device: expected auto, cpu or cuda[:N], got 'gpu'",
+            ),
+            (
+                "policy:\n  zone: [[0, 0], [1, 0],\n    [1, 2]]",
+                "gate.yaml:2: policy.zone: expected at least 3 points (x, y) with both in 0..1",
+            ),
+            (
+                "policy:\n  zone:\n  - [0, 0]\n  - [1, .nan]\n  - [1, 1]",
+                "gate.yaml:4: policy.zone.1.1: input should be a finite number, got nan",
+            ),
+            (
+                "audit:\n  path: door.jpg",
+                "gate.yaml:2: audit.path: expected file of the audit, its name ending in .sqlite",
+            ),
+            (
+                "audit:\n  required: no thanks",
+                "gate.yaml:2: audit.required: input should be a valid",
+            ),
+            ("mqtt:\n  port: 1", "gate.yaml:1: mqtt.host: field required"),
+            (
+                "mqtt:\n  host: a\n  hosst: a",
+                "gate.yaml:3: mqtt.hosst: no such key; did you mean host?",
+            ),
+            (
+                "mqtt: {host: a,\n  base_topic: 'a#'}",
+                "gate.yaml:2: mqtt.base_topic: expected a topic that everything is below",
+            ),
+            (
+                "relays:\n- {kind: mqtt, host: a, topic: 'a#'}",
+                "gate.yaml:2: relays.0.mqtt.topic: string should match pattern",
+            ),
+            (
+                "detector:\n  start_s: 100",
+                "gate.yaml:2: detector.start_s: input should be less than or equal to 80, got 100",
+            ),
+        ],
+    )
+    def test_are_named_with_file_line_key_and_the_mend(self, text, said):
+        assert fault(text).startswith(said)
+
+    def test_are_all_told_at_once(self):
+        said = fault("policy:\n  min_frames: x\nouputs: {}\ndoor:\n  tick_s: 0\n").splitlines()
+        assert sorted(line.split(": ")[0] for line in said) == [
+            "gate.yaml:2",
+            "gate.yaml:3",
+            "gate.yaml:5",
+        ]
+
+
+class TestValuesThatDoNotGoTogether:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (
+                "policy:\n  hold_s: 9",
+                "gate.yaml:1: door.max_open_s: expected at least policy.hold_s + policy.lease_s "
+                "(10), got 5",
+            ),
+            (
+                "gate: a\ntracker:\n  memory_s: 0.5",
+                "gate.yaml:3: tracker.memory_s: expected at least policy.window_s (1), got 0.5",
+            ),
+            (
+                "tracker:\n  low_score: 0.9",
+                "gate.yaml:2: tracker.low_score: expected at most high_score (0.2), got 0.9",
+            ),
+            (
+                "policy: {lease_s: 0.7}\n",
+                "gate.yaml:1: policy.lease_s: expected at least door.max_age_s + audit.wait_s "
+                "(0.75), got 0.7",
+            ),
+            (
+                "door: {tick_s: 0.2}\noutputs: {heartbeat_s: 0.3}\n",
+                "gate.yaml:2: outputs.heartbeat_s: expected at least twice door.tick_s (0.4), "
+                "got 0.3",
+            ),
+            (
+                "outputs:\n  on_deny: relay\n  hook_limit_s: 10",
+                "gate.yaml:1: outputs.fault_hold_s: expected at least 10 (the longest a relay may "
+                "take to lock) + 3.3, got 6.5",
+            ),
+        ],
+    )
+    def test_are_refused(self, text, said):
+        assert fault(text).startswith(said)
+
+
+TWO = """\
+gate: lobby
+policy: {hold_s: 3.0}
+doors:
+  north:
+    camera: {source: /dev/video0}
+    relays: [{kind: gpio, pin: 17}]
+  south:
+    camera: {source: "1"}
+    policy:
+      hold_s: 2.0
+"""
+
+
+class TestSeveralDoors:
+    def test_take_from_above_what_they_do_not_say_themselves(self):
+        north, south = parse_config(TWO, "gate.yaml").each_door().values()
+        assert (north.gate, south.gate) == ("lobby-north", "lobby-south")
+        assert (north.camera.source, south.camera.source) == ("/dev/video0", "1")
+        assert (north.policy.hold_s, south.policy.hold_s) == (3.0, 2.0)
+        assert (len(north.relays), len(south.relays)) == (1, 0)
+        assert north.console == south.console
+        assert north.identity != south.identity
+        assert north.doors == {}
+
+    def test_are_none_where_a_gate_has_one(self):
+        config = parse_config("gate: lobby", "gate.yaml")
+        assert config.each_door() == {"": config}
+
+    @pytest.mark.parametrize("said", ["", " {}", " ~"])
+    def test_may_say_nothing(self, said):
+        config = parse_config(f"camera: {{source: demo}}\ndoors:\n  a:{said}\n  b:", "gate.yaml")
+        assert [door.gate for door in config.each_door().values()] == ["entrance-a", "entrance-b"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("doors: 3", "gate.yaml:1: doors: input should be a valid dictionary, got 3"),
+            ("doors:\n  a: 3", "gate.yaml:2: doors.a: input should be a valid dictionary, got 3"),
+            (
+                "doors:\n  a b: {}",
+                "gate.yaml:2: doors.a b: expected a name of up to 32 letters, digits and . _ -",
+            ),
+            ("doors:\n  a: {}\n  a: {}", "gate.yaml:3: doors.a: given twice, first in line 2"),
+            (
+                "doors:\n  a:\n    camera:\n      soruce: x",
+                "gate.yaml:4: doors.a.camera.soruce: no such key; did you mean source?",
+            ),
+            (
+                "doors:\n  a:\n    polcy: {}",
+                "gate.yaml:3: doors.a.polcy: no such key; did you mean policy?",
+            ),
+            (
+                "doors:\n  a:\n    detector: {}",
+                "gate.yaml:3: doors.a.detector: is of all doors; set it beside doors",
+            ),
+            (
+                "doors:\n  a:\n    policy:\n      hold_s: 9",
+                "gate.yaml:2: doors.a.door.max_open_s: expected at least policy.hold_s",
+            ),
+            (
+                "doors:\n  a:\n    relays:\n    - {kind: gpio, pin: 1, pni: 2}",
+                "gate.yaml:4: doors.a.relays.0.gpio.pni: no such key; did you mean pin?",
+            ),
+            (
+                "doors:\n  a: {camera: {source: ftp://x}}",
+                "gate.yaml:2: doors.a.camera.source: --camera: ftp URLs are not played",
+            ),
+            (
+                f"gate: {'a' * 60}\ndoors:\n  south: {{}}",
+                "gate.yaml:3: doors.south.gate: expected a name for this door",
+            ),
+            (
+                "doors: {" + ", ".join(f"d{n}: {{}}" for n in range(17)) + "}",
+                "gate.yaml:1: doors: dictionary should have at most 16 items",
+            ),
+        ],
+    )
+    def test_with_a_slip_are_refused_with_its_line(self, text, said):
+        assert fault(text).startswith(said)
+
+    @pytest.mark.parametrize(
+        ("one", "other", "what"),
+        [
+            (
+                "camera: {source: '0'}",
+                "camera: {source: /dev/video0}",
+                "camera.source: /dev/video0",
+            ),
+            ("camera: {source: 'rtsp://u:p@h/a'}",) * 2 + ("camera.source: rtsp://***@h/a",),
+            ("relays: [{kind: gpio, pin: 17}]", "relays: [{kind: gpio, pin: GPIO17}]", "pin 17"),
+            (
+                "relays: [{kind: serial, port: /dev/a, channel: 1}]",
+                "relays: [{kind: serial, port: /dev/a, channel: 2}]",
+                "relays: the board at /dev/a",
+            ),
+            ("relays: [{kind: mqtt, host: b, topic: t}]",) * 2 + ("the topic t at b:1883",),
+            ("relays: [{kind: webhook, url: 'http://localhost/a'}]",) * 2
+            + ("the address http://localhost/a",),
+            ("relays: [{kind: recording, path: a}]",) * 2 + ("relays: the file a",),
+            ("outputs: {on_allow: open up}",) * 2 + ("relays: the command 'open up'",),
+            ("audit: {path: a.db}",) * 2 + ("audit.path: the record a.db",),
+        ],
+    )
+    def test_share_nothing_that_opens_or_sees_or_records(self, one, other, what):
+        alone = "" if "camera" in one else "camera: {source: demo}, "
+        text = f"doors:\n  a: {{{alone}{one}}}\n  b: {{{alone}{other}}}\n"
+        said = fault(text)
+        assert said.startswith("gate.yaml:3: doors.b.")
+        assert said.endswith(f"{what} is of door a already; give each door its own")
+
+    def test_share_it_also_when_they_take_it_from_above(self):
+        text = "relays: [{kind: gpio, pin: 17}]\ncamera: {source: demo}\ndoors: {a: {}, b: {}}"
+        assert "relays: pin 17 is of door a already" in fault(text)
+
+    def test_may_look_at_the_same_clip(self):
+        parse_config("camera: {source: demo}\ndoors: {a: {}, b: {}}", "gate.yaml")
+
+    def test_obey_flags_that_are_for_all(self):
+        config = parse_config(TWO + "    outputs: {sound: true}\n", "gate.yaml")
+        changed = with_flags(config, {"--mute": (("outputs", "sound"), False)})
+        assert [door.outputs.sound for door in changed.each_door().values()] == [False, False]
+
+    def test_refuse_flags_that_are_for_one(self):
+        config = parse_config(TWO, "gate.yaml")
+        with pytest.raises(ConfigError, match=r"^--camera: of which door\? There are several"):
+            with_flags(config, {"--camera": (("camera", "source"), "0")})
+        with pytest.raises(ConfigError, match=r"^--gate: expected a name for this door"):
+            with_flags(config, {"--gate": (("gate",), "a" * 60)})
+
+
+class TestNotYaml:
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("gate: a\n  b: [", 2),
+            ("policy:\n\thold_s: 3", 2),
+            ("gate: !!python/object/apply:os.system [id]", 1),
+            ("gate: \x00", 1),
+            ("---\na: 1\n---\nb: 2", 3),
+            ("- 1", 1),
+            ("just words", 1),
+            ("? [a]\n: b", 1),
+            ("policy:\n  <<: {hold_s: 3}", 2),
+            ("gate: a\npolicy: &p {}\ndoor: *p", 2),
+            ("gate: 2020-13-45", 1),
+            ("[" * 2000, 1),
+            ("%YAML 3", 1),
+        ],
+    )
+    def test_is_refused_with_its_line(self, text, line):
+        assert fault(text).startswith(f"gate.yaml:{line}: ")
+
+    @given(st.text(max_size=200))
+    def test_no_text_at_all_gives_a_traceback(self, text):
+        with contextlib.suppress(ConfigError):
+            assert isinstance(parse_config(text, "gate.yaml"), GateConfig)
+
+
+class TestFiles:
+    def test_a_missing_one_is_named(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"nothing\.yaml: no such file"):
+            load_config(tmp_path / "nothing.yaml")
+
+    def test_a_folder_is_none(self, tmp_path):
+        with pytest.raises(ConfigError, match="is a folder; give the path of a gate"):
+            load_config(tmp_path)
+
+    def test_other_bytes_than_utf8_are_refused(self, tmp_path):
+        path = tmp_path / "gate.yaml"
+        path.write_bytes(b"gate: caf\xe9")
+        with pytest.raises(ConfigError, match="byte 9 is not UTF-8"):
+            load_config(path)
+
+    def test_one_that_is_too_large_is_refused(self, tmp_path):
+        path = tmp_path / "gate.yaml"
+        path.write_bytes(b"#" * (MAX_BYTES + 1))
+        with pytest.raises(ConfigError, match="larger than"):
+            load_config(path)
+
+
+class TestFlags:
+    def test_win_over_the_file(self):
+        config = parse_config("gate: lobby\ncamera:\n  source: /dev/video2", "gate.yaml")
+        changed = with_flags(config, {"--camera": (("camera", "source"), "demo")})
+        assert (changed.gate, changed.camera.source) == ("lobby", "demo")
+        assert config.camera.source == "/dev/video2"
+
+    def test_are_checked_like_the_file_and_called_by_their_own_names(self):
+        with pytest.raises(ConfigError, match=r"^--device: expected auto, cpu or cuda"):
+            with_flags(GateConfig(), {"--device": (("detector", "device"), "tpu")})

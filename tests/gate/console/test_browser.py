@@ -1,0 +1,337 @@
+"""Guard's console and visitor's page in a real browser, with a real gate behind them.
+
+    MASK_GATE_SCREENSHOTS=assets/readme python -m pytest tests/gate/console/test_browser.py
+
+also keeps pictures of both pages.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = "import sys, mask_gate.gate.commands.gate; sys.exit(mask_gate.gate.commands.gate.main())"
+PATIENCE_S = 60.0
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs the dev extra")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("measured_engines"),
+    pytest.mark.skipif(
+        shutil.which("chromium") is None or shutil.which("chromedriver") is None,
+        reason="apt-get install chromium chromium-driver to try the pages in a browser",
+    ),
+]
+
+
+def until(condition):
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        if met := condition():
+            return met
+        time.sleep(0.1)
+    return condition()
+
+
+class RunningGate:
+    """`mask-gate` with a console, and what it says."""
+
+    def __init__(self, folder, text="gate: lobby\n", flags=("--camera", "demo")):
+        (folder / "run").mkdir(mode=0o700)
+        config = folder / "gate.yaml"
+        config.write_text(f"{text}console: {{enabled: true, port: 0}}\n")
+        self.log = folder / "log"
+        environment = {
+            **os.environ, "RUNTIME_DIRECTORY": str(folder / "run"), "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", COMMAND, "--config", str(config), "--headless", "--mute",
+                 *flags],
+                cwd=ROOT, env=environment, stderr=log,
+            )  # fmt: skip
+
+    def said(self, pattern):
+        found = until(lambda: re.search(pattern, self.log.read_text()))
+        assert found, self.log.read_text()
+        return found[1]
+
+    def reached(self):
+        return self.said(r"console: (http\S+/)"), self.said(r"the password of this run is (\S+)")
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    with contextlib.closing(RunningGate(tmp_path)) as gate:
+        yield gate
+
+
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+        "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
+        f"user-data-dir={tmp_path / 'profile'}", "lang=en",
+    ):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.page_load_strategy = "none"  # a page with a live picture is never quite loaded
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options, service)
+    driver.set_window_size(*DESKTOP)
+    yield Browser(driver)
+    driver.quit()
+
+
+class Browser:
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, url):
+        self.driver.get(url)
+
+    def find(self, selector):
+        return until(lambda: next(iter(self.driver.find_elements("css selector", selector)), None))
+
+    def text(self, selector):
+        with contextlib.suppress(Exception):  # replaced while it was read
+            return self.driver.find_element("css selector", selector).text
+        return ""
+
+    def texts(self, selector):
+        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
+        return self.driver.execute_script(script, selector)
+
+    def state(self):
+        return self.driver.execute_script("return document.body?.dataset.state")
+
+    def pixels(self, selector):
+        png = self.driver.find_element("css selector", selector).screenshot_as_png
+        return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+
+    def tiles(self):
+        """State and reason of each tile, in words, by its door."""
+        script = """
+            const text = (tile, key) => tile.querySelector(`[data-shows="${key}"]`).textContent;
+            return Object.fromEntries([...document.querySelectorAll(".tile")].map(tile => [
+                tile.dataset.name,
+                [tile.dataset.door, text(tile, "state_text"), text(tile, "reason_text")]]));
+        """
+        return self.driver.execute_script(script)
+
+    def complaints(self):
+        """What the browser holds against the pages, besides requests that were refused."""
+        said = [line["message"] for line in self.driver.get_log("browser")]
+        return [m for m in said if "Content Security Policy" in m or "Error" in m]
+
+    def keep(self, name):
+        if folder := os.environ.get("MASK_GATE_SCREENSHOTS"):
+            png = np.frombuffer(self.driver.get_screenshot_as_png(), np.uint8)
+            path = str(Path(folder) / f"{name}.jpg")
+            assert cv2.imwrite(path, cv2.imdecode(png, 1), [cv2.IMWRITE_JPEG_QUALITY, 80])
+
+    def phone(self, on):
+        """A phone's narrow window, which no desktop browser offers by itself."""
+        width, height = PHONE
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+        command = "setDeviceMetricsOverride" if on else "clearDeviceMetricsOverride"
+        self.driver.execute_cdp_cmd(f"Emulation.{command}", metrics if on else {})
+
+
+def test_a_guards_shift(gate, browser):
+    home, password = gate.reached()
+    browser.open(home)  # without a password: nothing but the question for it
+    browser.find("#password").send_keys("not the right one")
+    browser.find(".login button").click()
+    assert until(lambda: "not right" in browser.text(".complaint"))
+    assert browser.driver.current_url == f"{home}login"
+    assert httpx.get(f"{home}live.mjpg").status_code == 401
+
+    browser.find("#password").send_keys(password)
+    browser.find(".login button").click()
+    assert browser.find("#live")
+    assert until(lambda: "works" in browser.text("#part-camera"))
+
+    first = browser.pixels("#live")  # the picture moves
+    assert until(lambda: (browser.pixels("#live") != first).mean() > 0.01)
+
+    assert until(lambda: browser.state() == "deny")  # a denial appears
+    browser.keep("console-desktop")
+    assert until(lambda: "Stop" in browser.texts("#history b"))
+    assert until(lambda: int(browser.text("#denials") or 0) >= 1)
+    assert browser.driver.execute_script("return document.querySelector('#chart svg title')")
+
+    select = browser.driver.find_element("css selector", "select[name=type]")  # filter
+    assert until(lambda: "signal" in browser.texts("#events td:nth-child(2)"))
+    select.send_keys("signal")
+    browser.find("#filter button").click()
+    assert until(lambda: set(browser.texts("#events td:nth-child(2)")) == {"signal"})
+
+    cookies = {c["name"]: c["value"] for c in browser.driver.get_cookies()}  # export
+    exported = {}
+    for kind in ("csv", "json"):
+        address = browser.find(f"#{kind}").get_attribute("href")
+        assert "type=signal" in address
+        exported[kind] = httpx.get(address, cookies=cookies).text
+    rows = list(csv.DictReader(io.StringIO(exported["csv"])))
+    assert rows
+    assert {row["type"] for row in rows} == {"signal"}
+    assert {event["type"] for event in json.loads(exported["json"])} == {"signal"}
+
+    browser.find("#lang-ko").click()  # language
+    assert until(lambda: "상태 점검" in browser.texts("h2"))
+    browser.phone(True)
+    browser.open(f"{home}?lang=ko")
+    assert until(lambda: browser.state() in ("deny", "allow"))
+    assert browser.driver.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
+    browser.keep("console-phone")
+    assert browser.complaints() == []
+
+
+def test_a_visitors_tablet(gate, browser):
+    home, password = gate.reached()
+    browser.open(f"{home}kiosk")
+    browser.find("#password").send_keys(password)
+    browser.find(".login button").click()
+    assert browser.find("#live")
+    browser.phone(True)
+    browser.open(f"{home}kiosk?lang=ko")
+    assert until(lambda: browser.text("#state") in ("멈춤", "들어오세요"))
+    time.sleep(0.3)  # the colour fades in
+    browser.keep("kiosk-phone")
+    browser.phone(False)
+    browser.open(f"{home}kiosk?lang=en")
+    assert until(lambda: browser.text("#state") in ("Stop", "Come in"))
+    time.sleep(0.3)
+    browser.keep("kiosk-desktop")
+
+    gate.close()  # what nobody answers for is out of order, whatever was shown last
+    assert until(lambda: browser.state() == "fault")
+    assert browser.text("#state") == "Out of order"
+    assert browser.complaints() == []
+
+
+FOUR_DOORS = """\
+gate: lobby
+detector: {{device: cpu, engine: onnx}}
+camera: {{timeout_s: 3.0}}
+tracker: {{max_missed_s: 3.0, max_gap_s: 3.0, memory_s: 3.0}}
+policy: {{window_s: 3.0, max_age_s: 2.0, hold_s: 6.0, lease_s: 4.0, cool_down_s: 0.2}}
+door: {{max_open_s: 10.0, max_age_s: 2.0}}
+doors:
+"""
+ONE_OF_FOUR = """\
+  {name}:
+    camera: {{source: "{url}"}}
+    relays: [{{kind: recording, path: "{folder}/{name}.door"}}]
+    audit: {{path: "{folder}/{name}.sqlite"}}
+"""
+
+
+@pytest.fixture
+def cameras(gate_bench):
+    """Of a hall with four doors; slow, for whatever machine tests has to judge all of them."""
+    cameras = {name: gate_bench.DoorCamera(fps=3.0) for name in ("north", "east", "south", "west")}
+    cameras["south"].mode = "bare"
+    yield cameras
+    for camera in cameras.values():
+        camera.mode = "close"
+        camera.vanish()
+
+
+def test_a_guard_with_four_doors(tmp_path, browser, cameras):
+    text = FOUR_DOORS.format() + "".join(
+        ONE_OF_FOUR.format(name=name, url=camera.url, folder=tmp_path)
+        for name, camera in cameras.items()
+    )
+    with contextlib.closing(RunningGate(tmp_path, text, flags=())) as gate:
+        home, password = gate.reached()
+        browser.open(home)  # one login for all doors
+        browser.find("#password").send_keys(password)
+        browser.find(".login button").click()
+        assert browser.find(".tile")
+        assert browser.texts(".tile .picture b") == list(cameras)
+
+        cameras["west"].vanish()
+        fault = ["closed", "Out of order", "the camera is away"]
+        assert until(lambda: browser.tiles()["west"] == fault), browser.tiles()
+
+        def both_open():  # at the same time, in one look
+            tiles = browser.tiles()
+            return [tiles[name][:2] for name in ("north", "east")] == [["open", "Come in"]] * 2
+
+        assert until(both_open), browser.tiles()
+        assert browser.tiles()["west"] == fault
+        assert until(lambda: browser.tiles()["south"][1] == "Stop")
+        assert until(lambda: browser.text("#sum-fault") == "1")
+
+        first = browser.pixels("#door-south img")  # the picture of a tile moves
+        assert until(lambda: (browser.pixels("#door-south img") != first).mean() > 0.01)
+        pictures = "return [...document.querySelectorAll('.tile img')].map(i => !i.hidden)"
+        assert until(
+            lambda: both_open() and browser.driver.execute_script(pictures) == [True] * 3 + [False]
+        )
+        browser.driver.set_window_size(1280, 1000)
+        browser.keep("doors-desktop")
+        browser.phone(True)
+        browser.open(f"{home}?lang=ko")
+        assert until(lambda: browser.find(".tile") and "들어오세요" in str(browser.tiles()))
+        assert until(
+            lambda: (
+                browser.driver.execute_script(pictures) == [True] * 3 + [False]
+                and both_in_korean(browser)
+            )
+        )
+        browser.keep("doors-phone")
+        assert browser.driver.execute_script(
+            "return document.documentElement.scrollWidth <= window.innerWidth"
+        )
+
+        browser.phone(False)
+        browser.open(f"{home}?lang=en")
+        browser.find("#door-south a").click()  # to the page of that door, and back
+        assert until(lambda: browser.driver.current_url == f"{home}doors/south/")
+        assert browser.find("h1").text == "lobby-south"
+        assert until(lambda: browser.state() == "deny")
+        assert until(lambda: int(browser.text("#denials") or 0) >= 1)
+        browser.find(".back").click()
+        assert until(lambda: browser.driver.current_url == home)
+
+        cameras["west"].appear()  # whoever was in trouble comes back by itself
+        assert until(lambda: browser.tiles().get("west", fault)[1] != "Out of order")
+        assert browser.complaints() == []
+
+        gate.close()  # what nobody answers for is out of order, whatever was shown last
+        silent = [None, "The gate does not answer", ""]
+        assert until(
+            lambda: {tuple(t[1:]) for t in browser.tiles().values()} == {tuple(silent[1:])}
+        )
+
+
+def both_in_korean(browser):
+    tiles = browser.tiles()
+    return all(tiles[name][1] == "들어오세요" for name in ("north", "east"))

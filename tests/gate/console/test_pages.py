@@ -1,0 +1,602 @@
+"""The console's pages: who may see what, and what nobody may.
+
+Each line of the security check list (reliability notes, section C) has its test here or in
+`test_console_access.py` and `test_console_config.py`.
+"""
+
+import csv
+import io
+import json
+import re
+from datetime import datetime
+
+import pytest
+from starlette.testclient import TestClient
+
+from mask_gate.gate.console.door_pages import Post
+from mask_gate.gate.console.door_state import Board
+from mask_gate.gate.console.login import Doorman, Password, Role, hashed
+from mask_gate.gate.console.middleware import COOKIE, Site
+from mask_gate.gate.console.pages import STATIC, Pages
+from mask_gate.gate.console.pictures import Pictures, Room
+from mask_gate.gate.console.rate_limit import OF_ONE, OF_STRANGERS, RequestLimit
+from mask_gate.gate.console.templates import PAGES
+from mask_gate.gate.display.config import PrivacyConfig
+from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
+from mask_gate.gate.events import EventMaker, Scene
+from mask_gate.models.labels import MaskLabel
+
+HOME = "http://localhost:8321"
+PASSWORDS = {Role.GUARD: "guard's long password", Role.VISITOR: "visitor's long password"}
+KEPT = {role: Password(hashed(text)) for role, text in PASSWORDS.items()}
+TOKEN = "token-of-prometheus"
+SESSION = f"{COOKIE}-lobby"
+DOORS = "north", "south"
+
+# Written out by hand: what each route is for. A route that is not here fails the test below.
+ALLOWED = {
+    ("GET", "/"): {Role.GUARD},
+    ("GET", "/kiosk"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/login"): set(Role),
+    ("POST", "/login"): set(Role),
+    ("POST", "/logout"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/live.mjpg"): {Role.GUARD},
+    ("GET", "/kiosk.mjpg"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/api/state"): {Role.GUARD},
+    ("GET", "/api/kiosk"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/api/chart.svg"): {Role.GUARD},
+    ("GET", "/api/events"): {Role.GUARD},
+    ("GET", "/events.csv"): {Role.GUARD},
+    ("GET", "/events.json"): {Role.GUARD},
+    ("GET", "/healthz"): set(Role),
+    ("GET", "/metrics"): {Role.GUARD, Role.SCRAPER},
+    **{("GET", f"/static/{name}"): set(Role) for name in STATIC},
+}
+
+OF_A_DOOR = {
+    "/": {Role.GUARD},
+    "/kiosk": {Role.GUARD, Role.VISITOR},
+    "/live.mjpg": {Role.GUARD},
+    "/kiosk.mjpg": {Role.GUARD, Role.VISITOR},
+    "/tile.jpg": {Role.GUARD},
+    "/api/state": {Role.GUARD},
+    "/api/kiosk": {Role.GUARD, Role.VISITOR},
+    "/api/chart.svg": {Role.GUARD},
+    "/api/events": {Role.GUARD},
+    "/events.csv": {Role.GUARD},
+    "/events.json": {Role.GUARD},
+}
+ALLOWED_WITH_DOORS = {
+    ("GET", "/"): {Role.GUARD},
+    ("GET", "/kiosk"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/api/doors"): {Role.GUARD},
+    ("GET", "/login"): set(Role),
+    ("POST", "/login"): set(Role),
+    ("POST", "/logout"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/healthz"): set(Role),
+    ("GET", "/metrics"): {Role.GUARD, Role.SCRAPER},
+    **{("GET", f"/static/{name}"): set(Role) for name in STATIC},
+    **{
+        ("GET", f"/doors/{door}{path}"): roles
+        for door in ("north", "south")
+        for path, roles in OF_A_DOOR.items()
+    },
+}
+EVERY_ROUTE = [
+    *(((), how, path, roles) for (how, path), roles in ALLOWED.items()),
+    *((DOORS, how, path, roles) for (how, path), roles in ALLOWED_WITH_DOORS.items()),
+]
+PAGES_FOR_PEOPLE = {"/", "/kiosk", *(f"/doors/{d}{p}" for d in DOORS for p in ("/", "/kiosk"))}
+
+
+class Bench:
+    """Pages around boards and a clock that the test holds; one door, unless they are named."""
+
+    def __init__(self, clock, gate="lobby", doors=(), config=None):
+        self.clock = clock
+        self.doorman = Doorman(KEPT, TOKEN.encode(), 3600.0, clock)
+        words = {code: load_words(code) for code in ("en", "ko")}
+        room = Room(0)  # no place for viewers: a picture would never end
+        self.posts = [
+            Post(
+                name,
+                f"{gate}-{name}" if name else gate,
+                config or {"gate": gate},
+                Board(clock),
+                Pictures(words["en"], PrivacyConfig(), room, lambda look: None, clock),
+            )
+            for name in doors or ("",)
+        ]
+        self.board = self.posts[0].board
+        site = Site(gate, words, frozenset({"localhost"}), encrypted=False)
+        self.limit = RequestLimit(clock, hold_up_s=0.0)
+        self.pages = Pages(site, self.posts, self.doorman, self.limit)
+        self.maker = EventMaker("lobby", "sha256:x")
+
+    def as_(self, role, **options):
+        headers = {"authorization": f"Bearer {TOKEN}"} if role is Role.SCRAPER else {}
+        cookies = {}
+        if role in PASSWORDS:
+            cookies = {self.pages._site.cookie: self.doorman.sessions.begin(role)}
+        return TestClient(
+            self.pages.app(), HOME, headers=headers, cookies=cookies, follow_redirects=False,
+            **options,
+        )  # fmt: skip
+
+    def deny(self, reason=Reason.NO_MASK, track=1, label=MaskLabel.WITHOUT_MASK):
+        votes = {track: {label: 5}}
+        face = Track(track, (1.0, 1.0, 9.0, 9.0), (), 0.0, 5.0)
+        scene = Scene(Decision(State.DENY, reason, 5.0, votes=votes), (face,))
+        signal = Signal(SignalKind.DENY, reason, 5.0, f"id{track}")
+        self.board.take(self.maker.of_decision(scene, is_open=False))
+        self.board.take(self.maker.of_signal(signal, scene))
+
+    def open(self, door):
+        scene = Scene(Decision(State.ALLOW, Reason.COMPLIANT, 5.0))
+        signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, 5.0, f"open{door}", until_s=9.0)
+        self.posts[door].board.take(self.maker.of_signal(signal, scene))
+
+    def hear(self, state=State.IDLE, reason=Reason.NO_FACE, door=0, age_s=0.0):
+        self.posts[door].board.hear(
+            {"frames": 1, "latencies_s": [0.05], "age_s": age_s, "state": state, "reason": reason,
+             "faces": 0}
+        )  # fmt: skip
+
+
+@pytest.fixture
+def bench(clock):
+    return Bench(clock)
+
+
+@pytest.mark.parametrize(("doors", "allowed"), [((), ALLOWED), (DOORS, ALLOWED_WITH_DOORS)])
+def test_the_table_is_the_one_written_here(clock, doors, allowed):
+    table = Bench(clock, doors=doors).pages.table
+    assert {(entry.how, entry.path): set(entry.roles) for entry in table} == allowed
+
+
+@pytest.fixture(scope="module")
+def benches(make_clock):
+    """One of one door and one of two, for tests that change nothing."""
+    return {doors: Bench(make_clock(), doors=doors) for doors in ((), DOORS)}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(("doors", "how", "path", "allowed"), EVERY_ROUTE)
+def test_every_route_for_every_role(benches, doors, how, path, allowed, role):
+    bench = benches[doors]
+    bench.clock.advance(1.0)
+    origin = {"origin": HOME} if how == "POST" else {}
+    answer = bench.as_(role).request(how, path, headers=origin)
+    code = answer.status_code
+    if role in allowed:
+        assert code not in (403, 404, 429)
+        assert code != 401 or path == "/login"
+    elif role is Role.NOBODY:
+        assert code == (303 if path in PAGES_FOR_PEOPLE else 401)
+        assert code != 303 or answer.headers["location"].startswith("/login")
+    else:
+        assert code == 403
+
+
+@pytest.mark.parametrize("how", ["PUT", "DELETE", "PATCH", "OPTIONS", "POST", "TRACE"])
+@pytest.mark.parametrize("role", Role)
+def test_no_other_method_does_anything(bench, how, role):
+    for path in ("/", "/api/state", "/events.csv", "/metrics", "/healthz"):
+        answer = bench.as_(role).request(how, path, headers={"origin": HOME})
+        assert answer.status_code in (401, 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/open", "/api/open", "/door/set", "/api/config", "/config", "/docs", "/openapi.json",
+     "/static/", "/static/../gate.yaml", "/static/%2e%2e/%2e%2e/configs/gate.yaml", "/.git"],
+)  # fmt: skip
+def test_what_is_not_in_the_table_does_not_exist(bench, path):
+    assert bench.as_(Role.NOBODY).get(path).status_code == 401
+    assert bench.as_(Role.GUARD).get(path).status_code == 404
+
+
+def test_nothing_can_be_changed_or_opened(bench):
+    changing = {entry.path for entry in bench.pages.table if entry.how != "GET"}
+    assert changing == {"/login", "/logout"}
+
+
+class TestRequestsOfOthers:
+    @pytest.mark.parametrize(
+        "host", ["evil.example", "localhost.evil.example", "", "10.0.0.1:8321"]
+    )
+    def test_an_unknown_host_name_is_refused_also_with_a_session(self, bench, host):
+        answer = bench.as_(Role.GUARD).get("/api/state", headers={"host": host})
+        assert answer.status_code == 421
+
+    @pytest.mark.parametrize(
+        "origin",
+        [None, "null", "http://evil.example", "https://localhost:8321", "http://localhost"],
+    )
+    @pytest.mark.parametrize("path", ["/login", "/logout"])
+    def test_a_post_of_another_page_is_refused(self, bench, path, origin):
+        headers = {} if origin is None else {"origin": origin}
+        answer = bench.as_(Role.GUARD).post(path, headers=headers)
+        assert answer.status_code == 403
+
+    def test_no_page_may_read_us(self, bench):
+        answer = bench.as_(Role.GUARD).get("/api/state", headers={"origin": "http://evil.example"})
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(("how", "path"), ALLOWED)
+def test_every_answer_has_the_headers_that_guard_it(bench, how, path):
+    answer = bench.as_(Role.GUARD).request(how, path, headers={"origin": HOME})
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "server" not in answer.headers
+
+
+def test_pages_bring_nothing_from_elsewhere_and_no_inline_script():
+    for path in PAGES.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"https?://(?!www\.w3\.org)|//cdn", text), path
+        if path.suffix == ".html":
+            assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|style=|\|\s*safe", text), (
+                path
+            )
+
+
+class TestLogin:
+    def log_in(self, bench, password, **headers):
+        client = bench.as_(Role.NOBODY)
+        headers = {"origin": HOME, **headers}
+        return client, client.post("/login", data={"password": password}, headers=headers)
+
+    @pytest.mark.parametrize(
+        ("role", "path"), [(Role.GUARD, "/"), (Role.VISITOR, "/kiosk")], ids=str
+    )
+    def test_the_right_password_opens_the_page_of_its_role(self, bench, role, path):
+        client, answer = self.log_in(bench, PASSWORDS[role])
+        assert (answer.status_code, answer.headers["location"]) == (303, path)
+        assert client.get(path).status_code == 200
+        assert client.get("/api/state").status_code == (200 if role is Role.GUARD else 403)
+
+    def test_the_cookie_is_for_the_browser_alone(self, bench):
+        _, answer = self.log_in(bench, PASSWORDS[Role.GUARD])
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+
+    @pytest.mark.parametrize(
+        "password", ["", "wrong", PASSWORDS[Role.GUARD] + " ", "\0", "ü" * 500]
+    )
+    def test_a_wrong_one_does_not(self, bench, password):
+        client, answer = self.log_in(bench, password)
+        assert answer.status_code == 401
+        assert "not right" in answer.text
+        assert client.get("/api/state").status_code == 401
+
+    def test_after_five_wrong_ones_even_the_right_one_has_to_wait(self, bench, clock):
+        for _ in range(5):
+            assert self.log_in(bench, "wrong")[1].status_code == 401
+        _, answer = self.log_in(bench, PASSWORDS[Role.GUARD])
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) == 300
+        clock.advance(301)
+        assert self.log_in(bench, PASSWORDS[Role.GUARD])[1].status_code == 303
+
+    def test_who_is_said_to_be_spoken_for_does_not_count(self, bench):
+        for number in range(5):
+            self.log_in(bench, "wrong", **{"x-forwarded-for": f"10.0.0.{number}"})
+        assert self.log_in(bench, "wrong")[1].status_code == 429
+
+    def test_a_session_ends_by_itself(self, bench, clock):
+        client, _ = self.log_in(bench, PASSWORDS[Role.GUARD])
+        clock.advance(3599)
+        assert client.get("/api/state").status_code == 200
+        clock.advance(2)
+        assert client.get("/api/state").status_code == 401
+
+    def test_a_session_ends_by_logging_out_also_for_who_kept_the_cookie(self, bench):
+        client, _ = self.log_in(bench, PASSWORDS[Role.GUARD])
+        token = client.cookies[SESSION]
+        assert client.post("/logout", headers={"origin": HOME}).status_code == 303
+        client.cookies.set(SESSION, token)
+        assert client.get("/api/state").status_code == 401
+
+    def test_at_one_door_leaves_that_of_another_door_beside_it(self, bench, clock):
+        """A browser sends cookies to every port of a machine, and keeps one of a name."""
+        client, _ = self.log_in(bench, PASSWORDS[Role.GUARD])
+        other, _ = self.log_in(Bench(clock, "yard"), PASSWORDS[Role.GUARD])
+        other.cookies.update(client.cookies)
+        client.cookies.update(other.cookies)
+        assert len(client.cookies) == 2
+        for browser in (client, other):
+            assert browser.get("/api/state").status_code == 200
+
+    def test_a_long_body_is_not_read(self, bench):
+        client = bench.as_(Role.NOBODY)
+        answer = client.post("/login", content=b"p" * 5000, headers={"origin": HOME})
+        assert answer.status_code == 400
+
+
+class TestState:
+    def test_it_says_what_the_gate_says(self, bench):
+        bench.deny()
+        bench.hear(State.DENY, Reason.NO_MASK)
+        now = bench.as_(Role.GUARD).get("/api/state").json()
+        assert now["state_text"] == "Stop"
+        assert now["reason_text"] == "somebody wears no mask"
+        assert (now["denials"], now["openings"]) == (1, 0)
+        assert now["health"]["camera"]["is"] == "ok"
+        assert [event["state"] for event in now["history"]] == ["deny"]
+
+    def test_its_history_has_a_line_for_each_change_from_when_it_began(self, bench):
+        for _ in range(3):  # said again to whoever stays
+            bench.deny()
+        client = bench.as_(Role.GUARD)
+        (line,) = client.get("/api/state").json()["history"]
+        every = client.get("/api/events").json()
+        assert line["id"] == every[-1]["id"]
+        assert client.get("/api/state").json()["newest"] == every[0]["id"]
+
+    @pytest.mark.parametrize("path", ["/api/state", "/api/kiosk"])
+    def test_a_gate_that_is_silent_is_out_of_order_whatever_it_said_last(self, bench, clock, path):
+        bench.hear(State.ALLOW, Reason.COMPLIANT)
+        client = bench.as_(Role.GUARD)
+        assert client.get(path).json()["state"] == "allow"
+        assert client.get("/healthz").status_code == 200
+        clock.advance(2.5)
+        now = client.get(path).json()
+        assert (now["state"], now["fresh"]) == ("fault", False)
+        assert client.get("/healthz").status_code == 503
+
+    def test_nothing_heard_yet_is_out_of_order_too(self, bench):
+        assert bench.as_(Role.NOBODY).get("/healthz").status_code == 503
+
+    @pytest.mark.parametrize(
+        ("reason", "part"),
+        [(Reason.FROZEN, "camera"), (Reason.MODEL_FAULT, "model"),
+         (Reason.OUTPUT_FAULT, "relay"), (Reason.AUDIT_UNAVAILABLE, "audit")],
+    )  # fmt: skip
+    def test_the_part_that_fails_is_named(self, bench, reason, part):
+        bench.hear(State.FAULT, reason)
+        health = bench.as_(Role.GUARD).get("/api/state").json()["health"]
+        assert [name for name, is_ in health.items() if is_["is"] == "problem"] == [part]
+        bench.hear()
+        health = bench.as_(Role.GUARD).get("/api/state").json()["health"]
+        assert {is_["is"] for is_ in health.values()} == {"ok"}
+
+    def test_health_tells_strangers_a_word_and_no_more(self, bench):
+        bench.hear(State.FAULT, Reason.OUTPUT_FAULT)
+        assert bench.as_(Role.NOBODY).get("/healthz").json() == {"status": "fault"}
+
+
+class TestSeveralDoors:
+    @pytest.fixture
+    def bench(self, clock):
+        return Bench(clock, doors=DOORS)
+
+    def tiles(self, bench):
+        return bench.as_(Role.GUARD).get("/api/doors").json()["doors"]
+
+    def test_that_open_at_the_same_time_are_both_seen(self, bench):
+        for door in (0, 1):
+            bench.hear(State.ALLOW, Reason.COMPLIANT, door)
+            bench.open(door)
+        tiles = self.tiles(bench)
+        assert [tiles[name]["door"] for name in DOORS] == ["open", "open"]
+        assert [tiles[name]["state_text"] for name in DOORS] == ["Come in", "Come in"]
+        assert [tiles[name]["openings"] for name in DOORS] == [1, 1]
+
+    @pytest.mark.parametrize("trouble", ["silent", "stuck", "camera", "out of service"])
+    def test_one_in_trouble_shows_it_at_its_own_tile_alone(self, bench, clock, trouble):
+        bench.hear(door=0)
+        bench.hear(door=1)
+        clock.advance(2.5)
+        bench.hear(door=1)
+        if trouble == "stuck":  # its thread turns no more
+            bench.hear(door=0, age_s=3.0)
+        elif trouble == "camera":
+            bench.hear(State.FAULT, Reason.CAMERA_LOST, door=0)
+        elif trouble == "out of service":
+            bench.hear(State.FAULT, Reason.OUTPUT_FAULT, door=0)
+        tiles = self.tiles(bench)
+        assert tiles["north"]["state"] == "fault"
+        assert tiles["south"]["state"] == "idle"
+        told = {
+            "camera": "the camera is away",
+            "out of service": "the door control does not answer",
+        }
+        assert tiles["north"]["reason_text"] == told.get(trouble, "The gate does not answer")
+        assert {part["is"] for part in tiles["south"]["health"].values()} == {"ok"}
+        assert bench.as_(Role.NOBODY).get("/healthz").status_code == 503
+
+    def test_one_that_has_not_begun_is_starting_and_not_well_yet(self, bench):
+        for door in (0, 1):
+            bench.hear(None, None, door, age_s=None)
+        tile = self.tiles(bench)["north"]
+        assert (tile["state"], tile["reason_text"]) == ("checking", "starting up")
+        assert bench.as_(Role.NOBODY).get("/healthz").status_code == 503
+
+    def test_have_one_history_that_names_them_and_leaves_out_who_is_being_looked_at(self, bench):
+        bench.deny()
+        bench.open(1)
+        looking = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, 5.0))
+        bench.board.take(bench.maker.of_decision(looking, is_open=False))
+        history = bench.as_(Role.GUARD).get("/api/doors").json()["history"]
+        assert sorted(line["name"] for line in history) == ["north", "south"]
+
+    def test_are_told_apart_by_pages_events_and_metrics(self, bench):
+        bench.deny()
+        client = bench.as_(Role.GUARD)
+        assert client.get("/doors/north/api/state").json()["denials"] == 1
+        assert client.get("/doors/south/api/state").json()["denials"] == 0
+        assert client.get("/doors/south/api/events").json() == []
+        named = client.get("/doors/north/events.csv").headers["content-disposition"]
+        assert "mask-gate-events-north.csv" in named
+        text = client.get("/metrics").text
+        for door, count in (("north", 1.0), ("south", 0.0)):
+            sample = f'mask_gate_denials_total{{gate="lobby-{door}",reason="no_mask"}} {count}'
+            assert sample in text
+
+    @pytest.mark.parametrize("path", ["/doors/west/", "/doors//", "/doors/north", "/live.mjpg"])
+    def test_no_other_door_exists(self, bench, path):
+        assert bench.as_(Role.GUARD).get(path).status_code == 404
+
+    def test_a_door_without_a_picture_has_an_empty_tile_in_bounded_time(self, bench):
+        assert bench.as_(Role.GUARD).get("/doors/north/tile.jpg").status_code == 503
+
+    def test_whoever_sets_up_a_screen_is_asked_for_its_door(self, bench):
+        text = bench.as_(Role.VISITOR).get("/kiosk").text
+        for name in DOORS:
+            assert f'href="/doors/{name}/kiosk"' in text
+
+    @pytest.mark.parametrize(
+        ("role", "to", "then"),
+        [
+            (Role.GUARD, "/doors/south/", "/doors/south/"),
+            (Role.VISITOR, "/doors/south/kiosk", "/doors/south/kiosk"),
+            (Role.VISITOR, "/doors/south/", "/kiosk"),  # not for them
+            (Role.GUARD, "/metrics", "/"),  # no page
+            (Role.GUARD, "//evil.example/", "/"),
+            (Role.GUARD, "https://evil.example/", "/"),
+        ],
+    )
+    def test_logging_in_leads_to_the_page_that_was_asked_for(self, bench, role, to, then):
+        form = {"password": PASSWORDS[role], "to": to}
+        answer = bench.as_(Role.NOBODY).post("/login", data=form, headers={"origin": HOME})
+        assert (answer.status_code, answer.headers["location"]) == (303, then)
+
+    def test_the_question_for_the_password_remembers_the_page_in_every_language(self, bench):
+        client = bench.as_(Role.NOBODY)
+        asked = client.get("/doors/north/kiosk").headers["location"]
+        assert asked == "/login?to=/doors/north/kiosk"
+        text = client.get(asked).text
+        assert 'name="to" value="/doors/north/kiosk"' in text
+        assert 'href="?lang=ko&amp;to=/doors/north/kiosk"' in text
+        assert "evil" not in client.get("/login?to=//evil.example").text
+
+
+class TestTooManyRequests:
+    def test_of_one_address_are_refused_until_it_has_paused(self, bench, clock):
+        client = bench.as_(Role.GUARD)
+        codes = [client.get("/api/state").status_code for _ in range(int(OF_ONE.rush) + 5)]
+        assert codes == [200] * int(OF_ONE.rush) + [429] * 5
+        assert client.get("/api/state").headers["retry-after"] == "1"
+        clock.advance(1.0)
+        assert client.get("/api/state").status_code == 200
+
+    def test_of_one_address_leave_the_others_theirs(self, clock):
+        limit = RequestLimit(clock)
+        while limit.takes("10.0.0.1"):
+            pass
+        assert limit.takes("10.0.0.2")
+
+    def test_of_many_addresses_are_refused_too(self, clock):
+        limit = RequestLimit(clock)
+        taken = sum(limit.takes(f"10.0.{n // 250}.{n % 250}") for n in range(5000))
+        assert taken == OF_STRANGERS.rush
+        assert len(limit._each) <= 1000
+
+    def test_of_strangers_keep_no_guard_waiting(self, bench):
+        while bench.limit.takes("10.0.0.1") or bench.limit.takes("10.0.0.2"):
+            pass
+        assert not bench.limit.takes("10.0.0.4")
+        assert bench.as_(Role.NOBODY).get("/login").status_code == 429
+        assert bench.as_(Role.GUARD).get("/api/state").status_code == 200
+
+
+class TestLanguage:
+    def test_it_is_the_gates_until_another_is_asked_for_and_then_stays(self, bench):
+        client = bench.as_(Role.GUARD)
+        assert "Health" in client.get("/").text
+        assert "상태 점검" in client.get("/?lang=ko").text
+        assert "상태 점검" in client.get("/").text
+        bench.hear(State.DENY, Reason.NO_MASK)
+        assert client.get("/api/kiosk").json()["advice_text"] == "마스크를 써 주세요"
+        assert "Health" in client.get("/?lang=en").text
+
+    @pytest.mark.parametrize("lang", ["xx", "", "../en", "<script>"])
+    def test_an_unknown_one_changes_nothing(self, bench, lang):
+        answer = bench.as_(Role.GUARD).get("/", params={"lang": lang})
+        assert 'lang="en"' in answer.text
+        assert "set-cookie" not in answer.headers
+
+
+class TestEvents:
+    def test_filters(self, bench):
+        bench.deny(Reason.NO_MASK, 1)
+        bench.deny(Reason.MASK_INCORRECT, 2, MaskLabel.MASK_WEARED_INCORRECT)
+        get = bench.as_(Role.GUARD).get
+        assert len(get("/api/events").json()) == 4
+        assert len(get("/api/events?type=signal").json()) == 2
+        assert len(get("/api/events?reason=no_mask&type=signal").json()) == 1
+        assert get("/api/events?state=allow").json() == []
+        today = datetime.now().astimezone().date().isoformat()
+        assert len(get(f"/api/events?from={today}&to={today}").json()) == 4
+        assert get("/api/events?to=2020-01-01T08:00").json() == []
+        assert get("/api/events?from=2999-01-01").json() == []
+
+    @pytest.mark.parametrize("asked", ["type=x", "state=%00", "reason=*", "from=yesterday", "to=1"])
+    def test_what_cannot_be_asked_for_gets_a_sentence(self, bench, asked):
+        for path in ("/api/events", "/events.csv", "/events.json"):
+            answer = bench.as_(Role.GUARD).get(f"{path}?{asked}")
+            assert answer.status_code == 400
+            assert "expected" in answer.text
+
+    def test_exports_hold_the_same_events(self, bench):
+        bench.deny()
+        get = bench.as_(Role.GUARD).get
+        rows = list(csv.DictReader(io.StringIO(get("/events.csv?type=signal").text)))
+        (event,) = json.loads(get("/events.json?type=signal").text)
+        assert [row["id"] for row in rows] == [event["id"]] == ["id1"]
+        assert "attachment" in get("/events.csv").headers["content-disposition"]
+
+    @pytest.mark.parametrize("name", ["=1+1", "@sum", "+1", "-1", "<script>alert(1)</script>"])
+    def test_no_text_becomes_a_formula_or_a_script(self, clock, name):
+        bench = Bench(clock)
+        bench.maker = EventMaker(name)
+        bench.deny()
+        get = bench.as_(Role.GUARD).get
+        rows = list(csv.DictReader(io.StringIO(get("/events.csv").text)))
+        assert not rows[0]["gate"].startswith(("=", "+", "-", "@"))
+        assert get("/events.json").headers["content-type"] == "application/json"
+
+
+def test_the_gates_name_and_configuration_are_escaped(clock):
+    bench = Bench(clock, "<b>x", config={"camera": "<script>1</script>"})
+    text = bench.as_(Role.GUARD).get("/").text
+    assert "<b>x" not in text
+    assert "<script>1" not in text
+    assert "&lt;script&gt;1" in text
+
+
+def test_metrics_have_the_names_that_dashboards_use(bench, repo_root):
+    bench.deny()
+    bench.hear(State.DENY, Reason.NO_MASK)
+    text = bench.as_(Role.SCRAPER).get("/metrics").text
+    assert 'mask_gate_denials_total{gate="lobby",reason="no_mask"} 1.0' in text
+    assert 'mask_gate_state{gate="lobby",state="deny"} 1.0' in text
+    assert 'mask_gate_latency_seconds_bucket{gate="lobby",le="0.05"} 1.0' in text
+    dashboard = (repo_root / "assets/grafana/mask-gate.json").read_text()
+    told = set(re.findall(r"^(mask_gate_\w+)\{", text, re.MULTILINE))
+    assert set(re.findall(r"mask_gate_\w+", json.dumps(json.loads(dashboard)))) <= told
+
+
+@pytest.mark.parametrize(("token", "code"), [("", 401), ("wrong", 401), (TOKEN + "x", 401)])
+def test_a_wrong_token_reads_no_metrics(bench, token, code):
+    client = bench.as_(Role.NOBODY)
+    answer = client.get("/metrics", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == code
+
+
+def test_all_words_of_the_pages_are_used_and_exist():
+    text = "".join(path.read_text() for path in PAGES.glob("*.html"))
+    for name in ("pages", "door_pages", "event_views", "chart"):
+        text += (PAGES.parents[1] / f"gate/console/{name}.py").read_text()
+    used = set(re.findall(r"page\.(\w+)|page\[\"(\w+)\"", text))
+    used = {one or other for one, other in used}
+    dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "closed"}
+    assert used | dynamic == set(load_words("en").page)

@@ -1,0 +1,91 @@
+"""Words: every language is complete, can be drawn, and a slip in one is named by file and key."""
+
+import copy
+
+import pytest
+import yaml
+from matplotlib.ft2font import FT2Font
+
+from mask_gate.gate.display.texts import LANGUAGES, PAGE_KEYS, language_codes, load_words
+from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.errors import ConfigError
+from mask_gate.models.labels import MaskLabel
+
+ENGLISH = yaml.safe_load((LANGUAGES / "en.yaml").read_text(encoding="utf-8"))
+
+
+def write(folder, document, code="xx"):
+    (folder / f"{code}.yaml").write_text(yaml.safe_dump(document, allow_unicode=True))
+
+
+def test_english_and_korean_are_there():
+    assert {"en", "ko"} <= set(language_codes())
+
+
+@pytest.mark.parametrize("code", language_codes())
+class TestEveryLanguage:
+    def test_has_words_for_everything(self, code):
+        words = load_words(code)
+        assert set(words.labels) == {*MaskLabel, None}
+        assert set(words.states) == set(State)
+        assert set(words.reasons) == set(words.advice) == set(Reason)
+        assert set(words.page) == set(PAGE_KEYS)
+
+    def test_its_font_has_all_its_letters(self, code):
+        words = load_words(code)
+        said = [*words.labels.values(), *words.states.values()]
+        said += [*words.reasons.values(), *words.advice.values()]
+        for path in (words.typeface.regular, words.typeface.bold):
+            known = FT2Font(str(path)).get_charmap()
+            assert {letter for text in said for letter in text if ord(letter) not in known} == set()
+
+    def test_what_to_do_is_short_enough_to_be_read_from_afar(self, code):
+        assert max(map(len, load_words(code).advice.values())) <= 32
+
+    def test_each_state_is_called_differently(self, code):
+        words = load_words(code)
+        assert len(set(words.states.values())) == len(State)
+        assert len(set(words.reasons.values())) == len(Reason)
+
+
+@pytest.mark.parametrize("section", ["labels", "states", "reasons", "advice", "page", "fonts"])
+def test_a_missing_key_is_named_with_its_file(section, tmp_path):
+    document = copy.deepcopy(ENGLISH)
+    key = next(iter(document[section]))
+    del document[section][key]
+    write(tmp_path, document)
+    with pytest.raises(ConfigError, match=rf"xx\.yaml: {section}\.{key}: missing"):
+        load_words("xx", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": None}, "name: expected a text"),
+        ({"states": "ready"}, "states: expected keys"),
+        ({"sates": {}}, "sates: no such key"),
+        ({"states": {**ENGLISH["states"], "deny": ""}}, "states.deny: expected a text, got ''"),
+        ({"states": {**ENGLISH["states"], "deny": True}}, "states.deny: expected a text, got True"),
+        ({"states": {**ENGLISH["states"], "denied": "x"}}, "states.denied: no such key"),
+        ({"fonts": {"regular": "none.otf", "bold": None}}, "fonts.regular: expected null or a"),
+        ({"fonts": {"regular": "../x", "bold": None}}, "fonts.regular: expected null or a"),
+    ],
+)
+def test_what_is_wrong_is_named(change, told, tmp_path):
+    write(tmp_path, {**ENGLISH, **change})
+    with pytest.raises(ConfigError) as error:
+        load_words("xx", tmp_path)
+    assert f"xx.yaml: {told}" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[", "- a", "name: !!python/object:os.system x"])
+def test_what_is_no_language_file_gets_a_sentence(text, tmp_path):
+    (tmp_path / "xx.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"xx\.yaml"):
+        load_words("xx", tmp_path)
+
+
+@pytest.mark.parametrize("code", ["", "xx", "../en", "en.yaml"])
+def test_an_unknown_language_is_told_which_there_are(code):
+    with pytest.raises(ConfigError, match="expected one of en, ko"):
+        load_words(code)

@@ -1,0 +1,159 @@
+"""The recorder: a playable file at the speed of the events, and a loop that never waits."""
+
+import re
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from mask_gate.gate.display.video_recorder import CODECS, QUEUE_FRAMES, Recorder
+from mask_gate.gate.errors import OutputError
+
+GREY = np.full((64, 96, 3), 120, np.uint8)
+
+
+def levels_in(path):
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    levels = []
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            return levels
+        levels.append(round(float(image.mean())))
+
+
+def shade(level, shape=(64, 96, 3)):
+    return np.full(shape, level, np.uint8)
+
+
+def record(path, items, fps=10.0):
+    recorder = Recorder(path, fps=fps)
+    for image, time_s in items:
+        while recorder._queue.full():
+            time.sleep(0.005)
+        recorder.write(image, time_s)
+    recorder.close()
+    return recorder
+
+
+@pytest.mark.parametrize("suffix", sorted(CODECS))
+def test_every_kind_of_file_can_be_played(tmp_path, suffix):
+    path = tmp_path / f"입구{suffix}"
+    record(path, [(shade(40 + 20 * i), i / 10) for i in range(6)])
+    assert levels_in(path) == pytest.approx([40 + 20 * i for i in range(6)], abs=4)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_runs_at_the_speed_of_the_events(tmp_path):
+    slow = record(tmp_path / "slow.mp4", [(shade(50), 100.0), (shade(150), 100.5)])
+    assert levels_in(slow.path) == pytest.approx([50] + [150] * 5, abs=4)
+    fast = record(tmp_path / "fast.mp4", [(GREY, i / 100) for i in range(100)])
+    assert len(levels_in(fast.path)) == 1 + 10  # the first, then one for each tenth of a second
+
+
+def test_a_long_gap_is_cut_short(tmp_path):
+    gap = record(tmp_path / "gap.mp4", [(shade(50), 0), (shade(150), 3600), (shade(200), 3600.1)])
+    levels = levels_in(gap.path)
+    assert len(levels) == 1 + 20 + 1
+    assert levels[-1] == pytest.approx(200, abs=4)
+
+
+def test_a_picture_of_another_size_is_fitted(tmp_path):
+    items = [(shade(50), 0), (shade(150, (33, 47, 3)), 0.1), (shade(90, (640, 480, 3)), 0.2)]
+    recorder = record(tmp_path / "sizes.mp4", items)
+    assert levels_in(recorder.path) == pytest.approx([50, 150, 90], abs=4)
+
+
+def test_odd_sizes_are_recorded_too(tmp_path):
+    recorder = record(tmp_path / "odd.mp4", [(shade(50, (61, 97, 3)), i / 10) for i in range(3)])
+    assert len(levels_in(recorder.path)) == 3
+
+
+def test_a_busy_encoder_drops_pictures_instead_of_delaying_the_loop(tmp_path, monkeypatch, caplog):
+    go_on = threading.Event()
+    encode = Recorder._encode
+    monkeypatch.setattr(
+        Recorder, "_encode", lambda self, *item: go_on.wait(30) and encode(self, *item)
+    )
+    recorder = Recorder(tmp_path / "busy.mp4", fps=10)
+    for number in range(50):
+        recorder.write(GREY, number / 10)  # would hang here if it waited
+    go_on.set()
+    recorder.close()
+    (told,) = caplog.messages
+    assert int(re.search(r"lacks (\d+) pictures", told)[1]) >= 50 - QUEUE_FRAMES - 1
+    assert len(levels_in(recorder.path)) >= 1
+
+
+def test_an_earlier_recording_is_replaced_only_by_a_new_one(tmp_path):
+    path = tmp_path / "door.mp4"
+    record(path, [(shade(50), 0)])
+    before = path.read_bytes()
+    record(path, [])
+    assert path.read_bytes() == before
+    unfinished = Recorder(path)
+    unfinished.write(shade(150), 0)
+    assert path.read_bytes() == before
+    unfinished.close()
+    assert levels_in(path) == pytest.approx([150], abs=4)
+
+
+def test_nothing_is_left_behind_when_no_picture_came(tmp_path):
+    record(tmp_path / "none.mp4", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_after_the_end_is_ignored_and_closing_twice_too(tmp_path):
+    recorder = record(tmp_path / "end.mp4", [(GREY, 0)])
+    recorder.write(GREY, 1)
+    recorder.close()
+    assert len(levels_in(recorder.path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("clip.gif", "expected a name ending in .mp4"),
+        ("clip", "expected a name ending in .mp4"),
+        ("missing/clip.mp4", "make the folder"),
+        ("folder.mp4", "it is a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_told_at_the_start(tmp_path, name, told):
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(OutputError, match="--record") as refused:
+        Recorder(tmp_path / name)
+    assert told in str(refused.value)
+    assert refused.value.exit_code == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.mp4"]
+
+
+@pytest.mark.parametrize("broken", ["isOpened", "write"])
+def test_an_encoder_that_fails_is_told_at_the_end_and_stops_nothing(
+    tmp_path, monkeypatch, caplog, broken
+):
+    class Writer:
+        def __init__(self, *args):
+            pass
+
+        def isOpened(self):  # noqa: N802 - OpenCV's name
+            return broken != "isOpened"
+
+        def write(self, image):
+            raise cv2.error("no space left")
+
+        def release(self):
+            pass
+
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
+    monkeypatch.setattr(cv2, "VideoWriter", Writer)
+    recorder = Recorder(tmp_path / "broken.mp4")
+    for number in range(30):
+        recorder.write(GREY, number)
+    with pytest.raises(OutputError, match=r"broken\.mp4"):
+        recorder.close()
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.text.count("stopped") == 1

@@ -1,0 +1,66 @@
+"""The visitor's screen: one state, told by colour, sign and words, whatever the picture is."""
+
+import dataclasses
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pytest
+
+from mask_gate.gate.display.overlay import STATE_LOOKS
+from mask_gate.gate.display.texts import language_codes, load_words
+from mask_gate.gate.display.visitor_screen import SIZE_HW, draw_kiosk
+from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
+from mask_gate.models.labels import MaskLabel
+
+WORDS = load_words("en")
+PICTURE = np.full((480, 640, 3), 90, np.uint8)
+FACE = Track(1, (200.0, 100.0, 330.0, 260.0),
+             (Sighting(5.0, MaskLabel.WITHOUT_MASK, 0.9, 0.8),), 4.0, 5.0)  # fmt: skip
+
+
+def screen(state=State.DENY, reason=Reason.NO_MASK, words=WORDS, image=PICTURE, tracks=()):
+    return draw_kiosk(image, tracks, Decision(state, reason, 5.0), words)
+
+
+def test_it_has_the_colour_of_its_state_all_around():
+    for state in State:
+        drawn = screen(state)
+        assert (drawn[:, :4] == STATE_LOOKS[state][0]).all()
+        assert (drawn[:20] == STATE_LOOKS[state][0]).all()
+
+
+def test_states_differ_without_colour_and_without_words():
+    nothing = dict.fromkeys(Reason, " ")
+    blank = dataclasses.replace(WORDS, states=dict.fromkeys(State, " "), advice=nothing)
+    edges = [cv2.Canny(screen(state, words=blank)[480:, :250], 60, 120) for state in State]
+    for one, other in combinations(edges, 2):
+        assert ((one > 0) != (other > 0)).sum() > 300
+
+
+@pytest.mark.parametrize("code", language_codes())
+def test_words_stand_out_from_their_ground_and_are_large(code):
+    for state in State:
+        drawn = screen(state, words=load_words(code))
+        panel = drawn[464:, 250:].reshape(-1, 3).astype(float)
+        letters = np.abs(panel - STATE_LOOKS[state][0]).max(axis=1) > 60
+        assert letters.sum() > 4000
+        rows = np.flatnonzero(letters.reshape(256, -1).any(axis=1))
+        assert rows[-1] - rows[0] > 120
+
+
+def test_the_picture_with_its_boxes_is_in_it():
+    with_box, without = screen(tracks=[FACE]), screen()
+    assert (with_box != without).any()
+    assert (with_box[464:] == without[464:]).all()
+
+
+@pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (1920, 1080), (1, 1), (2, 900)])
+def test_any_picture_fits(size):
+    assert screen(image=np.zeros((*size, 3), np.uint8)).shape == (*SIZE_HW, 3)
+
+
+def test_the_picture_given_is_left_alone():
+    image = PICTURE.copy()
+    image.flags.writeable = False
+    screen(image=image, tracks=[FACE])

@@ -1,0 +1,146 @@
+"""Darknet weights: used up exactly, refused with both numbers, equal to OpenCV's own reader."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mask_gate.models.files.checkpoint import CheckpointError
+from mask_gate.models.files.darknet_weights import DarknetWeightsError, load_darknet, save_darknet
+from mask_gate.models.files.open_weights import open_weights
+from mask_gate.models.networks.anchors import decode
+from mask_gate.models.networks.zoo import build
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory, opencv_darknet):
+    path = tmp_path_factory.mktemp("darknet") / "seeded.weights"
+    path.write_bytes(opencv_darknet.seeded_weights())
+    return path
+
+
+def our_rows(path, opencv_darknet):
+    """Rows in OpenCV's order: cell by cell, anchors within; boxes as parts of the side."""
+    network = build("yolov3_tiny", 80).eval()
+    load_darknet(network, "yolov3_tiny", path)
+    rows = []
+    with torch.inference_mode():
+        raw_maps = network(torch.from_numpy(opencv_darknet.seeded_input()))
+    for raw, scale in zip(raw_maps, network.scales, strict=True):
+        anchors, height, width = raw.shape[1:4]
+        decoded = decode(raw, scale).view(anchors, height * width, -1)
+        rows.append(decoded.transpose(0, 1).reshape(-1, decoded.shape[-1]).numpy())
+    found = np.concatenate(rows)
+    x1, y1, x2, y2 = found[:, :4].T / opencv_darknet.SIZE
+    return np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, found[:, 4]], 1)
+
+
+def compare(path, key, opencv_darknet, repo_root):
+    fixture = json.loads(
+        (repo_root / "tests/models/files/fixtures/opencv_darknet.json").read_text()
+    )
+    theirs = np.array(fixture[key])
+    assert len(theirs) >= 24
+    ours = our_rows(path, opencv_darknet)[theirs[:, 0].astype(int)]
+    np.testing.assert_allclose(ours[:, 4], theirs[:, 5], atol=1e-4)
+    np.testing.assert_allclose(ours[:, :4], theirs[:, 1:5], atol=1e-3)
+    assert np.ptp(theirs[:, 5]) > 1e-3  # numbers that differ from each other, or it shows nothing
+
+
+def test_outputs_equal_opencv_on_seeded_weights(seeded, opencv_darknet, repo_root):
+    compare(seeded, "seeded", opencv_darknet, repo_root)
+
+
+def test_outputs_equal_opencv_on_the_authors_weights(coco_tiny_weights, opencv_darknet, repo_root):
+    compare(coco_tiny_weights, "coco", opencv_darknet, repo_root)
+
+
+def test_the_authors_file_is_used_up_exactly(coco_tiny_weights):
+    said = load_darknet(build("yolov3_tiny", 80), "yolov3_tiny", coco_tiny_weights)
+    assert "all 8,858,734 values taken" in said
+
+
+def test_another_class_count_keeps_the_trunk_and_says_so(seeded):
+    network = build("yolov3_tiny", 3)
+    heads = network.head_state()
+    said = load_darknet(network, "yolov3_tiny", seeded)
+    assert "80 classes" in said
+    assert "last layer starts new" in said
+    whole = build("yolov3_tiny", 80)
+    load_darknet(whole, "yolov3_tiny", seeded)
+    theirs = whole.state_dict()
+    for name, tensor in network.state_dict().items():
+        if tensor.shape == theirs[name].shape:
+            assert torch.equal(tensor, theirs[name]), name
+    assert all(torch.equal(a, b) for a, b in zip(heads, network.head_state(), strict=True))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_weights_file_must_be_used_up(seeded, tmp_path, change):
+    """One float short, one float long: refused with both numbers, the network unchanged."""
+    content = seeded.read_bytes()
+    path = tmp_path / "wrong.weights"
+    path.write_bytes(content[:-4] if change < 0 else content + b"\0\0\0\0")
+    network = build("yolov3_tiny", 80)
+    before = network.state_dict()["fine.0.0.weight"].clone()
+    with pytest.raises(DarknetWeightsError) as error:
+        load_darknet(network, "yolov3_tiny", path)
+    assert "8,858,734" in str(error.value)
+    assert f"{8_858_734 + change:,}" in str(error.value)
+    assert torch.equal(network.state_dict()["fine.0.0.weight"], before)
+
+
+def test_the_full_networks_layout_is_that_of_the_published_files():
+    """248,007,048 bytes of yolov3.weights, 162,482,580 of darknet53.conv.74, less 20 of header."""
+    network = build("yolov3", 80)
+    floats = sum(
+        t.numel() for n, t in network.state_dict().items() if not n.endswith("num_batches_tracked")
+    )
+    trunk = sum(
+        t.numel()
+        for n, t in network.state_dict().items()
+        if n.startswith("trunk.") and not n.endswith("num_batches_tracked")
+    )
+    assert floats * 4 + 20 == 248_007_048
+    assert trunk * 4 + 20 == 162_482_580
+
+
+def test_saving_and_loading_gives_the_same_network(tmp_path):
+    torch.manual_seed(3)
+    network = build("yolov3_tiny").eval()
+    save_darknet(network, tmp_path / "own.weights")
+    checkpoint = open_weights(tmp_path / "own.weights")
+    assert checkpoint.architecture == "yolov3_tiny"
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(network.predict(images), checkpoint.network().predict(images))
+
+
+def test_a_file_for_other_classes_does_not_become_a_gate(seeded):
+    with pytest.raises(CheckpointError, match="no heads for the three mask classes"):
+        open_weights(seeded)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "got 0 bytes"),
+        (b"\0" * 23, "got 23 bytes"),
+        (np.array([0, 1, 0, 0, 0, 0], "<i4").tobytes(), "expected version 0.2 or later, got 0.1"),
+        (
+            np.array([0, 2, 0, 0, 0], "<i4").tobytes() + np.array([np.nan], "<f4").tobytes(),
+            "1 values are not finite",
+        ),
+    ],
+)
+def test_files_that_are_no_weights_are_refused(tmp_path, content, complaint):
+    path = tmp_path / "odd.weights"
+    path.write_bytes(content)
+    with pytest.raises(DarknetWeightsError, match=complaint):
+        load_darknet(build("yolov3_tiny"), "yolov3_tiny", path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DarknetWeightsError, match=r"none\.weights: cannot be read"):
+        load_darknet(build("yolov3_tiny"), "yolov3_tiny", tmp_path / "none.weights")

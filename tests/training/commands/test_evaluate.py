@@ -1,0 +1,155 @@
+"""mask-gate-eval as people run it: a report, files anyone can score again, clear refusals."""
+
+import json
+
+import pytest
+import torch
+
+from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
+from mask_gate.models.networks.zoo import build
+from mask_gate.training.commands.evaluate import main
+from mask_gate.training.evaluation.coco import load_detections
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    network = build("yolov3_tiny")
+    with torch.no_grad():
+        for output in network.head_outputs():
+            output.bias.view(3, 8)[:, 4] = 0.0  # a network that sees faces everywhere
+    path = tmp_path / "a.pth"
+    save_checkpoint(path, Checkpoint("yolov3_tiny", network.state_dict(), network.scales, 64))
+    return str(path)
+
+
+def test_both_protocols_are_printed_and_written(weights, drawn_dataset, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    plots = tmp_path / "plots"
+    code = main([
+        "--weights", weights, "--data", str(drawn_dataset), "--json", str(out),
+        "--save-detections", str(tmp_path / "dets.json"), "--plots", str(plots),
+    ])  # fmt: skip
+    assert code == 0
+    report = json.loads(out.read_text())
+    assert report["images"] == 4
+    assert report["settings"]["weights"].startswith("sha256:")
+    assert "strict" in report
+    assert "seed" in json.dumps(report)
+    assert "not a standard metric" in capsys.readouterr().out
+    assert {p.name for p in plots.iterdir()} == {
+        "precision_recall.png", "confusion.png", "mistakes.png",
+    }  # fmt: skip
+    found = load_detections(tmp_path / "dets.json")
+    assert set(found) <= {f"face{i}" for i in range(12)}
+    assert found
+
+
+def test_other_weights_are_compared_with_on_the_same_images(
+    weights, drawn_dataset, tmp_path, capsys
+):
+    """Weights do not differ from themselves."""
+    out = tmp_path / "out.json"
+    command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]
+    assert main([*command, "--against", weights]) == 0
+    assert "Minus the other weights" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert report["settings"]["against"] == report["settings"]["weights"]
+    for figure in report["differences"].values():
+        assert figure["mean"] in (
+            {"value": 0, "low": 0, "high": 0},
+            dict.fromkeys(("value", "low", "high")),
+        )
+    assert main([*command, "--against", "none.pth"]) == 4
+
+
+def test_images_without_labels_are_answered(weights, drawn_dataset, tmp_path, capsys):
+    out = tmp_path / "dets.json"
+    images = str(drawn_dataset / "images")
+    assert main(["--weights", weights, "--images", images, "--save-detections", str(out)]) == 0
+    assert len(load_detections(out)) == 12
+    assert "12 images" in capsys.readouterr().out
+
+
+def test_a_bad_image_is_skipped_on_request_and_stands_in_the_report(
+    weights, draw, tmp_path, capsys
+):
+    data, out = draw(tmp_path / "many", train=1, valid=100, size_wh=(64, 48)), tmp_path / "out.json"
+    (data / "images/face7.png").write_bytes(b"no image")
+    command = ["--weights", weights, "--data", str(data), "--json", str(out)]
+    assert main(command) == 2
+    assert "face7.png" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped face7: " in said
+    assert "skipped 1 of 101 images (valid 1)" in said
+    report = json.loads(out.read_text())
+    assert report["images"] == 99
+    assert report["settings"]["skipped"] == ["face7"]
+
+
+def test_the_lists_may_lie_elsewhere(weights, drawn_dataset, tmp_path):
+    out, lists = tmp_path / "out.json", tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("face0\nface1\n")
+    (lists / "valid.txt").write_text("face2\nface3\nface4\n")
+    command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]
+    assert main([*command, "--lists", str(lists)]) == 0
+    assert json.loads(out.read_text())["images"] == 3
+
+
+def test_nothing_skipped_stands_in_the_report_too(weights, drawn_dataset, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    command = ["--weights", weights, "--data", str(drawn_dataset), "--json", str(out)]
+    assert main([*command, "--skip-bad"]) == 0
+    assert json.loads(out.read_text())["settings"]["skipped"] == []
+    assert "skipped" not in capsys.readouterr().out
+
+
+def test_images_without_labels_are_skipped_up_to_one_percent(
+    weights, draw_hundred, tmp_path, capsys
+):
+    images, out = draw_hundred(tmp_path / "hundred", 80) / "images", tmp_path / "dets.json"
+    (images / "face3.png").write_bytes(b"no image")
+    command = ["--weights", weights, "--images", str(images), "--save-detections", str(out)]
+    assert main(command) == 2
+    assert not out.exists()
+    assert main([*command, "--skip-bad"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped face3.png: this is no image" in said
+    assert "99 images, " in said
+    assert "; skipped 1 of 100 images" in said
+    out.unlink()
+    (images / "face4.png").write_bytes(b"")
+    assert main([*command, "--skip-bad"]) == 2
+    told = capsys.readouterr().err
+    for part in ("2 of 100 images are bad", "face3.png", "face4.png"):
+        assert part in told
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "complaint"),
+    [
+        (["--weights", "none.pth"], 4, "none.pth: no such file"),
+        (["--data", "/nowhere"], 2, "/nowhere"),
+        (["--split", "extra"], 2, "extra"),
+        (["--device", "cuda:9"], 2, "CUDA devices"),
+        (["--imgsz", "100"], 2, "multiple of 32"),
+        (["--images", "/nowhere"], 2, "needs --save-detections"),
+        (["--images", "/nowhere", "--save-detections", "x.json"], 2, "no images there"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(weights, drawn_dataset, capsys, change, code, complaint):
+    assert main(["--weights", weights, "--data", str(drawn_dataset), *change]) == code
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "Traceback" not in said
+
+
+def test_two_images_of_one_name_are_refused(weights, drawn_dataset, capsys, tmp_path):
+    images = drawn_dataset / "images"
+    (images / "face0.jpg").write_bytes((images / "face0.png").read_bytes())
+    out = str(tmp_path / "x.json")
+    assert main(["--weights", weights, "--images", str(images), "--save-detections", out]) == 2
+    assert "face0 first" in capsys.readouterr().err

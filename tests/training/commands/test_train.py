@@ -1,0 +1,338 @@
+"""mask-gate-train as people run it: files it leaves, going on, and clear refusals."""
+
+import csv
+import importlib.util
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mask_gate.models.files.checkpoint import load_checkpoint
+from mask_gate.training.commands.train import main
+from mask_gate.training.learning import run as training_run
+from mask_gate.training.learning import tensorboard_log
+
+CONFIG = """
+name: small
+architecture: yolov3_tiny
+input_size: 64
+batch_size: 4
+epochs: 2
+precision: float32
+optim: {ema_decay: 0.9}
+"""
+
+
+# The smallest network, quick to save.
+LITE = ["architecture=yolov3_lite", "assign.rule=centre"]
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def command(config, drawn_dataset, tmp_path):
+    return ["--config", str(config), "--data", str(drawn_dataset), "--out", str(tmp_path / "runs")]
+
+
+def rows_of(folder):
+    with (folder / "results.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_checkpoints_a_table_and_pictures(command, tmp_path, capsys):
+    assert main(command) == 0
+    folder = tmp_path / "runs/small"
+    assert {p.name for p in folder.iterdir()} == {
+        "best.pth", "last.pth", "results.csv", "map.png", "losses.png",
+    }  # fmt: skip
+    rows = rows_of(folder)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"box", "objectness", "classes", "map50", "ap50_without_mask"} <= rows[0].keys()
+    best = load_checkpoint(folder / "best.pth")
+    assert best.progress is None
+    assert best.training["config"]["name"] == "small"
+    assert best.metrics["valid"]["map50"] == pytest.approx(max(float(r["map50"]) for r in rows))
+    assert "valid: mAP@0.5" in capsys.readouterr().out
+
+
+def test_a_finished_run_goes_on_with_more_epochs(command, tmp_path):
+    assert main(command) == 0
+    assert main([*command, "--resume", "--epochs", "3"]) == 0
+    assert [row["epoch"] for row in rows_of(tmp_path / "runs/small")] == ["1", "2", "3"]
+
+
+def test_an_earlier_run_is_never_overwritten(command, capsys):
+    assert main(command) == 0
+    assert main(command) == 2
+    assert "holds a run already; add --resume" in capsys.readouterr().err
+
+
+def test_a_finished_run_says_so_and_touches_nothing(command, tmp_path, capsys):
+    short = [*command, "--epochs", "1", "--set", *LITE]
+    assert main(short) == 0
+    before = (tmp_path / "runs/small/last.pth").read_bytes()
+    capsys.readouterr()
+    assert main([*short, "--resume"]) == 0
+    said = "small: already finished: 1 of 1 epochs are done; --resume --epochs N adds more"
+    assert said in capsys.readouterr().out
+    assert (tmp_path / "runs/small/last.pth").read_bytes() == before
+
+
+def test_another_run_is_not_gone_on_with(command, capsys):
+    short = [*command, "--epochs", "1", "--set", *LITE]
+    assert main(short) == 0
+    for change, key in (
+        (["optim.name=sgd"], "optim.name adamw, the config now says sgd"),
+        (["architecture=yolov3_tiny"], "architecture yolov3_lite, the config now says yolov3_tiny"),
+    ):
+        assert main([*short, *change, "--resume"]) == 2
+        assert f"was trained with {key}; change it back" in capsys.readouterr().err
+
+
+def test_several_configs_end_in_one_comparison(command, config, tmp_path, capsys):
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG.replace("small", "other"), encoding="utf-8")
+    several = [command[0], command[1], str(other), *command[2:], "--epochs", "1", "--set", *LITE]
+    assert main(several) == 0
+    runs = tmp_path / "runs"
+    assert len(rows_of(runs / "small")) == len(rows_of(runs / "other")) == 1
+    table = capsys.readouterr().out.splitlines()[-7:]
+    assert [line.split()[0] for line in table] == [
+        "run", "small", "last", "best.pth,", "other", "last", "best.pth,",
+    ]  # fmt: skip
+    figure = f"{float(rows_of(runs / 'small')[0]['map50']):.3f}"
+    assert table[1].split()[:4] == ["small", "best", "1", figure]
+    (runs / "comparison.png").unlink()
+    assert main([*several, "--resume"]) == 0
+    assert (runs / "comparison.png").exists()
+
+
+@pytest.fixture
+def scripted_map(monkeypatch):
+    """`scripted_map([0.2, 0.5])`: what the evaluations will say, one after another."""
+
+    def script(values):
+        left = iter(values)
+
+        def evaluate(_results):
+            value = next(left)
+            return SimpleNamespace(
+                scores=SimpleNamespace(map50=value, map50_95=value, ap50=[value] * 3)
+            )
+
+        monkeypatch.setattr(training_run, "evaluate_strict", evaluate)
+
+    return script
+
+
+def test_a_run_stops_when_its_patience_is_over(command, tmp_path, capsys, scripted_map):
+    """Equal is not better and nan is not a figure; going on knows the past from the history."""
+    scripted_map([0.5, 0.5, math.nan, 0.6, 0.1])
+    patient = [*command, "--epochs", "5", "--set", *LITE]
+    assert main([*patient, "patience=2"]) == 0
+    assert "was not better than at epoch 1 through epoch 3;" in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "runs/small")) == 3
+    assert main([*patient, "patience=2", "--resume"]) == 0
+    assert "already finished: mAP on valid was not better" in capsys.readouterr().out
+    assert main([*patient, "patience=3", "--resume"]) == 0
+    assert "finished: 5 of 5 epochs" in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "runs/small")) == 5
+
+
+def test_without_patience_a_run_goes_to_its_end(command, tmp_path, scripted_map):
+    scripted_map([0.5, 0.4, 0.3])
+    assert main([*command, "--epochs", "3", "--set", *LITE]) == 0
+    assert len(rows_of(tmp_path / "runs/small")) == 3
+
+
+def test_a_faulty_data_set_stops_the_run_before_its_first_epoch(command, tmp_path, capsys):
+    (tmp_path / "drawn/images/face0.png").write_bytes(b"no image")
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "face0.png" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bad_image_is_skipped_on_request_and_told(
+    command, draw_hundred, tmp_path, capsys, config
+):
+    """What is left trains; beyond one percent nothing does, and no folder is made."""
+    data = draw_hundred(tmp_path / "hundred", 90)
+    (data / "images/face3.png").write_bytes(b"no image")
+    config.write_text(CONFIG.replace("batch_size: 4", "batch_size: 45"), encoding="utf-8")
+    skipping = [*command, "--data", str(data), "--epochs", "1", "--skip-bad", "--set", *LITE]
+    assert main(skipping) == 0
+    said = capsys.readouterr().out
+    assert "skipped face3: " in said
+    assert "face3.png: this is no image" in said
+    assert "skipped 1 of 100 images (train 1)" in said
+    assert "99 images, split by the lists" in said
+    (data / "images/face4.png").write_bytes(b"no image")
+    shutil.rmtree(tmp_path / "runs")
+    assert main(skipping) == 2
+    assert "2 of 100 images are bad" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_only_images_that_show_a_class_are_learnt_from(command, draw, tmp_path):
+    """The report's balanced subset."""
+    data = draw(tmp_path / "some", train=6, valid=4)
+    for name in ("face0", "face1"):
+        path = data / f"annotations/{name}.xml"
+        path.write_text(path.read_text().replace("mask_weared_incorrect", "with_mask"))
+    rare = [*command, "--data", str(data), "--set", *LITE, "epochs=1", "batch_size=1"]
+    assert main([*rare, "only_images_with=mask_weared_incorrect"]) == 0
+    assert load_checkpoint(tmp_path / "runs/small/last.pth").progress["updates"] == 4
+
+
+def test_the_lists_may_lie_elsewhere(command, tmp_path, capsys):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("face0\nface1\nface2\n")
+    (lists / "valid.txt").write_text("face3\n")
+    assert main([*command, "--lists", str(lists), "--epochs", "1", "--set", *LITE]) == 0
+    assert f"split by the lists in {lists}" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "runs/small/last.pth").progress["updates"] == 1
+
+
+def test_a_disk_without_room_is_an_output_error_with_the_bytes(command, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
+    assert main([*command, "--set", *LITE]) == 5
+    assert "bytes free, room for two checkpoints, got 5" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None,
+    reason="needs the tensorboard extra: pip install 'mask-gate[tensorboard]'",
+)
+def test_tensorboard_logs_are_written_on_request(command, tmp_path):
+    assert main([*command, "--tensorboard", "--epochs", "1", "--set", *LITE]) == 0
+    assert list((tmp_path / "runs/small/tensorboard").glob("events.*"))
+
+
+def test_tensorboard_that_is_not_there_is_refused_before_training(command, capsys, monkeypatch):
+    monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
+    assert main([*command, "--tensorboard"]) == 2
+    assert "pip install 'mask-gate[tensorboard]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "complaint"),
+    [
+        (["--set", "epochz=3"], 2, "did you mean epochs?"),
+        (["--epochs", "0"], 2, "epochs: Input should be greater than 0, got 0"),
+        (["--set", "batch_size=0"], 2, "batch_size"),
+        (["--set", "start=none.weights"], 4, "none.weights: cannot be read"),
+        (["--set", "start=none.pth"], 4, "none.pth: no such file"),
+        (["--set", "watch_split=extra"], 2, "extra"),
+        (["--data", "/nowhere"], 2, "/nowhere"),
+        (["--device", "cuda:9"], 2, "CUDA devices are there"),
+        (["--device", "gpu"], 2, "expected auto, cpu, cuda"),
+        (["--set", "loss.class_weights=[1.0]"], 2, "expected 3 values"),
+        (["--set", "freeze=[{modules: [trunk]}]"], 2, "names nothing in the network"),
+        (["--config", "none.yaml"], 2, "none.yaml: cannot be read"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(command, capsys, change, code, complaint):
+    assert main([*command, *change]) == code
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(command, tmp_path, capsys):
+    (tmp_path / "runs").write_text("a file, not a folder")
+    assert main(command) == 5
+    assert "runs" in capsys.readouterr().err
+
+
+def start(arguments):
+    """The command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mask_gate.training.commands.train", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def assert_same(one, other):
+    """Nested state is equal to the bit, but for the seconds that epochs took."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"seconds"}:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(command, tmp_path):
+    """SIGKILL within an epoch, an evaluation or a write: in the end the same to the bit."""
+    epochs = 6
+    chance = ["augment={flip: 0.5, brightness: 0.4, mosaic: 0.5}", "accumulate=2", "batch_size=2"]
+    whole = [*command, "--epochs", str(epochs), "--set", *LITE, *chance, "threads=1"]
+    assert main([*whole[:5], str(tmp_path / "calm"), *whole[6:]]) == 0
+
+    folder, kills = tmp_path / "runs/small", 0
+    while kills < 2:
+        process = start([*whole, "--resume"])
+        began = folder.stat().st_mtime if folder.exists() else 0
+        deadline = time.monotonic() + 120
+        while not (folder / "last.pth").exists() or folder.stat().st_mtime <= began:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(random.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        kills += 1
+    done = load_checkpoint(folder / "last.pth").progress["epoch"]
+    assert done < epochs, "too quick a machine for this test: nothing was left to resume"
+    assert main([*whole, "--resume"]) == 0
+    assert not list(folder.glob(".*.pth.*"))
+
+    calm, killed = (load_checkpoint(p / "last.pth") for p in (tmp_path / "calm/small", folder))
+    assert_same(calm.weights, killed.weights)
+    assert_same(calm.progress, killed.progress)
+    best = load_checkpoint(tmp_path / "calm/small/best.pth").weights
+    assert_same(best, load_checkpoint(folder / "best.pth").weights)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_exits_130_and_resumes(command, tmp_path):
+    folder = tmp_path / "runs/small"
+    process = start([*command, "--epochs", "500"])
+    deadline = time.monotonic() + 240
+    while not (folder / "results.csv").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "go on with --resume" in said
+    assert "Traceback" not in said
+    epochs = len(load_checkpoint(folder / "last.pth").progress["history"])
+    assert main([*command, "--resume", "--set", f"epochs={epochs + 1}"]) == 0
+    assert len(rows_of(folder)) == epochs + 1

@@ -1,0 +1,173 @@
+"""mask-gate-calibrate: make scores probabilities, and put thresholds and their errors into weights.
+
+Both are fitted on images that the weights were not trained on. A model that was trained on all of
+them takes over what was fitted on a run of the same recipe without them (`--fit-on`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mask_gate.models.files.checkpoint import (
+    INPUT_STEP,
+    MAX_INPUT,
+    Checkpoint,
+    CheckpointError,
+    save_checkpoint,
+)
+from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.files.open_weights import open_weights
+from mask_gate.models.networks.calibrated_head import fold
+from mask_gate.models.networks.device import DeviceError, choose_device
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset_writer import write_file
+from mask_gate.training.data.preflight import checked_split
+from mask_gate.training.evaluation.choose_operating_point import (
+    Aims,
+    Fit,
+    describe,
+    fit_operating_point,
+)
+from mask_gate.training.evaluation.inference import predictions_of
+from mask_gate.training.evaluation.plots import draw_reliability
+from mask_gate.training.problems import DataError
+from mask_gate.training.usage import UsageError
+
+USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Calibrate one checkpoint; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _calibrate(arguments)
+    except (DataError, DeviceError, UsageError) as error:
+        return _fail(error, USAGE_ERROR)
+    except CheckpointError as error:
+        return _fail(error, WEIGHTS_ERROR)
+    except OSError as error:
+        return _fail(error, OUTPUT_ERROR)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"mask-gate-calibrate: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mask-gate-calibrate", description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
+    text = "look at the scores of these weights, of the same recipe, instead"
+    parser.add_argument("--fit-on", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new checkpoint")
+    parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    text = "folder with train.txt and valid.txt that the weights were trained by"
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--split", default="valid", help="images to fit on (default valid)")
+    aims = Aims()
+    text = f"aim: false accepts of a class (default {aims.false_accepts:g})"
+    parser.add_argument(
+        "--false-accepts", type=float, default=aims.false_accepts, metavar="X", help=text
+    )
+    text = f"bound: false rejects that may cost (default {aims.false_rejects:g})"
+    parser.add_argument(
+        "--false-rejects", type=float, default=aims.false_rejects, metavar="X", help=text
+    )
+    text = f"smallest face, in parts of the picture's longer side (default {aims.min_face:g})"
+    parser.add_argument("--min-face", type=float, default=aims.min_face, metavar="X", help=text)
+    text = "input side to fit for and to run at from now on; the weights' own"
+    parser.add_argument("--imgsz", type=int, metavar="PX", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw what scores are worth")
+    return parser
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    aims = _aims(arguments)
+    fit_on = arguments.fit_on or arguments.weights
+    checkpoint, looked_at = open_weights(arguments.weights), open_weights(fit_on)
+    _check_alike(checkpoint, looked_at)
+    checkpoint.input_size = size = _input_size(arguments.imgsz, checkpoint)
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, skip_bad=False, lists=arguments.lists
+    )
+    _check_unseen(looked_at, data, arguments.split)
+    device = choose_device(arguments.device)
+    network = looked_at.network().to(device)
+    predictions = list(predictions_of(network, [s.image for s in samples], size, device))
+    named = {
+        "fitted_on": f"{len(samples)} images of {arguments.split}, data {data.fingerprint()[:16]}",
+        "fitted_with": fingerprint(fit_on),
+    }
+    fit = fit_operating_point(samples, predictions, size, aims, named)
+    _save(arguments.out, checkpoint, fit)
+    print(describe(fit))
+    told = "" if arguments.fit_on is None else f", taken over from {fit_on}"
+    print(f"{arguments.out}: calibrated{told}; mask-gate-export it for engines other than torch")
+    if arguments.plot:
+        draw_reliability({"as trained": fit.before, "calibrated": fit.after}, arguments.plot)
+    if arguments.json:
+        write_file(arguments.json, json.dumps(fit.point.to_plain(), indent=1).encode())
+    return 0
+
+
+def _aims(arguments: argparse.Namespace) -> Aims:
+    shares = {name: getattr(arguments, name) for name in Aims.__slots__ if name != "missed"}
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} {share:g}: expected a share between 0 and 1")
+    return Aims(**shares)
+
+
+def _input_size(wanted: int | None, checkpoint: Checkpoint) -> int:
+    """A size that the network can be run at; scores differ from size to size."""
+    size = checkpoint.input_size if wanted is None else wanted
+    if size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
+        raise UsageError(f"--imgsz {size}: expected a multiple of {INPUT_STEP} up to {MAX_INPUT}")
+    return size
+
+
+def _check_alike(checkpoint: Checkpoint, looked_at: Checkpoint) -> None:
+    """Both are as trained, and of one kind."""
+    if checkpoint.operating_point is not None or looked_at.operating_point is not None:
+        raise UsageError("these weights are calibrated already; give those of the training itself")
+    for name in ("architecture", "input_size"):
+        own, other = getattr(checkpoint, name), getattr(looked_at, name)
+        if own != other:
+            raise UsageError(f"--fit-on: expected {name} {own}, as of --weights, got {other}")
+
+
+def _check_unseen(looked_at: Checkpoint, data: DatasetFolder, split: str) -> None:
+    """Scores of images that were trained on say nothing about others."""
+    told = looked_at.training.get("data")
+    trained_on = looked_at.training.get("config", {}).get("train_split")
+    if told is None:
+        print("note: these weights do not say what they were trained on")
+    elif told != data.fingerprint():
+        raise UsageError(
+            "the weights were trained on another split of the data, which may hold these images; "
+            "give the --lists of their training, or other weights with --fit-on"
+        )
+    elif trained_on == split:
+        raise UsageError(f"--split {split}: the weights were trained on it; give another one")
+
+
+def _save(path: Path, checkpoint: Checkpoint, fit: Fit) -> None:
+    network = checkpoint.network()
+    assert fit.point.calibration is not None
+    fold(network, fit.point.calibration)
+    checkpoint.weights = network.state_dict()
+    checkpoint.operating_point = fit.point
+    checkpoint.progress = None  # what goes on from here would train calibrated scores
+    save_checkpoint(path, checkpoint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

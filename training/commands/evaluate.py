@@ -1,0 +1,300 @@
+"""mask-gate-eval: how good a checkpoint is on labelled images, or what it says of any images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mask_gate.models.detections import Detections
+from mask_gate.models.files.checkpoint import Checkpoint, CheckpointError
+from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.files.open_weights import open_weights
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.letterbox import Letterbox
+from mask_gate.models.networks.device import DeviceError, choose_device
+from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.models.nms import suppress
+from mask_gate.training.data.dataset_writer import write_file
+from mask_gate.training.data.image_file import IMAGE_SUFFIXES, decode_image
+from mask_gate.training.data.preflight import checked_split
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.data.skipping import too_many
+from mask_gate.training.evaluation.average_precision import precision_recall
+from mask_gate.training.evaluation.coco import save_detections
+from mask_gate.training.evaluation.confusion import confusion_matrix
+from mask_gate.training.evaluation.inference import predictions_of
+from mask_gate.training.evaluation.metrics import ImageResult, StrictMatches
+from mask_gate.training.evaluation.mistakes import draw_mistakes, find_mistakes
+from mask_gate.training.evaluation.passage_video import people_of
+from mask_gate.training.evaluation.passages import Passage, passages_table, plan, play, summarise
+from mask_gate.training.evaluation.plots import draw_confusion, draw_precision_recall
+from mask_gate.training.evaluation.report import build_report
+from mask_gate.training.evaluation.report_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
+from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.usage import UsageError
+
+USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
+LOWEST_SCORE = 0.001
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate or predict; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        checkpoint = open_weights(arguments.weights)
+        device = choose_device(arguments.device)
+        size = arguments.imgsz or checkpoint.input_size
+        if size % 32:
+            raise UsageError(f"--imgsz {size}: expected a multiple of 32")
+        network = checkpoint.network().to(device)
+        if arguments.passages:
+            return _passages(arguments)
+        if arguments.images:
+            return _predict(arguments, network, size, device)
+        return _evaluate(arguments, checkpoint, network, size, device)
+    except (DataError, DeviceError, UsageError) as error:
+        return _fail(error, USAGE_ERROR)
+    except CheckpointError as error:
+        return _fail(error, WEIGHTS_ERROR)
+    except OSError as error:
+        return _fail(error, OUTPUT_ERROR)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"mask-gate-eval: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    where = "folder with train.txt and valid.txt, where they are not in the data"
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
+    parser.add_argument("--split", default="valid")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
+    text = "instead: N passages of each kind played to mask-gate, with false accepts and rejects"
+    parser.add_argument("--passages", type=int, metavar="N", help=text)
+    parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
+    parser.add_argument(
+        "--one-label",
+        action="store_true",
+        help="one class a face, as at the gate, instead of every class a box may be",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
+    )
+    text = "other weights: print by how much these differ from them, on the same images"
+    parser.add_argument("--against", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
+    parser.add_argument("--plots", type=Path, metavar="DIR")
+    return parser
+
+
+def _evaluate(
+    arguments: argparse.Namespace,
+    checkpoint: Checkpoint,
+    network: DetectionNetwork,
+    size: int,
+    device: torch.device,
+) -> int:
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+    )
+    images = [sample.image for sample in samples]
+    pairs = list(zip(samples, predictions_of(network, images, size, device), strict=True))
+    at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
+    ranked = at_gate
+    if not arguments.one_label:
+        ranked = [_strict_result(s, rows, size, one_label=False) for s, rows in pairs]
+    lenient = [_seed_result(s, rows, size) for s, rows in pairs]
+    report = build_report(
+        ranked,
+        random_seed=arguments.seed,
+        min_score=arguments.conf,
+        gate_results=at_gate,
+        seed_results=lenient,
+        other_results=_others(arguments, samples, device) if arguments.against else None,
+        settings={
+            "weights": fingerprint(arguments.weights),
+            "against": fingerprint(arguments.against) if arguments.against else None,
+            "architecture": checkpoint.architecture,
+            "input_size": size,
+            "split": arguments.split,
+            "data": data.fingerprint(),
+            "skipped": list(data.left_out.get(arguments.split, ())),
+            "one_label": arguments.one_label,
+            "lowest_score": LOWEST_SCORE,
+        },
+    )
+    print(report.table())
+    if arguments.json:
+        report.save(arguments.json)
+    if arguments.save_detections:
+        save_detections(ranked, arguments.save_detections)
+    if arguments.plots:
+        _draw(ranked, at_gate, samples, arguments.conf, arguments.plots)
+    return 0
+
+
+def _others(
+    arguments: argparse.Namespace, samples: Sequence[Sample], device: torch.device
+) -> list[ImageResult]:
+    """What the weights to compare with make of the same images."""
+    other = open_weights(arguments.against)
+    size = arguments.imgsz or other.input_size
+    images = [sample.image for sample in samples]
+    found = predictions_of(other.network().to(device), images, size, device)
+    return [
+        _strict_result(sample, rows, size, arguments.one_label)
+        for sample, rows in zip(samples, found, strict=True)
+    ]
+
+
+def _strict_result(
+    sample: Sample, rows: NDArray[np.float32], size: int, one_label: bool
+) -> ImageResult:
+    found = suppress(rows, LOWEST_SCORE, one_label=one_label)
+    return _result(sample, _in_source(found, sample.size_hw, size))
+
+
+def _seed_result(sample: Sample, rows: NDArray[np.float32], size: int) -> ImageResult:
+    """As the report's own code suppresses: boxes of a class merged, weighted by objectness."""
+    found, objectness = merge_nms(
+        rows[:, :4], rows[:, 4], rows[:, 5:], min_objectness=MAXIMA_MIN_OBJECTNESS
+    )
+    return _result(sample, _in_source(found, sample.size_hw, size), objectness)
+
+
+def _result(
+    sample: Sample, detections: Detections, objectness: NDArray[np.float32] | None = None
+) -> ImageResult:
+    truth = sample.boxes_xyxy, sample.labels
+    return ImageResult(sample.name, *truth, detections, sample.size_hw, objectness)
+
+
+def _in_source(found: Detections, size_hw: tuple[int, int], size: int) -> Detections:
+    boxes = Letterbox(size_hw, size).inverse_boxes(found.boxes_xyxy)
+    return Detections(boxes, found.scores, found.labels, found.margins)
+
+
+def _draw(
+    ranked: Sequence[ImageResult],
+    at_gate: Sequence[ImageResult],
+    samples: Sequence[Sample],
+    min_score: float,
+    folder: Path,
+) -> None:
+    """Curves of what is ranked; confusion and mistakes of what the gate would hear."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images: Mapping[str, NDArray[np.uint8]] = {
+        s.name: np.ascontiguousarray(s.image[..., ::-1]) for s in samples
+    }
+    hits = [curves[0] for curves in StrictMatches.of(ranked).by_iou]
+    curves = {name: precision_recall(r) for name, r in zip(CLASS_NAMES, hits, strict=True)}
+    draw_precision_recall(curves, folder / "precision_recall.png", min_score)
+    draw_confusion(confusion_matrix(at_gate, min_score), folder / "confusion.png")
+    draw_mistakes(find_mistakes(at_gate, min_score), images.__getitem__, folder / "mistakes.png")
+
+
+def _passages(arguments: argparse.Namespace) -> int:
+    """People of the split, alone and in pairs, walk up to the gate itself."""
+    if arguments.passages < 0:
+        raise UsageError(f"--passages {arguments.passages}: expected a number above 0")
+    data, samples = checked_split(
+        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+    )
+    people = people_of(samples)
+    if not people:
+        raise UsageError(f"{arguments.split}: nobody there is large enough and alone")
+    planned = plan(people, arguments.passages, arguments.seed)
+
+    def shown(done: Iterable[Passage]) -> Iterable[Passage]:
+        return tqdm(done, "passing", total=len(planned), unit="passage", disable=None)
+
+    summary = summarise(play(planned, arguments.weights, shown))
+    print(passages_table(summary))
+    if arguments.json:
+        settings = {
+            "weights": fingerprint(arguments.weights),
+            "split": arguments.split,
+            "data": data.fingerprint(),
+            "seed": arguments.seed,
+        }
+        write_file(arguments.json, json.dumps({**summary, "settings": settings}, indent=1).encode())
+    return 0
+
+
+def _predict(
+    arguments: argparse.Namespace, network: DetectionNetwork, size: int, device: torch.device
+) -> int:
+    """Detections of every image in a folder, as COCO results."""
+    if not arguments.save_detections:
+        raise UsageError("--images needs --save-detections FILE to say where results go")
+    paths = sorted(p for p in arguments.images.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    stems = [path.stem for path in paths]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UsageError(
+            f"--images {arguments.images}: {len(twice)} names stand twice with other endings, "
+            f"{twice[0]} first; results are told apart by name, so rename one"
+        )
+    if not paths:
+        raise UsageError(f"--images {arguments.images}: no images there; give a folder of images")
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    results = []
+    skipped: list[Problem] | None = [] if arguments.skip_bad else None
+    shown = tqdm(_read(paths, skipped), total=len(paths), unit="image", disable=None)
+    for path, image in shown:
+        rows = next(iter(predictions_of(network, [image], size, device)))
+        size_hw = image.shape[0], image.shape[1]
+        found = _in_source(suppress(rows, LOWEST_SCORE), size_hw, size)
+        results.append(ImageResult(path.stem, *nothing, found, size_hw))
+    for problem in skipped or ():
+        print(f"skipped {problem}")
+    save_detections(results, arguments.save_detections)
+    strong = sum(int((r.detections.scores >= arguments.conf).sum()) for r in results)
+    told = f"{len(results)} images, {strong} faces of score {arguments.conf} or more"
+    if skipped:
+        told += f"; skipped {len(skipped)} of {len(paths)} images"
+    print(told)
+    return 0
+
+
+def _read(
+    paths: Sequence[Path], skipped: list[Problem] | None
+) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """Every image that decodes; the first problem of each other goes to `skipped`, if given.
+
+    Raises:
+        DataError: an image does not decode, and none, or none more, may be skipped.
+    """
+    for path in paths:
+        try:
+            image = decode_image(path.read_bytes(), path.name)
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.append(error.problems[0])
+            refusal = too_many(len(skipped), len(paths), str(path.parent))
+            if refusal is not None:
+                raise DataError([refusal, *skipped]) from None
+            continue
+        yield path, image
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""mask-gate-train: read configs and the data, train one run after another, and compare them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mask_gate.models.files.checkpoint import CheckpointError
+from mask_gate.models.files.darknet_weights import DarknetWeightsError
+from mask_gate.models.files.strict_yaml import read_config
+from mask_gate.models.networks.device import choose_device
+from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.preflight import LoadedSplits, checked_dataset
+from mask_gate.training.evaluation.plots import draw_comparison
+from mask_gate.training.learning.allocator import keep_freed_memory
+from mask_gate.training.learning.comparison import comparison_table
+from mask_gate.training.learning.distributed import Team, team_of_this_process
+from mask_gate.training.learning.run import Run, Surroundings
+from mask_gate.training.learning.tensorboard_log import require_tensorboard
+from mask_gate.training.learning.trainer import Interrupted, TrainingError
+
+USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR, INTERRUPTED = 2, 4, 5, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one run after another; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    keep_freed_memory(os.environ)
+    try:
+        with team_of_this_process() as team:
+            _train(arguments, team)
+    except ValueError as error:  # configs, data, weights and schedules: all of ours are one
+        weights = isinstance(error, CheckpointError | DarknetWeightsError)
+        return _fail(error, WEIGHTS_ERROR if weights else USAGE_ERROR)
+    except FileNotFoundError as error:
+        return _fail(error, USAGE_ERROR)
+    except TrainingError as error:
+        return _fail(error, WEIGHTS_ERROR)
+    except OSError as error:
+        return _fail(error, OUTPUT_ERROR)
+    except (Interrupted, KeyboardInterrupt):
+        print("interrupted; go on with --resume", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"mask-gate-train: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mask-gate-train", description=__doc__)
+    parser.add_argument("--config", nargs="+", required=True, metavar="YAML")
+    parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    where = "folder with train.txt and valid.txt, where they are not in the data"
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--resume", action="store_true", help="go on from DIR/NAME/last.pth")
+    parser.add_argument("--epochs", type=int, metavar="N", help="in all, also those already done")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
+    )
+    parser.add_argument("--tensorboard", action="store_true", help="write its logs too")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="override the config"
+    )
+    return parser
+
+
+def _train(arguments: argparse.Namespace, team: Team) -> None:
+    overrides = [*arguments.set]
+    if arguments.epochs is not None:
+        overrides.append(f"epochs={arguments.epochs}")
+    configs = [read_config(TrainConfig, config_path(c), overrides) for c in arguments.config]
+    if arguments.tensorboard:
+        require_tensorboard()
+
+    def say(text: str) -> None:
+        if team.is_first:
+            print(text, flush=True)
+
+    around = Surroundings(
+        arguments.out,
+        choose_device(team.device_name(arguments.device)),
+        team,
+        arguments.resume,
+        arguments.tensorboard,
+        say,
+    )
+    path = Path(arguments.data)
+    if team.is_first or arguments.skip_bad:  # only a full check knows what to leave out
+        data = checked_dataset(path, say, arguments.skip_bad, arguments.lists)
+    else:
+        data = DatasetFolder.open(path, arguments.lists)
+    say(f"{len(data.images)} images, {data.split_note}")
+    splits = LoadedSplits(data)
+    compared = []
+    for config in configs:
+        run = Run(config, splits, around)
+        run.train()
+        if len(configs) > 1 and team.is_first:
+            compared.append(run.compared())
+    if compared:
+        say(comparison_table(compared))
+        draw_comparison(compared, around.out / "comparison.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

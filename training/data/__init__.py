@@ -1,0 +1,1 @@
+"""Data sets: reading, checking, converting, splitting and augmenting them."""

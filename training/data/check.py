@@ -1,0 +1,171 @@
+"""The pre-flight over a data set: everything that is wrong with it, found before the first epoch.
+
+Every file is read and every image decoded to its last pixel; nothing is changed and nothing is
+passed over in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.training.data.counts import count
+from mask_gate.training.data.dataset import DatasetFolder, scan, size_problem, stem_of
+from mask_gate.training.data.image_file import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, decode_image
+from mask_gate.training.data.samples import AnnotatedImage
+from mask_gate.training.data.skipping import leave_out
+from mask_gate.training.problems import DataError, Problem
+
+Progress = Callable[[Iterable[str]], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the pre-flight found.
+
+    Attributes:
+        dataset: what could be read.
+        problems: faults that training must not start with.
+        skipped: images left out on request, and the fault of each.
+        leaks: images with the same pixels in two splits: training runs, its figures flatter.
+        notes: what is in order but worth knowing, one sentence each.
+    """
+
+    dataset: DatasetFolder
+    problems: tuple[Problem, ...]
+    skipped: Mapping[str, Problem]
+    leaks: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def check(
+    path: Path,
+    lists: Path | None = None,
+    seed: int = 0,
+    progress: Progress = lambda names: names,
+    skip_bad: bool = False,
+) -> Findings:
+    """Look at everything in a data set.
+
+    Args:
+        path: folder or archive of the data set.
+        lists: folder with the split lists, where they are not in `path`.
+        seed: for the split of a data set without lists.
+        progress: wraps the names of the images while they are decoded.
+        skip_bad: leave bad images out, if they are few enough, instead of calling them problems.
+
+    Raises:
+        DataError: there is no data set at `path` at all.
+    """
+    dataset, found = scan(path, lists, seed)
+    problems = list(found)
+    stems_of_pixels = _decode_all(dataset, problems, progress)
+    skipped: Mapping[str, Problem] = {}
+    if skip_bad:
+        dataset, problems, skipped = leave_out(dataset, problems)
+    problems += _missing_classes(dataset)
+    used = {image.stem for image in dataset.images}
+    groups = (sorted(used.intersection(stems)) for stems in stems_of_pixels.values())
+    same = [stems for stems in groups if len(stems) > 1]
+    leaks = _leaks(dataset, same) if dataset.is_listed else ()
+    unique = tuple(dict.fromkeys(problems))  # a broken image of a YOLO set is met twice
+    return Findings(dataset, unique, skipped, leaks, tuple(_notes(dataset, same)))
+
+
+def _decode_all(
+    dataset: DatasetFolder, problems: list[Problem], progress: Progress
+) -> dict[str, list[str]]:
+    """Decode every image file; the stems of annotated images by the hash of their pixels."""
+    files = dataset.files
+    record_of = {record.image_path: record for record in dataset.images}
+    names = [
+        name
+        for name in files.names_in("images")
+        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+
+    def look_at(name: str) -> tuple[str, tuple[Problem, ...]]:
+        return _look_at(dataset, name, record_of.get(files.path(name)))
+
+    stems_of_pixels: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter
+        for name, (pixels, faults) in zip(progress(names), pool.map(look_at, names), strict=True):
+            problems += [fault.of_image(stem_of(name)) for fault in faults]
+            record = record_of.get(files.path(name))
+            if record is not None and pixels:
+                stems_of_pixels.setdefault(pixels, []).append(record.stem)
+    return stems_of_pixels
+
+
+def _look_at(
+    dataset: DatasetFolder, name: str, record: AnnotatedImage | None
+) -> tuple[str, tuple[Problem, ...]]:
+    """The hash of one image's pixels ("" when there are none) and what is wrong with it."""
+    try:
+        content = dataset.files.read(name, MAX_IMAGE_BYTES)
+        image = decode_image(content, str(dataset.files.path(name)))
+    except DataError as error:
+        return "", error.problems
+    size_wh = (image.shape[1], image.shape[0])
+    pixels = hashlib.sha256(repr(size_wh).encode() + image.tobytes()).hexdigest()
+    if record is not None and record.size_wh != size_wh:
+        return pixels, (size_problem(record, size_wh),)
+    return pixels, ()
+
+
+def _missing_classes(dataset: DatasetFolder) -> list[Problem]:
+    """A class without a face in train cannot be learned, without one in valid not be measured."""
+    problems = []
+    for split in ("train", "valid"):
+        if split not in dataset.stems_of_split:
+            continue
+        boxes = count(split, dataset.split(split)).boxes
+        for name, faces in zip(CLASS_NAMES, boxes, strict=True):
+            if faces == 0:
+                what = f"no face of class {name} in {split}"
+                mend = "add such images, or split again with `mask-gate-data split`"
+                problems.append(Problem(str(dataset.files.root), what, mend))
+    return problems
+
+
+def _split_of_stem(stems_of_split: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    return {stem: split for split, stems in stems_of_split.items() for stem in stems}
+
+
+def _leaks(dataset: DatasetFolder, same: list[list[str]]) -> tuple[Problem, ...]:
+    """Images that are in two splits under different names, one line for each pair of splits."""
+    split_of = _split_of_stem(dataset.stems_of_split)
+    shared: dict[tuple[str, str], list[str]] = {}
+    for stems in same:
+        listed = [stem for stem in stems if stem in split_of]
+        for first in listed:
+            for second in listed:
+                if split_of[first] < split_of[second]:
+                    pair = (split_of[first], split_of[second])
+                    shared.setdefault(pair, []).append(f"{first} = {second}")
+    problems = []
+    for (first, second), pairs in shared.items():
+        named = ", ".join(pairs[:5])
+        what = f"images that appear in both {first} and {second}: {len(pairs)} ({named})"
+        mend = "keep equal pixels in one split; `mask-gate-data split` does"
+        problems.append(Problem(str(dataset.files.root), what, mend))
+    return tuple(problems)
+
+
+def _notes(dataset: DatasetFolder, same: list[list[str]]) -> list[str]:
+    notes = [dataset.split_note]
+    faceless = sum(len(image.labels) == 0 for image in dataset.images)
+    unlisted = len(dataset.images) - sum(len(stems) for stems in dataset.stems_of_split.values())
+    if faceless:
+        notes.append(f"{faceless} images show no face")
+    if unlisted > 0:
+        notes.append(f"{unlisted} images are in no split")
+    if same:
+        named = "; ".join(" = ".join(stems) for stems in same[:5])
+        notes.append(f"{len(same)} groups of images have the same pixels: {named}")
+    return notes

@@ -1,0 +1,147 @@
+"""Writes a data set into a new folder, complete or not at all, with VOC or YOLO annotations."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_gate.training.data.class_names import class_names_text
+from mask_gate.training.data.samples import AnnotatedImage
+from mask_gate.training.data.voc import VocAnnotation, write_voc
+from mask_gate.training.data.yolo_txt import write_yolo
+from mask_gate.training.problems import Problem, WriteError
+
+Layout = Literal["voc", "yolo"]
+
+
+class DatasetWriter:
+    """A context that fills a folder beside `out` and gives it that name when all went well.
+
+    Args:
+        out: must not exist yet, or be an empty folder.
+        layout: "voc" writes `annotations/*.xml`, "yolo" writes `labels/*.txt` and `classes.names`.
+
+    Raises:
+        WriteError: from every method, when `out` is taken or the disk refuses.
+    """
+
+    def __init__(self, out: Path, layout: Layout) -> None:
+        self._out = out
+        self._layout = layout
+        self._partial = out.with_name(f"{out.name}.partial")
+        self._labels = "annotations" if layout == "voc" else "labels"
+        self._name_of_stem: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
+            mend = "choose a new folder; nothing is overwritten"
+            raise WriteError(Problem(str(self._out), "already there", mend))
+        try:
+            for folder in ("images", self._labels):
+                (self._partial / folder).mkdir(parents=True)
+        except OSError as error:
+            raise _unwritable(self._partial, error) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            return
+        try:
+            self._partial.rename(self._out)
+        except OSError as refusal:
+            raise _unwritable(self._out, refusal) from None
+
+    def copy(self, record: AnnotatedImage, image: bytes) -> None:
+        """Write an image of another data set, whose file holds `image`, under its stem."""
+        name = record.stem + record.image_path.suffix
+        self.add(name, image, record.size_wh, record.boxes_xyxy, record.labels)
+
+    def add(
+        self,
+        image_name: str,
+        image: bytes,
+        size_wh: tuple[int, int],
+        boxes_xyxy: NDArray[np.float32],
+        labels: NDArray[np.int64],
+    ) -> None:
+        """Write one image file as it is, and its annotation.
+
+        Args:
+            image_name: file name without folder.
+            image: the content of the file.
+            size_wh: width and height in pixels.
+            boxes_xyxy: [N, 4] corners in pixels.
+            labels: [N] class indices.
+        """
+        stem = PurePath(image_name).stem
+        if stem in self._name_of_stem:
+            mend = "rename that image; a set that was augmented before cannot be augmented again"
+            raise WriteError(Problem(image_name, "two images would have this name", mend))
+        self._name_of_stem[stem] = image_name
+        self._write(f"images/{image_name}", image)
+        if self._layout == "voc":
+            annotation = VocAnnotation(image_name, size_wh, boxes_xyxy, labels)
+            self._write(f"annotations/{stem}.xml", write_voc(annotation))
+        else:
+            self._write(f"labels/{stem}.txt", write_yolo(boxes_xyxy, labels, size_wh))
+
+    def write_lists(self, stems_of_split: Mapping[str, Sequence[str]]) -> None:
+        """Write `train.txt` and the others: stems for VOC, image paths as Darknet has for YOLO."""
+        if self._layout == "yolo":
+            self._write("classes.names", class_names_text().encode())
+            stems_of_split = {
+                split: [f"images/{self._name_of_stem[stem]}" for stem in stems]
+                for split, stems in stems_of_split.items()
+            }
+        for split, lines in stems_of_split.items():
+            self._write(f"{split}.txt", "".join(f"{line}\n" for line in lines).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_file(self._partial / name, content)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a whole file.
+
+    Raises:
+        WriteError: the folder is missing, or the disk refuses.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def write_split_lists(folder: Path, stems_of_split: Mapping[str, Sequence[str]]) -> None:
+    """Write `train.txt` and the others, one stem a line, into `folder`, made where it is missing.
+
+    Raises:
+        WriteError: one of the lists is there already, or the disk refuses.
+    """
+    for split in stems_of_split:
+        if (folder / f"{split}.txt").exists():
+            mend = "choose another folder; nothing is overwritten"
+            raise WriteError(Problem(str(folder / f"{split}.txt"), "already there", mend))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    for split, stems in stems_of_split.items():
+        write_file(folder / f"{split}.txt", "".join(f"{stem}\n" for stem in stems).encode())
+
+
+def _unwritable(path: Path, error: OSError) -> WriteError:
+    what = f"cannot be written ({error.strerror})"
+    return WriteError(Problem(str(path), what, "check the folder, its rights and the free space"))

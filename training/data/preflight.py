@@ -1,0 +1,102 @@
+"""Preflight: a data set looked at once before it is used, then shared by all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mask_gate.training.data.check import check
+from mask_gate.training.data.dataset import DatasetFolder, scan
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.data.skipping import leave_out, tell_skipped
+from mask_gate.training.problems import DataError
+
+
+def checked_dataset(
+    path: Path, say: Callable[[str], None], skip_bad: bool = False, lists: Path | None = None
+) -> DatasetFolder:
+    """The data set at `path`, once every file of it has been read and found in order.
+
+    Args:
+        path: folder or archive.
+        say: hears one line where splits share images, which training may do but figures suffer,
+            and one for each image that is left out.
+        skip_bad: leave out the images that are bad, where they are few enough.
+        lists: folder with the split lists, where they are not in `path`.
+
+    Raises:
+        DataError: with every problem found.
+    """
+
+    def shown(names: Iterable[str]) -> Iterable[str]:
+        return tqdm(names, "checking", unit="image", leave=False, disable=None)
+
+    findings = check(path, lists, progress=shown, skip_bad=skip_bad)
+    if findings.problems:
+        raise DataError(findings.problems)
+    tell_skipped(say, findings.dataset, findings.skipped)
+    if findings.leaks:
+        say(f"warning: {' | '.join(map(str, findings.leaks))}")
+    return findings.dataset
+
+
+def checked_split(
+    path: Path,
+    split: str,
+    say: Callable[[str], None],
+    skip_bad: bool = False,
+    lists: Path | None = None,
+) -> tuple[DatasetFolder, list[Sample]]:
+    """The data set at `path` and the samples of one of its splits; other pixels are not looked at.
+
+    Args:
+        path: folder or archive.
+        split: the one to load.
+        say: hears one line for each image that is left out.
+        skip_bad: leave out the images that are bad, where they are few enough.
+        lists: folder with the split lists, where they are not in `path`.
+
+    Raises:
+        DataError: there is no such split, or with every problem found.
+    """
+    dataset, found = scan(path, lists)
+    problems, samples = list(found), []
+    records = dataset.split(split)
+    for record in tqdm(records, f"reading {split}", unit="image", leave=False, disable=None):
+        try:
+            samples.append(dataset.load(record))
+        except DataError as error:
+            problems += [problem.of_image(record.stem) for problem in error.problems]
+    if skip_bad:
+        dataset, problems, skipped = leave_out(dataset, problems, split)
+        tell_skipped(say, dataset, skipped)
+    if problems:
+        raise DataError(list(dict.fromkeys(problems)))
+    return dataset, samples
+
+
+class LoadedSplits:
+    """A data set's images in memory, each split decoded once, however many runs use it.
+
+    Args:
+        dataset: to load from.
+    """
+
+    def __init__(self, dataset: DatasetFolder) -> None:
+        self.dataset = dataset
+        self.fingerprint = dataset.fingerprint()
+        self._samples: dict[str, list[Sample]] = {}
+
+    def load(self, split: str) -> list[Sample]:
+        """The samples of a split.
+
+        Raises:
+            DataError: no such split, or an image that cannot be read.
+        """
+        if split not in self._samples:
+            records = self.dataset.split(split)
+            shown = tqdm(records, f"reading {split}", unit="image", leave=False, disable=None)
+            self._samples[split] = [self.dataset.load(record) for record in shown]
+        return self._samples[split]

@@ -1,0 +1,110 @@
+"""Sightings: every labelled face with what a detector says of it, and everything else it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_gate.models.boxes import pairwise_iou_xyxy
+from mask_gate.models.letterbox import Letterbox
+from mask_gate.models.nms import suppress
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.evaluation.metrics import MATCH_IOU
+
+NOTHING = -1
+_LOWEST_SCORE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """Faces and detections of several images, as parallel arrays.
+
+    Attributes:
+        images: [N] which image.
+        truth: [N] class of the face, `NOTHING` where there is none.
+        label: [N] class it was taken for, `NOTHING` where it was missed.
+        scores: [N] 0 where it was missed.
+        margins: [N] the same.
+        objectness: [N] the same.
+        class_scores: [N, C] the same.
+        sizes: [N] longer side in parts of the input square; of the face, where there is one.
+    """
+
+    images: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    label: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    margins: NDArray[np.float64]
+    objectness: NDArray[np.float64]
+    class_scores: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, samples: Sequence[Sample], predictions: Iterable[NDArray[np.float32]], input_size: int
+    ) -> Sightings:
+        """Pair faces and detections, the best detection first, whatever its class.
+
+        Args:
+            samples: labelled images.
+            predictions: [N, 5 + C] of each, in pixels of the square.
+            input_size: its side.
+        """
+        rows = [
+            row
+            for index, (sample, found) in enumerate(zip(samples, predictions, strict=True))
+            for row in _seen(index, sample, found, input_size)
+        ]
+        table = np.array(rows, np.float64).reshape(len(rows), -1)
+        if not rows:
+            table = np.zeros((0, 10))
+        images, truth, label = table[:, :3].astype(np.int64).T
+        scores, margins, objectness, sizes = table[:, 3:7].T
+        return cls(images, truth, label, scores, margins, objectness, table[:, 7:], sizes)
+
+    def __getitem__(self, mask: NDArray[np.bool_]) -> Sightings:
+        """Those a boolean mask chooses."""
+        return Sightings(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+    @property
+    def is_face(self) -> NDArray[np.bool_]:
+        """[N] whether there is a face."""
+        return np.asarray(self.truth != NOTHING)
+
+    @property
+    def was_seen(self) -> NDArray[np.bool_]:
+        """[N] whether anything was detected."""
+        return np.asarray(self.label != NOTHING)
+
+
+def _seen(
+    index: int, sample: Sample, predictions: NDArray[np.float32], input_size: int
+) -> list[tuple[float, ...]]:
+    """One row for each face and each other detection of an image, in the order of `Sightings`."""
+    found = suppress(predictions, _LOWEST_SCORE)
+    # A detection keeps the very numbers of its box, by which its row is known.
+    row_of = {row[:4].tobytes(): row for row in predictions}
+    boxes = Letterbox(sample.size_hw, input_size).inverse_boxes(found.boxes_xyxy)
+    longest = max(sample.size_hw)
+    face_sizes = (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).max(1, initial=0) / longest
+    sizes = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) / longest
+    free = np.ones(len(sample.labels), np.bool_)
+    ious = pairwise_iou_xyxy(boxes.astype(np.float64), sample.boxes_xyxy.astype(np.float64))
+    rows = []
+    for at in range(len(found)):
+        row = row_of[found.boxes_xyxy[at].tobytes()]
+        overlaps = np.where(free, ious[at], 0.0)
+        face = int(overlaps.argmax()) if overlaps.max(initial=0.0) >= MATCH_IOU else NOTHING
+        truth, size = NOTHING, float(sizes[at])
+        if face != NOTHING:
+            free[face] = False
+            truth, size = int(sample.labels[face]), float(face_sizes[face])
+        said = int(found.labels[at]), float(found.scores[at]), float(found.margins[at])
+        rows.append((index, truth, *said, float(row[4]), size, *row[5:].tolist()))
+    for face in np.flatnonzero(free).tolist():
+        about = index, int(sample.labels[face]), NOTHING
+        rows.append((*about, 0.0, 0.0, 0.0, float(face_sizes[face]), 0.0, 0.0, 0.0))
+    return rows

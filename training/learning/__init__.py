@@ -1,0 +1,1 @@
+"""How a detector learns: targets, losses, batches, schedule, trainer, runs."""

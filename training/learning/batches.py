@@ -1,0 +1,182 @@
+"""Batches: samples in memory, varied, in a seeded order that any epoch can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.training.config import TrainConfig
+from mask_gate.training.data.augment import Augmenter, crop_face
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.learning.assign import Truth
+
+# A class with fewer faces than this part of all is rare: its faces are pasted over common ones.
+RARE_PART = 0.1
+# A smaller face, enlarged, teaches blur.
+MIN_PASTE_PX = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the network learns from in one step.
+
+    Attributes:
+        images: [B, 3, S, S] float32 RGB in 0..1.
+        truth: its faces.
+        names: of the B images, for messages.
+    """
+
+    images: Tensor
+    truth: Truth
+    names: tuple[str, ...]
+
+
+_NO_FACES = Truth(
+    torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+)
+
+
+def to_batch(samples: Sequence[Sample]) -> Batch:
+    """Stack square samples of one size; faces stay with their image."""
+    if not samples:
+        return Batch(torch.zeros(0, 3, 0, 0), _NO_FACES, ())
+    pixels = np.stack([sample.image[..., ::-1].transpose(2, 0, 1) for sample in samples])
+    counts = [len(sample.labels) for sample in samples]
+    truth = Truth(
+        torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(counts)),
+        torch.from_numpy(np.concatenate([s.boxes_xyxy for s in samples]).astype(np.float32)),
+        torch.from_numpy(np.concatenate([s.labels for s in samples]).astype(np.int64)),
+    )
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255)
+    return Batch(images, truth, tuple(sample.name for sample in samples))
+
+
+class BatchSource:
+    """The training set as epochs of batches.
+
+    Everything drawn by chance depends on (seed, epoch, batch, place in it) alone: a resumed run
+    sees what an uninterrupted one would have seen, and each of several processes its part of that.
+
+    Args:
+        samples: the training set, in memory.
+        config: of the run; `batch_size` is that of all processes together.
+        rank: which part of every batch is made here.
+        parts: how many parts there are; each gets a share of every batch by position.
+
+    Raises:
+        ValueError: no samples, or fewer images in a batch than parts.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], config: TrainConfig, rank: int = 0, parts: int = 1
+    ) -> None:
+        if not samples:
+            raise ValueError("expected at least one training image, got none")
+        if config.batch_size < parts:
+            raise ValueError(
+                f"batch_size: expected at least one image for each of {parts} processes, "
+                f"got {config.batch_size}"
+            )
+        self._rank, self._parts = rank, parts
+        self.samples = samples
+        self.config = config
+        self._repeats = repeat_factors([s.labels for s in samples], config.repeat_factor)
+        rare = rare_faces(samples) if config.augment.paste else []
+        self._augment = Augmenter(config.augment, rare)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Positions of the samples shown in `epoch`, shuffled; rare ones stand in it repeatedly."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        wanted = self.config.epoch_images
+        order = self._shuffled(rng)
+        while wanted and len(order) < wanted:
+            order = np.concatenate((order, self._shuffled(rng)))
+        return order[:wanted]
+
+    def _shuffled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Every sample once, or as often as its rarest class asks for."""
+        whole = np.floor(self._repeats)
+        times = whole + (rng.random(len(whole)) < self._repeats - whole)
+        order = np.repeat(np.arange(len(self.samples)), times.astype(np.int64))
+        rng.shuffle(order)
+        return order
+
+    def steps(self, epoch: int) -> int:
+        """How many batches `epoch` has; the last one may be smaller."""
+        return -(-len(self.order(epoch)) // self.config.batch_size)
+
+    def names(self, epoch: int, step: int) -> list[str]:
+        """The images of one batch, those of all parts."""
+        at = step * self.config.batch_size
+        positions = self.order(epoch)[at : at + self.config.batch_size]
+        return [self.samples[position].name for position in positions]
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Batches of `epoch` from `first_step` on, each made while the one before is used.
+
+        A last batch smaller than the number of parts is empty in some of them.
+        """
+        order = self.order(epoch)
+        size = self.config.batch_size
+        parts = [order[at : at + size] for at in range(0, len(order), size)]
+        with ThreadPoolExecutor(1, "batches") as pool:
+            waiting = None
+            for step in range(first_step, len(parts) + 1):
+                ready = waiting
+                if step < len(parts):
+                    waiting = pool.submit(self._make, parts[step], epoch, step)
+                if ready is not None:
+                    yield ready.result()
+
+    def _make(self, positions: NDArray[np.int64], epoch: int, step: int) -> Batch:
+        seeds = [self.config.seed, epoch, step]
+        plain = epoch >= self.config.epochs - self.config.augment.plain_epochs
+        size = self.config.input_size
+        if self.config.multi_scale:
+            low, high = self.config.multi_scale
+            size = 32 * int(np.random.default_rng(seeds).integers(low // 32, high // 32 + 1))
+        own = np.array_split(np.arange(len(positions)), self._parts)[self._rank]
+        made = []
+        for place in own.tolist():
+            rng = np.random.default_rng([*seeds, place])
+            sample = self.samples[positions[place]]
+            made.append(self._augment(sample, partial(self._any, rng), size, rng, plain))
+        return to_batch(made)
+
+    def _any(self, rng: np.random.Generator) -> Sample:
+        return self.samples[int(rng.integers(len(self.samples)))]
+
+
+def repeat_factors(labels: Sequence[NDArray[np.int64]], threshold: float) -> NDArray[np.float64]:
+    """How often each image is shown: max(1, sqrt(threshold / share of images with its class)).
+
+    An image counts as its rarest class (Gupta et al., 2019, section 4.2).
+
+    Args:
+        labels: of each image.
+        threshold: classes on fewer images than this part are repeated; 0 repeats none.
+    """
+    has = np.array([np.bincount(one, minlength=len(CLASS_NAMES)) > 0 for one in labels])
+    share = np.maximum(has.mean(0), 1e-9)
+    per_class = np.maximum(1.0, np.sqrt(threshold / share))
+    return np.asarray(np.where(has, per_class, 1.0).max(1))
+
+
+def rare_faces(samples: Sequence[Sample]) -> list[Sample]:
+    """Every face of a rare class that is large enough to be shown elsewhere, cut out."""
+    counts = np.bincount(np.concatenate([s.labels for s in samples]), minlength=len(CLASS_NAMES))
+    rare = np.flatnonzero(counts < RARE_PART * counts.sum())
+    return [
+        crop_face(sample, int(face))
+        for sample in samples
+        for face in np.flatnonzero(np.isin(sample.labels, rare))
+        if (sample.boxes_xyxy[face, 2:] - sample.boxes_xyxy[face, :2]).min() >= MIN_PASTE_PX
+    ]

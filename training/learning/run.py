@@ -1,0 +1,247 @@
+"""Run: one configuration from its start weights to its last epoch, kept in its own folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mask_gate.models.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mask_gate.models.files.strict_yaml import ConfigFileError
+from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.training.config import TrainConfig
+from mask_gate.training.data.preflight import LoadedSplits
+from mask_gate.training.data.samples import Sample
+from mask_gate.training.evaluation.bootstrap import estimate_figures
+from mask_gate.training.evaluation.inference import results_of
+from mask_gate.training.evaluation.metrics import ImageResult, StrictMatches, evaluate_strict
+from mask_gate.training.evaluation.plots import AccuracyHistory
+from mask_gate.training.evaluation.plots import Run as ComparedRun
+from mask_gate.training.learning.batches import BatchSource
+from mask_gate.training.learning.distributed import Team
+from mask_gate.training.learning.progress import StepLine, StopRequest
+from mask_gate.training.learning.run_folder import RunFolder, accuracy_of
+from mask_gate.training.learning.start_weights import start_network
+from mask_gate.training.learning.tensorboard_log import TensorBoardLog
+from mask_gate.training.learning.trainer import Engine, Interrupted
+
+FIGURES = ("map50", "map50_95", *(f"ap50_{name}" for name in CLASS_NAMES))
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is the same for every run of a command.
+
+    Attributes:
+        out: folder that holds a folder for each run.
+        device: to train on.
+        team: the processes that train together.
+        resume: go on where an earlier run stopped.
+        tensorboard: write its logs too.
+        say: hears what people should know, a line at a time.
+    """
+
+    out: Path
+    device: torch.device
+    team: Team
+    resume: bool
+    tensorboard: bool
+    say: Callable[[str], None]
+
+
+class Run:
+    """One training run.
+
+    Args:
+        config: of the run.
+        splits: its data.
+        around: what it shares with other runs.
+
+    Raises:
+        ConfigFileError: the folder holds a run that nobody asked to go on with, or another one.
+        OutputError: the folder cannot be written, or lacks room.
+    """
+
+    def __init__(self, config: TrainConfig, splits: LoadedSplits, around: Surroundings) -> None:
+        self.config, self.around, self.fingerprint = config, around, splits.fingerprint
+        self.folder = RunFolder(around.out / config.name)
+        goes_on = self.folder.last.exists()
+        if goes_on and not around.resume:
+            raise ConfigFileError(
+                f"{self.folder.path} holds a run already; add --resume to go on, or give another "
+                "--out"
+            )
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        team = around.team
+        source = BatchSource(_learnt_from(splits, config), config, team.rank, team.size)
+        self.watched: list[Sample] = []
+        if config.watch_split and team.is_first:
+            self.watched = splits.load(config.watch_split)
+        network, transferred, said = start_network(config)
+        self.engine = Engine(network, transferred, source, config, around.device, team)
+        if goes_on:
+            self._resume(load_checkpoint(self.folder.last))
+            said = f"resumed at epoch {self.engine.progress.epoch + 1}"
+        layers = str(self.engine.layers).removeprefix("torch.")
+        around.say(f"{config.name}: {config.architecture} in {layers}, {said}")
+        if team.is_first:
+            self.folder.prepare(self.engine.checkpoint_bytes())
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from `checkpoint`, if it holds the same weights with the same memory of them."""
+        was, config = checkpoint.training["config"], self.config
+        for key, before, now in (
+            ("architecture", was["architecture"], config.architecture),
+            ("start", was["start"], config.start),
+            ("optim.name", was["optim"]["name"], config.optim.name),
+        ):
+            if before != now:
+                raise ConfigFileError(
+                    f"{self.folder.last}: was trained with {key} {before}, the config now says "
+                    f"{now}; change it back, or begin anew with another --out"
+                )
+        self.engine.resume(checkpoint)
+
+    def train(self) -> None:
+        """Train to the last epoch; writes checkpoints, the table and the pictures on the way.
+
+        Raises:
+            Interrupted: asked to stop; `last.pth` holds the state after the last step.
+            TrainingError: the loss is not finite; the checkpoints are those before.
+        """
+        over = self._why_over()
+        if over:
+            self.around.say(f"{self.config.name}: already finished: {over}")
+            return
+        log = self._open_log()
+        try:
+            self._train_on(log)
+        finally:
+            if log is not None:
+                log.close()
+        over = self._why_over()
+        self.around.say(f"{self.config.name}: finished: {over}")
+
+    def _train_on(self, log: TensorBoardLog | None) -> None:
+        with StopRequest() as asked:
+
+            def stop() -> bool:
+                return self.around.team.any(asked())
+
+            try:
+                while not self._why_over():
+                    self._epoch(stop, log)
+                    if stop() and not self._why_over():
+                        raise Interrupted
+            except Interrupted:
+                self._save(self.folder.last, resumable=True)
+                raise
+
+    def _why_over(self) -> str | None:
+        """Why there is nothing left to do, and how to go on all the same; None while there is."""
+        done, patience = self.engine.progress.epoch, self.config.patience
+        if done >= self.config.epochs:
+            return f"{done} of {self.config.epochs} epochs are done; --resume --epochs N adds more"
+        best = self._best_epoch()
+        if patience and best is not None and done - best >= patience:
+            return (
+                f"mAP on {self.config.watch_split} was not better than at epoch {best} through "
+                f"epoch {done}; --resume --set patience=N waits longer than {patience}"
+            )
+        return None
+
+    def _best_epoch(self) -> int | None:
+        """The first epoch with the best mAP, counted from 1; nan is never best."""
+        known = [row for row in self.engine.progress.history if row.get("map50", np.nan) >= 0]
+        best = max(known, key=lambda row: row["map50"], default=None)
+        return None if best is None else int(best["epoch"])
+
+    def _open_log(self) -> TensorBoardLog | None:
+        if not (self.around.tensorboard and self.around.team.is_first):
+            return None
+        return TensorBoardLog(self.folder.path / "tensorboard", self.engine.progress.epoch + 1)
+
+    def _epoch(self, stop: Callable[[], bool], log: TensorBoardLog | None) -> None:
+        began = time.monotonic()
+        row: dict[str, float] = {"epoch": self.engine.progress.epoch + 1}
+        with StepLine(self.engine, self.around.team.is_first) as line:
+            row |= self.engine.train_epoch(line, stop)
+        row["seconds"] = round(time.monotonic() - began, 1)
+        row |= self._watch()
+        self.engine.finish_epoch(row)
+        if not self.around.team.is_first:
+            return
+        self._save(self.folder.last, resumable=True)
+        if self._is_kept(row):
+            self._save(self.folder.best, resumable=False)
+        self.folder.report(self.engine.progress.history)
+        if log is not None:
+            log.write(row)
+
+    def _watch(self) -> dict[str, float]:
+        """Strict figures of the watched split, with the weights that get saved."""
+        if not self.config.watch_split:
+            return {}
+        values = [float("nan")] * len(FIGURES)
+        if self.around.team.is_first:
+            scores = evaluate_strict(self._results(self.engine.evaluated_network())).scores
+            values = [float(scores.map50), float(scores.map50_95), *map(float, scores.ap50)]
+        figures = dict(zip(FIGURES, self.around.team.from_first(values), strict=True))
+        told = " / ".join(f"{figures[f'ap50_{name}']:.3f}" for name in CLASS_NAMES)
+        self.around.say(f"  {self.config.watch_split}: mAP@0.5 {figures['map50']:.3f} ({told})")
+        return figures
+
+    def _results(self, network: DetectionNetwork) -> list[ImageResult]:
+        return results_of(
+            network,
+            self.watched,
+            self.config.input_size,
+            self.around.device,
+            self.config.score_threshold,
+        )
+
+    def _is_kept(self, row: dict[str, float]) -> bool:
+        if self.config.keep == "last" or "map50" not in row:
+            return True
+        return row["map50"] >= max(r["map50"] for r in self.engine.progress.history)
+
+    def _save(self, path: Path, resumable: bool) -> None:
+        if not self.around.team.is_first:
+            return
+        history = self.engine.progress.history
+        about: dict[str, dict[str, Any]] = {
+            "metrics": {self.config.watch_split or "loss": history[-1]} if history else {},
+            "training": {
+                "config": self.config.model_dump(mode="json"),
+                "data": self.fingerprint,
+                "torch": str(torch.__version__),
+            },
+        }
+        save_checkpoint(path, self.engine.checkpoint(resumable, about))
+
+    def compared(self) -> ComparedRun:
+        """What a comparison shows: the course, and what `best.pth` does, with intervals."""
+        history = accuracy_of(self.engine.progress.history)
+        if history is None or not self.watched:
+            return ComparedRun(self.config.name, AccuracyHistory([], [], {}))
+        network = load_checkpoint(self.folder.best).network().to(self.around.device)
+        matches = StrictMatches.of(self._results(network))
+        rng = np.random.default_rng(self.config.seed)
+        figure = estimate_figures(matches, rng)["ap50"]
+        return ComparedRun(self.config.name, history, figure)
+
+
+def _learnt_from(splits: LoadedSplits, config: TrainConfig) -> list[Sample]:
+    """The samples that a run trains on."""
+    samples = splits.load(config.train_split)
+    if config.only_images_with is None:
+        return samples
+    label = CLASS_NAMES.index(config.only_images_with)
+    return [sample for sample in samples if label in sample.labels]

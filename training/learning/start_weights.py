@@ -1,0 +1,73 @@
+"""Start weights: where a run's network begins, and which of its parameters came from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mask_gate.models.files.checkpoint import CheckpointError, load_checkpoint
+from mask_gate.models.files.darknet_weights import load_darknet
+from mask_gate.models.files.pytorch_layout import (
+    PytorchLayoutError,
+    is_torch_file,
+    load_pytorch_layout,
+    read_pytorch_layout,
+)
+from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.models.networks.yolov3_lite import YOLOv3Lite
+from mask_gate.models.networks.zoo import build
+from mask_gate.training.config import TrainConfig
+from mask_gate.training.learning.centerface import load_centerface
+
+
+def start_network(config: TrainConfig) -> tuple[DetectionNetwork, frozenset[str], str]:
+    """A network with the configured start.
+
+    Returns:
+        The network, the names of parameters that were transferred, and a sentence that says so.
+
+    Raises:
+        CheckpointError, DarknetWeightsError: the file cannot be used.
+        FileNotFoundError: CenterFace's package is not installed.
+    """
+    torch.manual_seed(config.seed)
+    network = build(config.architecture)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    said = _load(network, config)
+    moved = frozenset(
+        name for name, p in network.named_parameters() if not torch.equal(p, before[name])
+    )
+    return network, moved, said
+
+
+def _load(network: DetectionNetwork, config: TrainConfig) -> str:
+    if config.start == "scratch":
+        return "all weights start new"
+    if config.start == "centerface":
+        if not isinstance(network, YOLOv3Lite):
+            raise CheckpointError(f"start: centerface fits yolov3_lite, not {config.architecture}")
+        load_centerface(network)
+        return "trunk, pyramid and face head start as CenterFace; the class branch starts new"
+    path = Path(config.start)
+    if path.suffix in (".pth", ".pt") or is_torch_file(path):
+        return f"{path.name}: {_load_torch_file(network, config.architecture, path)}"
+    return load_darknet(network, config.architecture, path)
+
+
+def _load_torch_file(network: DetectionNetwork, architecture: str, path: Path) -> str:
+    """A checkpoint of ours or a state dict of the widespread layout, told apart by content."""
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointError:
+        state = read_pytorch_layout(path)
+        if state is None:
+            raise
+        try:
+            return load_pytorch_layout(network, architecture, state)
+        except PytorchLayoutError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+    if checkpoint.architecture != architecture:
+        raise CheckpointError(f"{path}: expected a {architecture}, got a {checkpoint.architecture}")
+    network.load_state_dict(checkpoint.network().state_dict())
+    return "all weights taken"
