@@ -33,7 +33,7 @@ class Drawing:
         self.text(30, 64, about, "s")
 
     def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> None:
-        """Words."""
+        """Texts."""
         self._parts.append(
             f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
         )

@@ -63,7 +63,7 @@ def start_detail(process: int) -> str:
 
 
 def detail(text: str) -> str:
-    """Words for `Row.detail`."""
+    """Texts for `Row.detail`."""
     return printable(text, DETAIL_LETTERS)
 
 

@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.gate.camera.clip import as_bgr, is_usable
-from mask_gate.gate.camera.decoder_errors import Complaints
+from mask_gate.gate.camera.decoder_errors import DecoderErrors
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
 from mask_gate.gate.camera.http_stream import StreamError
 from mask_gate.gate.camera.mjpeg import open_mjpeg
 from mask_gate.gate.camera.opencv_capture import open_device, open_stream, prepare_capture
 from mask_gate.gate.camera.source import Source, SourceKind
-from mask_gate.gate.camera.stream_clock import StreamTime
+from mask_gate.gate.camera.stream_clock import StreamClock
 from mask_gate.gate.clock import uptime_s
 
 Clock = Callable[[], float]
@@ -162,7 +162,7 @@ class Capturer:
             return Word.CLOSED
 
     def _drain(self, capture: Capture) -> Word:
-        stream = StreamTime(holds_one_back=capture.is_inter_coded)
+        stream = StreamClock(holds_one_back=capture.is_inter_coded)
         self._smeared = False
         self._damage_heard()  # what was said while it was opened
         good_s = self._clock()
@@ -232,7 +232,7 @@ def main(descriptor: int) -> NoReturn:
     """Capture until standard input ends."""
     mouth = os.dup(1)
     os.set_blocking(mouth, False)
-    complaints = Complaints()
+    complaints = DecoderErrors()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory holds pictures of people
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_DATA, _MAX_DATA))
     words = json.loads(sys.stdin.buffer.readline())

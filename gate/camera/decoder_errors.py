@@ -1,4 +1,4 @@
-"""Complaints: what decoders say about a damaged picture, heard on this process's standard error.
+"""DecoderErrors: what decoders say about a damaged picture, heard on this process's standard error.
 
 OpenCV gives a picture whose bytes are damaged like any other: with a grey bottom, or smeared until
 the next key frame. Only a line on standard error tells. A process that does nothing but capture
@@ -23,7 +23,7 @@ _HARMLESS = re.compile(
 )
 
 
-class Complaints:
+class DecoderErrors:
     """The standard error (and output) of this process, from now on a file in memory.
 
     The libraries must be told to write there at once, and only what is an error.

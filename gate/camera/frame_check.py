@@ -1,4 +1,4 @@
-"""FrameGuard: says whether a frame is a live picture that evidence may be taken from."""
+"""FrameCheck: says whether a frame is a live picture that evidence may be taken from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Fingerprint = tuple[int, bytes]
 _Weights = NDArray[np.uint64]
 
 
-class FrameGuardConfig(BaseModel):
+class FrameCheckConfig(BaseModel):
     """What is still a picture; grey levels are 0..255 of the grey, downscaled frame."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -64,13 +64,13 @@ class FrameGuardConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _ordered(self) -> FrameGuardConfig:
+    def _ordered(self) -> FrameCheckConfig:
         if self.black_level >= self.white_level:
             raise ValueError(f"black_level: expected less than white_level ({self.white_level})")
         return self
 
 
-class FrameGuard:
+class FrameCheck:
     """Looks at every frame before the detector does.
 
     Three answers, from worst to best:
@@ -84,7 +84,7 @@ class FrameGuard:
     advance are faults at once, each by itself; blur is one only when it lasts.
     """
 
-    def __init__(self, config: FrameGuardConfig) -> None:
+    def __init__(self, config: FrameCheckConfig) -> None:
         self._config = config
         self._time_s = -math.inf
         self._size_hw: tuple[int, int] | None = None

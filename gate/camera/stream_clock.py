@@ -1,4 +1,4 @@
-"""StreamTime: when a picture was taken, judged by the time stamps of its own stream.
+"""StreamClock: when a picture was taken, judged by the time stamps of its own stream.
 
 A stream that was held up delivers old pictures which look fresh. What betrays them is the time
 from a picture's stamp to its arrival: when it grows, pictures wait somewhere on the way. The least
@@ -19,7 +19,7 @@ _OUTRUN_S = 60.0  # and these too: no camera or server keeps more than a minute 
 _LARGEST_STAMP_S = 1e10  # beyond it floating point loses the milliseconds
 
 
-class StreamTime:
+class StreamClock:
     """One connection to a stream, from its first picture on.
 
     Stamps need the rate of the clock, not its zero. The baseline, the least time from stamp to

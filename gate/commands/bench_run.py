@@ -14,12 +14,12 @@ from typing import Any
 
 from mask_gate.gate.camera.clip import VideoClip
 from mask_gate.gate.camera.clip_camera import PacedCamera
-from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.domain import Frame
-from mask_gate.gate.runtime.entrance import ASSETS, Manner, open_detector, open_entrance
+from mask_gate.gate.runtime.entrance import ASSETS, RunMode, open_detector, open_entrance
 from mask_gate.gate.runtime.loop import Gate, Limits
 from mask_gate.gate.system.terminal import Terminal
 
@@ -65,18 +65,18 @@ def measure_latency(
         )
         silence = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
-        manner = Manner()
-        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, terminal.status))
-        detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
+        mode = RunMode()
+        entrance = stack.enter_context(open_entrance(config, mode, terminal.say, terminal.status))
+        detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
         entrance.name_model(detector.model_id)
-        entrance.keeper.policy.votes = config.policy.votes(detector.operating_point)
+        entrance.controller.policy.votes = config.policy.votes(detector.operating_point)
         camera = stack.enter_context(contextlib.closing(_NotedCamera(clip)))
         gate = Gate(
             camera=camera,
-            guard=FrameGuard(config.quality),
+            frame_check=FrameCheck(config.quality),
             detector=detector,
             tracker=Tracker(config.tracker, detector.operating_point),
-            keeper=entrance.keeper,
+            controller=entrance.controller,
             limits=Limits(
                 config.camera.timeout_s, config.door.max_age_s, config.detector.fault_frames
             ),
@@ -133,7 +133,7 @@ def _memory_mb(pid: int) -> dict[str, float]:
     whole = 0.0
     for process in [pid, *_descendants(pid)]:
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-        modules = [word.decode() for word in words if word.startswith(b"gate.")]
+        modules = [word.decode() for word in words if word.startswith(b"mask_gate.")]
         name = modules[0] if modules else "gate" if process == pid else words[0].decode()
         found[name] = _field_mb(process, "status", "VmRSS:")
         whole += _field_mb(process, "smaps_rollup", "Pss:")

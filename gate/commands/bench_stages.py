@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.gate.camera.clip import VideoClip
-from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.detector.engine import Engine
 from mask_gate.gate.display.overlay import draw
-from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Frame
 from mask_gate.models.detections import Detections
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.models.nms import MAX_CANDIDATES, suppress
 
 MODEL = "inference"
-ON_THE_WAY = ("fetch", "guard", "letterbox", MODEL, "suppression", "tracking", "decision")
+ON_THE_WAY = ("fetch", "frame_check", "letterbox", MODEL, "suppression", "tracking", "decision")
 """What a picture goes through before the door hears of it; the rest is beside the way."""
 
 _FPS = 15.0
@@ -71,14 +71,14 @@ def measure_stages(
         frames: how many count.
     """
     config = GateConfig()
-    guard, tracker, policy = (
-        FrameGuard(config.quality),
+    frame_check, tracker, policy = (
+        FrameCheck(config.quality),
         Tracker(config.tracker, engine.operating_point),
         Policy(config.policy, config.policy.votes(engine.operating_point)),
     )
     box = Letterbox(size_hw, engine.input_size)
     square = box.square()
-    words = load_words(config.language)
+    words = load_texts(config.language)
     watch = Stopwatch()
     for index in range(frames + _WARM_UP):
         if index == _WARM_UP:
@@ -91,8 +91,8 @@ def measure_stages(
         with watch("fetch"):  # out of the memory that the camera's process writes
             image = given.copy()
         frame = Frame(image, index / _FPS, index)
-        with watch("guard"):
-            guard.inspect(frame)
+        with watch("frame_check"):
+            frame_check.inspect(frame)
         with watch("letterbox"):
             box.image(image, square)
         with watch(MODEL):

@@ -20,13 +20,13 @@ from mask_gate.gate.console.feed import View
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.display.sound import check_sounds
-from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.events import Scene
 from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.runtime.doors import Doors
 from mask_gate.gate.runtime.entrance import (
-    Manner,
+    RunMode,
     audit_path,
     build_gate,
     greeting,
@@ -271,10 +271,10 @@ def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Term
         with _of_door(name):
             _check_assets(door)
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
-        manner = Manner(dry=options.dry_run)
+        mode = RunMode(dry=options.dry_run)
         doors = Doors(
             config,
-            manner,
+            mode,
             terminal,
             supervisor,
             headless=options.headless,
@@ -285,17 +285,17 @@ def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Term
 
 def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
     """Lock the door, build the rest, run, undo it all in reverse."""
-    manner = Manner(replay=options.fast, dry=options.dry_run)
+    mode = RunMode(replay=options.fast, dry=options.dry_run)
     with contextlib.ExitStack() as stack:
         supervisor = stack.enter_context(contextlib.closing(Supervisor(os.environ)))
         tell = partial(_tell, terminal, supervisor)
         end_well = partial(Shutdown, heeds_hangup=partial(_heeds_hangup, options, supervisor))
-        entrance = stack.enter_context(open_entrance(config, manner, terminal.say, tell, end_well))
-        shutdown, reporter = entrance.shutdown, entrance.keeper.reporter
+        entrance = stack.enter_context(open_entrance(config, mode, terminal.say, tell, end_well))
+        shutdown, reporter = entrance.shutdown, entrance.controller.reporter
         try:
             _check_assets(config)
-            camera = stack.enter_context(open_source(config, manner))
-            detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
+            camera = stack.enter_context(open_source(config, mode))
+            detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
             entrance.name_model(detector.model_id)
             views = views_of(config)
             view = None if views is None else views[0]
@@ -356,7 +356,7 @@ def _turn(supervisor: Supervisor, view: View | None) -> None:
 def _check_assets(config: GateConfig) -> None:
     """Sounds and words are all there."""
     check_sounds(sounds_folder(config))
-    load_words(config.language)
+    load_texts(config.language)
 
 
 def _check_commands(config: GateConfig) -> None:
@@ -373,7 +373,7 @@ def _check_commands(config: GateConfig) -> None:
 def _terminal() -> Iterator[Terminal]:
     """Lines for people, and the log of all parts of the gate among them."""
     terminal = Terminal()
-    loggers = logging.getLogger("gate")
+    loggers = logging.getLogger("mask_gate")
     propagate, loggers.propagate = loggers.propagate, False
     loggers.addHandler(terminal)
     try:

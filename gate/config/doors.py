@@ -25,7 +25,7 @@ OwnSections = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Possessions:
+class SharedResources:
     """What belongs to one door alone.
 
     Attributes:
@@ -57,7 +57,7 @@ def laid_over(shared: Mapping[str, object], name: str, own: OwnSections) -> dict
     return values
 
 
-def shared_by_mistake(doors: Mapping[str, Possessions]) -> Iterator[tuple[str, str]]:
+def shared_by_mistake(doors: Mapping[str, SharedResources]) -> Iterator[tuple[str, str]]:
     """What belongs to an earlier door already: the later one's name, and key with sentence."""
     owners: dict[str, str] = {}
     for name, door in doors.items():
@@ -72,7 +72,7 @@ def shared_by_mistake(doors: Mapping[str, Possessions]) -> Iterator[tuple[str, s
                 yield name, f"{key}: {what} is of door {owner} already; give each door its own"
 
 
-def _names(door: Possessions) -> Iterator[tuple[str, str]]:
+def _names(door: SharedResources) -> Iterator[tuple[str, str]]:
     """Key and name of everything that two doors must not share.
 
     Raises:

@@ -14,12 +14,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from mask_gate.gate.audit.config import AuditConfig
-from mask_gate.gate.camera.frame_check import FrameGuardConfig
+from mask_gate.gate.camera.frame_check import FrameCheckConfig
 from mask_gate.gate.config.doors import (
     MOST_DOORS,
     OWN_SECTIONS,
     OwnSections,
-    Possessions,
+    SharedResources,
     laid_over,
     shared_by_mistake,
 )
@@ -173,7 +173,7 @@ class GateConfig(_Section):
     )
     camera: CameraConfig = CameraConfig()
     detector: DetectorConfig = DetectorConfig()
-    quality: FrameGuardConfig = FrameGuardConfig()
+    quality: FrameCheckConfig = FrameCheckConfig()
     tracker: TrackerConfig = TrackerConfig()
     policy: PolicyConfig = PolicyConfig()
     door: DoorConfig = DoorConfig()
@@ -310,7 +310,7 @@ def _faults_of_doors(config: GateConfig) -> Iterator[ErrorDetails]:
         try:
             values = laid_over(shared, name, {k: own[k] for k in own if k not in strange})
             door = GateConfig.model_validate(values)
-            sound[name] = Possessions(door.camera.source, door.audit.path, door.all_relays)
+            sound[name] = SharedResources(door.camera.source, door.audit.path, door.all_relays)
         except ValidationError as error:
             for detail in error.errors():
                 yield {**detail, "loc": ("doors", name, *detail["loc"])}

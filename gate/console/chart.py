@@ -7,7 +7,7 @@ from html import escape
 
 from mask_gate.gate.display.drawing import INK, Bgr
 from mask_gate.gate.display.overlay import LABEL_LOOKS
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.display.texts import Texts
 from mask_gate.models.labels import MaskLabel
 
 _WIDTH, _HEIGHT = 720, 220
@@ -22,7 +22,7 @@ _PATTERNS = {
 """Lines over the colour, so that the classes differ without it."""
 
 
-def draw_chart(people: Mapping[str, Sequence[int]], words: Words) -> str:
+def draw_chart(people: Mapping[str, Sequence[int]], words: Texts) -> str:
     """Bars for 24 hours.
 
     Args:
@@ -97,7 +97,7 @@ def _axes(top: int) -> list[str]:
     return parts
 
 
-def _legend(words: Words, counts: Mapping[MaskLabel, Sequence[int]]) -> list[str]:
+def _legend(words: Texts, counts: Mapping[MaskLabel, Sequence[int]]) -> list[str]:
     parts = []
     for place, label in enumerate(counts):
         x, y = _LEFT + 220 * place, _HEIGHT - 14

@@ -28,7 +28,7 @@ MOST_S = 3.0
 _MET = re.compile(rf"(\d{{1,9}})=({'|'.join(CLASS_NAMES)})\b")
 
 
-class Past(NamedTuple):
+class RecordedEvent(NamedTuple):
     """An event that was, and in which run of the gate.
 
     Attributes:
@@ -46,7 +46,7 @@ def read_today(
     clock: Callable[[], float] = time.monotonic,
     *,
     most_s: float = MOST_S,
-) -> list[Past]:
+) -> list[RecordedEvent]:
     """Today's events, oldest first.
 
     Args:
@@ -62,7 +62,7 @@ def read_today(
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
     since, end_s = midnight.isoformat(timespec="milliseconds")[:23], clock() + most_s
     starts, is_ours = 0, True  # where no start is met, the present run is older than the day
-    found: list[Past] = []
+    found: list[RecordedEvent] = []
     with AuditReader(path) as reader, contextlib.closing(reader.backwards()) as rows:
         for number, sealed in enumerate(rows):
             row = dict(zip(COLUMNS, sealed, strict=True))
@@ -73,9 +73,9 @@ def read_today(
                 starts += 1
             elif row["kind"] == "event":
                 with contextlib.suppress(ValueError, TypeError, KeyError):
-                    found.append(Past(_event(row), -starts))
+                    found.append(RecordedEvent(_event(row), -starts))
     earlier = 0 if is_ours else 1
-    return [Past(event, run - earlier) for event, run in reversed(found)]
+    return [RecordedEvent(event, run - earlier) for event, run in reversed(found)]
 
 
 def _event(row: Mapping[str, Value]) -> Event:

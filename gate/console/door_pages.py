@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mask_gate.gate.console.chart import draw_chart
-from mask_gate.gate.console.door_state import PARTS, Board
+from mask_gate.gate.console.door_state import PARTS, DoorState
 from mask_gate.gate.console.event_views import EVENT_TYPES, as_csv, asked_for, stretches, told
 from mask_gate.gate.console.login import Role, Sessions
 from mask_gate.gate.console.pictures import Audience, Pictures
 from mask_gate.gate.console.stream import PictureStream
-from mask_gate.gate.console.templates import Paper
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.console.templates import TemplateRenderer
+from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Reason, State
 
 EVENTS_SHOWN = 200
@@ -46,21 +46,21 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class DoorContext:
     """A door, as the console's process knows it.
 
     Attributes:
         name: of the door; empty where there is one.
         gate: what it is called in events, record and topics.
         config: of the door, as it may be shown.
-        board: what is known of it.
+        state: what is known of it.
         pictures: for those who look.
     """
 
     name: str
     gate: str
     config: Mapping[str, object]
-    board: Board
+    state: DoorState
     pictures: Pictures
 
     @property
@@ -73,16 +73,18 @@ class DoorPages:
     """The answers of one door.
 
     Args:
-        post: the door.
-        paper: what pages are written on.
+        context: the door.
+        renderer: what pages are written on.
         sessions: end the pictures of whoever logs out.
         cookie: what those are known by.
     """
 
-    def __init__(self, post: Post, paper: Paper, sessions: Sessions, cookie: str) -> None:
-        self._post = post
-        self._board, self._pictures = post.board, post.pictures
-        self._paper = paper
+    def __init__(
+        self, context: DoorContext, renderer: TemplateRenderer, sessions: Sessions, cookie: str
+    ) -> None:
+        self._post = context
+        self._board, self._pictures = context.state, context.pictures
+        self._renderer = renderer
         self._sessions = sessions
         self._cookie = cookie
 
@@ -107,7 +109,7 @@ class DoorPages:
     async def guard(self, request: Request) -> Response:
         """The guard's page."""
         config = yaml.safe_dump(dict(self._post.config), sort_keys=False, allow_unicode=True)
-        return self._paper.page(
+        return self._renderer.page(
             request,
             "guard.html",
             gate=self._post.gate,
@@ -121,7 +123,7 @@ class DoorPages:
 
     async def kiosk(self, request: Request) -> Response:
         """The visitor's page."""
-        return self._paper.page(request, "kiosk.html", gate=self._post.gate, states=list(State))
+        return self._renderer.page(request, "kiosk.html", gate=self._post.gate, states=list(State))
 
     # ------------------------------------------------------------------------ pictures
 
@@ -152,14 +154,14 @@ class DoorPages:
 
     async def state(self, request: Request) -> Response:
         """Everything the guard's page shows of the moment, in words."""
-        board, words = self._board, self._paper.words(request)
-        newest = next(board.events(), None)
-        shown = itertools.islice(stretches(board.events()), HISTORY_SHOWN)
+        state, words = self._board, self._renderer.words(request)
+        newest = next(state.events(), None)
+        shown = itertools.islice(stretches(state.events()), HISTORY_SHOWN)
         return JSONResponse(
             {
-                **summary(board, words),
-                "faces": board.faces,
-                "uptime_s": round(board.uptime_s),
+                **summary(state, words),
+                "faces": state.faces,
+                "uptime_s": round(state.uptime_s),
                 "history": [told(event, words) for event in shown],
                 "newest": None if newest is None else newest.get("id"),
             }
@@ -167,16 +169,16 @@ class DoorPages:
 
     async def kiosk_state(self, request: Request) -> Response:
         """What a visitor is told."""
-        return JSONResponse(moment(self._board, self._paper.words(request)))
+        return JSONResponse(moment(self._board, self._renderer.words(request)))
 
     async def chart(self, request: Request) -> Response:
         """People by hour and class."""
-        svg = draw_chart(self._board.people_by_hour(), self._paper.words(request))
+        svg = draw_chart(self._board.people_by_hour(), self._renderer.words(request))
         return Response(svg, media_type="image/svg+xml")
 
     async def events(self, request: Request) -> Response:
         """The newest events that pass the filter, in words."""
-        words = self._paper.words(request)
+        words = self._renderer.words(request)
         shown = itertools.islice(self._board.events(asked_for(request)), EVENTS_SHOWN)
         return JSONResponse([told(event, words) for event in shown])
 
@@ -196,11 +198,11 @@ class DoorPages:
         return Response(text, media_type=kind, headers=shown)
 
 
-def moment(board: Board, words: Words) -> dict[str, object]:
+def moment(door: DoorState, words: Texts) -> dict[str, object]:
     """State and advice; a gate that is silent is out of order, whatever it said last."""
-    fresh = board.is_fresh
-    state, reason = board.state, board.reason
-    if board.is_starting:
+    fresh = door.is_fresh
+    state, reason = door.state, door.reason
+    if door.is_starting:
         state = State.CHECKING
     elif not fresh:
         state, reason = State.FAULT, Reason.STOPPING
@@ -208,25 +210,25 @@ def moment(board: Board, words: Words) -> dict[str, object]:
         "fresh": fresh,
         "state": state,
         "state_text": words.states[state],
-        "reason": board.reason,
+        "reason": door.reason,
         "advice_text": words.advice[reason],
     }
 
 
-def summary(board: Board, words: Words) -> dict[str, object]:
+def summary(state: DoorState, words: Texts) -> dict[str, object]:
     """What a guard wants to know of a door at a glance."""
-    is_heard = board.is_fresh or board.is_starting
+    is_heard = state.is_fresh or state.is_starting
     return {
-        **moment(board, words),
-        "reason_text": words.reasons[board.reason] if is_heard else words.page["no_news"],
-        "door": "open" if board.is_open else "closed",
-        "door_text": words.page["open" if board.is_open else "closed"],
-        "fps": round(board.fps, 1) if board.is_fresh else 0.0,
-        "latency_ms": round(board.latency_ms),
-        "openings": board.openings_today,
-        "denials": board.denials_today,
+        **moment(state, words),
+        "reason_text": words.reasons[state.reason] if is_heard else words.page["no_news"],
+        "door": "open" if state.is_open else "closed",
+        "door_text": words.page["open" if state.is_open else "closed"],
+        "fps": round(state.fps, 1) if state.is_fresh else 0.0,
+        "latency_ms": round(state.latency_ms),
+        "openings": state.openings_today,
+        "denials": state.denials_today,
         "health": {
             part: {"is": health, "text": words.page[health]}
-            for part, health in board.health.items()
+            for part, health in state.health.items()
         },
     }

@@ -1,4 +1,4 @@
-"""Board: what the console knows of one door, from its events and its word of the moment."""
+"""DoorState: what the console knows of one door, from its events and its word of the moment."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def local_time(event: Event) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
-class Board:
+class DoorState:
     """Everything the pages show; used by the reader's thread and the server's.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from starlette.requests import Request
 
 from mask_gate.gate.console.door_state import Filter, local_time
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.events import Event
 
@@ -61,7 +61,7 @@ def stretches(events: Iterator[Event]) -> Iterator[Event]:
         yield first
 
 
-def told(event: Event, words: Words) -> dict[str, object]:
+def told(event: Event, words: Texts) -> dict[str, object]:
     """An event as the guard's page shows it."""
     state, reason = State(str(event["state"])), Reason(str(event["reason"]))
     detail = event.get("detail")

@@ -208,7 +208,7 @@ class LoginLimit:
         self._wrong = deque(kept for kept in self._wrong if kept[1] != address)
 
 
-class Doorman:
+class Authenticator:
     """Who gets in with what.
 
     Args:

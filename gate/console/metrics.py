@@ -13,8 +13,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from mask_gate.gate.console.door_pages import Post
-from mask_gate.gate.console.door_state import BUCKETS_S, PARTS, Board
+from mask_gate.gate.console.door_pages import DoorContext
+from mask_gate.gate.console.door_state import BUCKETS_S, PARTS, DoorState
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, State
 from mask_gate.models.labels import CLASS_NAMES
 
@@ -23,11 +23,11 @@ class Metrics(Collector):
     """Everything that is measured, at the moment it is asked for; each sample names its door.
 
     Args:
-        posts: the doors.
+        contexts: the doors.
     """
 
-    def __init__(self, posts: Sequence[Post]) -> None:
-        self._posts = posts
+    def __init__(self, contexts: Sequence[DoorContext]) -> None:
+        self._posts = contexts
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -38,32 +38,32 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Each metric with its samples."""
         gauge, counter = self._gauge, self._counter
-        yield gauge("up", "Whether the gate says how the door is", lambda board: board.is_fresh)
-        yield gauge("door_open", "Whether the door is open", lambda board: board.is_open)
-        yield gauge("camera_fps", "Frames judged per second", lambda board: board.fps)
-        yield gauge("faces", "Faces in the newest frame", lambda board: board.faces)
+        yield gauge("up", "Whether the gate says how the door is", lambda state: state.is_fresh)
+        yield gauge("door_open", "Whether the door is open", lambda state: state.is_open)
+        yield gauge("camera_fps", "Frames judged per second", lambda state: state.fps)
+        yield gauge("faces", "Faces in the newest frame", lambda state: state.faces)
         viewers = _labelled("console_viewers", "Viewers of live pictures")
-        for post in self._posts:
-            viewers.add_metric([post.gate], float(post.pictures.viewers))
+        for context in self._posts:
+            viewers.add_metric([context.gate], float(context.pictures.viewers))
         yield viewers
         yield gauge(
-            "service_uptime_seconds", "Since the console began", lambda board: board.uptime_s
+            "service_uptime_seconds", "Since the console began", lambda state: state.uptime_s
         )
-        yield counter("frames", "Frames judged", lambda board: board.frames)
+        yield counter("frames", "Frames judged", lambda state: state.frames)
         yield self._latency()
         state = _labelled("state", "1 for the state the gate is in", "state")
         parts = _labelled(
             "part_up", "Whether a part does its work; absent while nobody knows", "part"
         )
-        for post in self._posts:
+        for context in self._posts:
             for one in State:
-                state.add_metric([post.gate, one], post.board.state is one)
+                state.add_metric([context.gate, one], context.state.state is one)
             for part in PARTS:
-                if post.board.health[part] != "unknown":
-                    parts.add_metric([post.gate, part], post.board.health[part] == "ok")
+                if context.state.health[part] != "unknown":
+                    parts.add_metric([context.gate, part], context.state.health[part] == "ok")
         yield state
         yield parts
-        yield counter("openings", "Openings of the door", lambda board: board.openings)
+        yield counter("openings", "Openings of the door", lambda state: state.openings)
         yield self._by_reason("denials", "People turned away", DENIALS)
         yield self._by_reason("faults", "Locks because the gate was out of order", FAULTS)
         people = CounterMetricFamily(
@@ -71,29 +71,29 @@ class Metrics(Collector):
             "People seen, by what most of their votes said",
             labels=["gate", "label"],
         )
-        for post in self._posts:
+        for context in self._posts:
             for label in CLASS_NAMES:
-                people.add_metric([post.gate, label], post.board.people[label])
+                people.add_metric([context.gate, label], context.state.people[label])
         yield people
 
-    def _gauge(self, name: str, text: str, value: Callable[[Board], float]) -> Metric:
+    def _gauge(self, name: str, text: str, value: Callable[[DoorState], float]) -> Metric:
         family = _labelled(name, text)
-        for post in self._posts:
-            family.add_metric([post.gate], float(value(post.board)))
+        for context in self._posts:
+            family.add_metric([context.gate], float(value(context.state)))
         return family
 
-    def _counter(self, name: str, text: str, value: Callable[[Board], float]) -> Metric:
+    def _counter(self, name: str, text: str, value: Callable[[DoorState], float]) -> Metric:
         family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate"])
-        for post in self._posts:
-            family.add_metric([post.gate], value(post.board))
+        for context in self._posts:
+            family.add_metric([context.gate], value(context.state))
         return family
 
     def _by_reason(self, name: str, text: str, reasons: frozenset[Reason]) -> Metric:
         family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate", "reason"])
-        for post in self._posts:
+        for context in self._posts:
             for reason in sorted(reasons):
-                counted = post.board.signals["deny", str(reason)]
-                family.add_metric([post.gate, str(reason)], counted)
+                counted = context.state.signals["deny", str(reason)]
+                family.add_metric([context.gate, str(reason)], counted)
         return family
 
     def _latency(self) -> Metric:
@@ -101,12 +101,12 @@ class Metrics(Collector):
             "mask_gate_latency_seconds", "From the picture to the decision", labels=["gate"]
         )
         bounds = (*map(str, BUCKETS_S), "+Inf")
-        for post in self._posts:
+        for context in self._posts:
             so_far, buckets = 0, []
-            for bound, count in zip(bounds, post.board.latency_buckets, strict=True):
+            for bound, count in zip(bounds, context.state.latency_buckets, strict=True):
                 so_far += count
                 buckets.append((bound, so_far))
-            family.add_metric([post.gate], buckets, post.board.latency_sum_s)
+            family.add_metric([context.gate], buckets, context.state.latency_sum_s)
         return family
 
 

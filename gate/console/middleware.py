@@ -1,4 +1,4 @@
-"""Gatekeeper: lets a request through to the pages or refuses it, and sets all answers' headers."""
+"""AccessMiddleware: lets a request through or refuses it, and sets the headers of every answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mask_gate.gate.console.login import Doorman, Role
+from mask_gate.gate.console.login import Authenticator, Role
 from mask_gate.gate.console.rate_limit import RequestLimit
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.display.texts import Texts
 
 COOKIE = "mask-gate-session"
 
@@ -49,7 +49,7 @@ class Site:
     """
 
     gate: str
-    languages: Mapping[str, Words]
+    languages: Mapping[str, Texts]
     names: frozenset[str]
     encrypted: bool
 
@@ -76,14 +76,14 @@ class Rights:
         return page in self.pages and role in self.roles["GET", page]
 
 
-class Gatekeeper:
+class AccessMiddleware:
     """Lets through what the rights allow, and no more of it than can be answered.
 
     Args:
         app: the pages.
         rights: who may ask for what.
         site: by which names it may be asked.
-        doorman: knows sessions and tokens.
+        authenticator: knows sessions and tokens.
         limit: how many requests are heard out.
     """
 
@@ -92,13 +92,13 @@ class Gatekeeper:
         app: ASGIApp,
         rights: Rights,
         site: Site,
-        doorman: Doorman,
+        authenticator: Authenticator,
         limit: RequestLimit,
     ) -> None:
         self._app = app
         self._rights = rights
         self._site = site
-        self._doorman = doorman
+        self._authenticator = authenticator
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,9 +151,13 @@ class Gatekeeper:
         return PlainTextResponse("there is no such page", 404)
 
     def _role(self, request: Request) -> Role:
-        role = self._doorman.sessions.role(request.cookies.get(self._site.cookie))
+        role = self._authenticator.sessions.role(request.cookies.get(self._site.cookie))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if role is Role.NOBODY and scheme.lower() == "bearer" and self._doorman.is_scraper(token):
+        if (
+            role is Role.NOBODY
+            and scheme.lower() == "bearer"
+            and self._authenticator.is_scraper(token)
+        ):
             return Role.SCRAPER
         return role
 

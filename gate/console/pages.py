@@ -19,14 +19,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from mask_gate.gate.console.door_pages import GUARD, PEOPLE, DoorPages, Entry, Post, summary
+from mask_gate.gate.console.door_pages import GUARD, PEOPLE, DoorContext, DoorPages, Entry, summary
 from mask_gate.gate.console.door_state import PARTS, local_time
 from mask_gate.gate.console.event_views import BadRequestError, stretches, told
-from mask_gate.gate.console.login import Doorman, Role
+from mask_gate.gate.console.login import Authenticator, Role
 from mask_gate.gate.console.metrics import Metrics
-from mask_gate.gate.console.middleware import Gatekeeper, Rights, Site
+from mask_gate.gate.console.middleware import AccessMiddleware, Rights, Site
 from mask_gate.gate.console.rate_limit import RequestLimit
-from mask_gate.gate.console.templates import PAGES, Paper
+from mask_gate.gate.console.templates import PAGES, TemplateRenderer
 from mask_gate.gate.display.texts import ASSETS
 from mask_gate.gate.domain import State
 
@@ -53,22 +53,29 @@ class Pages:
 
     Args:
         site: what all pages have in common.
-        posts: the doors; the only one has no name.
-        doorman: who gets in.
+        contexts: the doors; the only one has no name.
+        authenticator: who gets in.
         limit: how many requests are heard out.
     """
 
     def __init__(
-        self, site: Site, posts: Sequence[Post], doorman: Doorman, limit: RequestLimit | None = None
+        self,
+        site: Site,
+        contexts: Sequence[DoorContext],
+        authenticator: Authenticator,
+        limit: RequestLimit | None = None,
     ) -> None:
         self._site = site
-        self._posts = posts
-        self._doorman = doorman
+        self._posts = contexts
+        self._authenticator = authenticator
         self._limit = RequestLimit() if limit is None else limit
-        self._paper = Paper(site)
-        self._metrics = Metrics(posts)
+        self._renderer = TemplateRenderer(site)
+        self._metrics = Metrics(contexts)
         self._checking = asyncio.Lock()
-        doors = [DoorPages(post, self._paper, doorman.sessions, site.cookie) for post in posts]
+        doors = [
+            DoorPages(context, self._renderer, authenticator.sessions, site.cookie)
+            for context in contexts
+        ]
         self.table = (*self._own_table(), *itertools.chain.from_iterable(d.table() for d in doors))
         self._rights = Rights(
             {(entry.how, entry.path): entry.roles for entry in self.table},
@@ -77,7 +84,7 @@ class Pages:
 
     def _own_table(self) -> Iterator[Entry]:
         """Every route that is of no single door."""
-        if any(post.name for post in self._posts):
+        if any(context.name for context in self._posts):
             yield Entry("GET", "/", GUARD, self.doors, is_page=True)
             yield Entry("GET", "/kiosk", PEOPLE, self.screens, is_page=True)
             yield Entry("GET", "/api/doors", GUARD, self.states)
@@ -92,13 +99,13 @@ class Pages:
         """The pages behind their gatekeeper."""
         routes = [Route(e.path, e.endpoint, methods=[e.how]) for e in self.table]
         inner = Starlette(routes=routes, exception_handlers={BadRequestError: _bad_request})
-        return Gatekeeper(inner, self._rights, self._site, self._doorman, self._limit)
+        return AccessMiddleware(inner, self._rights, self._site, self._authenticator, self._limit)
 
     # ------------------------------------------------------------------------ all doors
 
     async def doors(self, request: Request) -> Response:
         """The guard's page with a tile for each door."""
-        return self._paper.page(
+        return self._renderer.page(
             request,
             "doors.html",
             doors=self._posts,
@@ -108,24 +115,26 @@ class Pages:
 
     async def screens(self, request: Request) -> Response:
         """Where whoever sets up a visitor's screen says at which door it stands."""
-        return self._paper.page(request, "screens.html", doors=self._posts)
+        return self._renderer.page(request, "screens.html", doors=self._posts)
 
     async def states(self, request: Request) -> Response:
         """Everything the page of all doors shows of the moment, in words."""
-        words, history = self._paper.words(request), []
-        for post in self._posts:
-            told_of = (event for event in stretches(post.board.events()) if event["state"] in _NEWS)
+        words, history = self._renderer.words(request), []
+        for context in self._posts:
+            told_of = (
+                event for event in stretches(context.state.events()) if event["state"] in _NEWS
+            )
             shown = itertools.islice(told_of, HISTORY_SHOWN)
-            history += [(local_time(event), post.name, event) for event in shown]
+            history += [(local_time(event), context.name, event) for event in shown]
         history.sort(key=lambda one: one[0], reverse=True)
         return JSONResponse(
             {
                 "doors": {
-                    post.name: {
-                        **summary(post.board, words),
-                        "people": post.board.people_today,
+                    context.name: {
+                        **summary(context.state, words),
+                        "people": context.state.people_today,
                     }
-                    for post in self._posts
+                    for context in self._posts
                 },
                 "history": [
                     {**told(event, words), "name": name}
@@ -143,8 +152,8 @@ class Pages:
     async def log_in(self, request: Request) -> Response:
         """Take a password; the right one is answered with a session."""
         address = request.client.host if request.client else ""
-        page = self._paper.words(request).page
-        limit = self._doorman.limit
+        page = self._renderer.words(request).page
+        limit = self._authenticator.limit
         # Before it is anybody's turn: a body that does not come would hold up all others.
         form = parse_qs((await _body(request)).decode("utf-8", "replace"), max_num_fields=5)
         given, to = (form.get(key, [""])[0] for key in ("password", "to"))
@@ -154,11 +163,11 @@ class Pages:
                 answer.headers["retry-after"] = str(math.ceil(wait_s))
                 return answer
             limit.failed(address)
-            role = await asyncio.to_thread(self._doorman.role_of, given)
+            role = await asyncio.to_thread(self._authenticator.role_of, given)
             if role is Role.NOBODY:
                 return self._ask(request, to, 401, complaint=page["bad_login"])
             limit.succeeded(address)
-        sessions = self._doorman.sessions
+        sessions = self._authenticator.sessions
         sessions.end(request.cookies.get(self._site.cookie))
         home = "/kiosk" if role is Role.VISITOR else "/"
         response = RedirectResponse(to if self._rights.may_see(role, to) else home, 303)
@@ -175,11 +184,11 @@ class Pages:
     def _ask(self, request: Request, to: str, status: int = 200, complaint: str = "") -> Response:
         """The page that asks for the password; whoever gives it is let go on to `to`."""
         to = to if to in self._rights.pages else ""
-        return self._paper.page(request, "login.html", status, to=to, complaint=complaint)
+        return self._renderer.page(request, "login.html", status, to=to, complaint=complaint)
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here and in the browser."""
-        self._doorman.sessions.end(request.cookies.get(self._site.cookie))
+        self._authenticator.sessions.end(request.cookies.get(self._site.cookie))
         response = RedirectResponse("/login", 303)
         response.delete_cookie(self._site.cookie)
         return response
@@ -193,7 +202,7 @@ class Pages:
 
     async def healthz(self, request: Request) -> Response:
         """Whether every door does its work; a word, for everybody."""
-        well = all(post.board.is_well for post in self._posts)
+        well = all(context.state.is_well for context in self._posts)
         return JSONResponse({"status": "ok" if well else "fault"}, 200 if well else 503)
 
     async def metrics(self, request: Request) -> Response:

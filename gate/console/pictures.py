@@ -21,7 +21,7 @@ from mask_gate.gate.display.blur import blurred
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw_boxes
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.display.texts import Texts
 
 SLOW_S = 5.0
 """A viewer that does not take a picture in this time is dropped."""
@@ -85,7 +85,7 @@ class Pictures:
 
     def __init__(
         self,
-        words: Words,
+        words: Texts,
         privacy: PrivacyConfig,
         room: Room,
         on_look: Callable[[Look], None],

@@ -26,10 +26,10 @@ import uvicorn
 
 from mask_gate.gate.console.config import ConsoleConfig
 from mask_gate.gate.console.door_history import MOST_S, read_today
-from mask_gate.gate.console.door_pages import Post
-from mask_gate.gate.console.door_state import Board, local_now
+from mask_gate.gate.console.door_pages import DoorContext
+from mask_gate.gate.console.door_state import DoorState, local_now
 from mask_gate.gate.console.feed import Look
-from mask_gate.gate.console.login import Doorman, Password, Role, hashed
+from mask_gate.gate.console.login import Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import OWN_NAMES, Site
 from mask_gate.gate.console.pages import Pages
 from mask_gate.gate.console.pictures import Pictures, Room
@@ -38,7 +38,7 @@ from mask_gate.gate.console.rank import SessionRank
 from mask_gate.gate.console.rate_limit import RequestLimit
 from mask_gate.gate.console.wire import Kind, messages, unpack_picture
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.texts import language_codes, load_words
+from mask_gate.gate.display.texts import language_codes, load_texts
 from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.system.secret_file import read_secret
 
@@ -83,16 +83,16 @@ class _Server:
         config = ConsoleConfig.model_validate_json(json.dumps(told["console"]))
         self._said = said
         self._process = int(str(told["process"]))
-        languages = {code: load_words(code) for code in (str(told["language"]), *language_codes())}
+        languages = {code: load_texts(code) for code in (str(told["language"]), *language_codes())}
         words = next(iter(languages.values()))
         privacy = PrivacyConfig.model_validate(told["privacy"])
         room, doors = Room(config.viewers), cast("dict[str, dict[str, object]]", told["doors"])
         self._posts = [
-            Post(
+            DoorContext(
                 name=name,
                 gate=str(door["gate"]),
                 config=cast("dict[str, object]", door["shown"]),
-                board=Board(),
+                state=DoorState(),
                 pictures=Pictures(words, privacy, room, partial(self._looks, number)),
             )
             for number, (name, door) in enumerate(doors.items())
@@ -104,12 +104,12 @@ class _Server:
             encrypted=config.is_encrypted,
         )
         password = told["password"]
-        doorman = _doorman(config, None if password is None else str(password))
+        authenticator = _authenticator(config, None if password is None else str(password))
         _check_tls(config)
         self._socket = _bound(config)
         self._rank = SessionRank()
         limit = RequestLimit(on_refusal=self._rank.step_back)
-        app = Pages(site, self._posts, doorman, limit).app()
+        app = Pages(site, self._posts, authenticator, limit).app()
         port = self._socket.getsockname()[1]
         self._address = _address(config, port)
         self._uvicorn = uvicorn.Server(
@@ -148,19 +148,19 @@ class _Server:
             return
         said = json.loads(body)
         if kind is Kind.STATUS:
-            for post, status in zip(self._posts, said, strict=True):
-                post.board.hear(status)
+            for context, status in zip(self._posts, said, strict=True):
+                context.state.hear(status)
         elif kind is Kind.EVENT:
-            self._posts[said["door"]].board.take(said["event"])
+            self._posts[said["door"]].state.take(said["event"])
         elif kind is Kind.RECORD:
             self._recall(self._posts[said["door"]], Path(said["path"]))
 
-    def _recall(self, post: Post, record: Path) -> None:
+    def _recall(self, context: DoorContext, record: Path) -> None:
         """Read an audit, if it can be read; a damaged one is the gate's to deal with."""
         most_s = MOST_S / len(self._posts)
         try:
             for past in read_today(record, local_now(), self._process, most_s=most_s):
-                post.board.recall(past.event, past.run)
+                context.state.recall(past.event, past.run)
         except OutputError as error:
             _say(self._said, f"forgets {error}")
 
@@ -181,8 +181,8 @@ class _Server:
         while True:
             await asyncio.sleep(ALIVE_S)
             _say(self._said, "alive")
-            for post in self._posts:
-                post.pictures.tell_look()
+            for context in self._posts:
+                context.pictures.tell_look()
 
     def _looks(self, number: int, look: Look) -> None:
         _say(self._said, f"looks {number} {look}")
@@ -209,7 +209,7 @@ def _step_back() -> None:
         os.nice(RANK)
 
 
-def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:
+def _authenticator(config: ConsoleConfig, password: str | None) -> Authenticator:
     passwords = {}
     if config.password_file is not None:
         passwords[Role.GUARD] = Password.read(config.password_file)
@@ -219,7 +219,7 @@ def _doorman(config: ConsoleConfig, password: str | None) -> Doorman:
         passwords[Role.VISITOR] = Password.read(config.kiosk_password_file)
     token_file = config.metrics_token_file
     token = None if token_file is None else read_secret(token_file)
-    return Doorman(passwords, token, 3600 * config.session_h)
+    return Authenticator(passwords, token, 3600 * config.session_h)
 
 
 def _address(config: ConsoleConfig, port: int) -> str:

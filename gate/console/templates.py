@@ -1,4 +1,4 @@
-"""Paper: what a page is written on: the templates, in the language of whoever asks."""
+"""TemplateRenderer: what a page is written on: the templates, in the language of whoever asks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mask_gate.gate.console.middleware import Site
-from mask_gate.gate.display.texts import ASSETS, Words
+from mask_gate.gate.display.texts import ASSETS, Texts
 
 PAGES = ASSETS / "console"
 LANGUAGE_COOKIE = "mask-gate-language"
 
 
-class Paper:
+class TemplateRenderer:
     """Writes pages.
 
     Args:
@@ -26,7 +26,7 @@ class Paper:
             loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined
         )
 
-    def words(self, request: Request) -> Words:
+    def words(self, request: Request) -> Texts:
         """The language asked for, else the browser's, else the gate's."""
         languages = self._site.languages
         asked = [request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)]

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mask_gate.gate.decision.vote_thresholds import Votes
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.operating_point import OperatingPoint
@@ -130,9 +130,9 @@ class PolicyConfig(BaseModel):
             raise ValueError(f"max_age_s: expected less than lease_s ({self.lease_s})")
         return self
 
-    def votes(self, point: OperatingPoint | None) -> Votes:
+    def votes(self, point: OperatingPoint | None) -> VoteThresholds:
         """Which sightings count, with a model that brings this operating point."""
-        return Votes.of(point, self.min_score, self.min_margin)
+        return VoteThresholds.of(point, self.min_score, self.min_margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Policy:
         votes: which sightings count; set anew when the model is known.
     """
 
-    def __init__(self, config: PolicyConfig, votes: Votes | None = None) -> None:
+    def __init__(self, config: PolicyConfig, votes: VoteThresholds | None = None) -> None:
         self._config = config
         self.votes = config.votes(None) if votes is None else votes
         self._compliant = {MaskLabel.WITH_MASK}

@@ -1,4 +1,4 @@
-"""Votes: which sightings of a face are sure enough to count."""
+"""VoteThresholds: which sightings of a face are sure enough to count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_SCORE, MIN_MARGIN = 0.35, 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Votes:
+class VoteThresholds:
     """From which score on a class is believed, and by what lead over the next.
 
     Attributes:
@@ -29,7 +29,7 @@ class Votes:
     @classmethod
     def of(
         cls, point: OperatingPoint | None, min_score: float | None, min_margin: float | None
-    ) -> Votes:
+    ) -> VoteThresholds:
         """What was configured; else what the model brings; else what is usual."""
         if min_score is not None or point is None:
             score = MIN_SCORE if min_score is None else min_score
@@ -53,5 +53,5 @@ class Votes:
         return f"{each}, margin {self.min_margin:.2f}"
 
 
-NO_VOTES = Votes(dict.fromkeys(MaskLabel, math.inf), math.inf)
+NO_VOTES = VoteThresholds(dict.fromkeys(MaskLabel, math.inf), math.inf)
 """While the model is not known, nothing it says counts."""

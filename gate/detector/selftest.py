@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.gate.decision.vote_thresholds import Votes
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.detections import Detections
@@ -49,7 +49,7 @@ class SelfTest:
         ModelError: a picture is missing or damaged.
     """
 
-    def __init__(self, folder: Path, *, high_score: float, votes: Votes) -> None:
+    def __init__(self, folder: Path, *, high_score: float, votes: VoteThresholds) -> None:
         self._least_score = min(high_score, *votes.min_scores.values())
         self._min_margin = votes.min_margin
         self._min_scores = np.array([votes.min_scores[label] for label in MaskLabel], np.float32)

@@ -27,7 +27,7 @@ from mask_gate.gate.display.drawing import (
     put,
     tint,
 )
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Decision, State, Track
 from mask_gate.models.labels import MaskLabel
 
@@ -46,7 +46,7 @@ STATE_LOOKS: Mapping[State, tuple[Bgr, Sign]] = {
 }
 
 
-def draw(image: Image, tracks: Sequence[Track], decision: Decision, words: Words) -> Image:
+def draw(image: Image, tracks: Sequence[Track], decision: Decision, words: Texts) -> Image:
     """Draw boxes and banner.
 
     Args:
@@ -66,7 +66,7 @@ def draw(image: Image, tracks: Sequence[Track], decision: Decision, words: Words
     return canvas
 
 
-def draw_boxes(image: Image, tracks: Sequence[Track], decision: Decision, words: Words) -> Image:
+def draw_boxes(image: Image, tracks: Sequence[Track], decision: Decision, words: Texts) -> Image:
     """As `draw`, without the banner: for where state and reason stand beside the picture."""
     canvas = image.copy()
     _draw_tracks(canvas, tracks, decision, words, canvas.shape[0])
@@ -109,7 +109,7 @@ class _Size:
 
 
 def _draw_tracks(
-    canvas: Image, tracks: Sequence[Track], decision: Decision, words: Words, bottom: int
+    canvas: Image, tracks: Sequence[Track], decision: Decision, words: Texts, bottom: int
 ) -> None:
     size = _Size.of(canvas)
     for track in sorted(tracks, key=lambda t: t.box_xyxy[3]):  # the nearest is drawn last
@@ -123,7 +123,7 @@ def _draw_track(
     box: tuple[int, int, int, int],
     track: Track,
     decision: Decision,
-    words: Words,
+    words: Texts,
     size: _Size,
     banner_top: int,
 ) -> None:
@@ -198,7 +198,7 @@ def _draw_tag(
 # ---------------------------------------------------------------------------- banner
 
 
-def _draw_banner(canvas: Image, decision: Decision, words: Words, size: _Size, top: int) -> None:
+def _draw_banner(canvas: Image, decision: Decision, words: Texts, size: _Size, top: int) -> None:
     """State and reason along the lower edge, readable from some metres away."""
     height, width = canvas.shape[:2]
     colour, sign = STATE_LOOKS[decision.state]

@@ -1,4 +1,4 @@
-"""Picture: draws each scene for those who look: window or visitor's screen, and recording."""
+"""Presenter: draws each scene for those who look: window or visitor's screen, and recording."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from mask_gate.gate.display.blur import blurred
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw
-from mask_gate.gate.display.texts import Words
-from mask_gate.gate.display.video_recorder import Recorder
-from mask_gate.gate.display.visitor_screen import draw_kiosk
-from mask_gate.gate.display.window import Screen
+from mask_gate.gate.display.texts import Texts
+from mask_gate.gate.display.video_recorder import VideoRecorder
+from mask_gate.gate.display.visitor_screen import draw_visitor_screen
+from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import NO_PICTURE, Frame
 from mask_gate.gate.events import Scene
 
@@ -26,7 +26,7 @@ class Watcher(Protocol):
         """Take a scene and its frame; returns at once."""
 
 
-class Picture:
+class Presenter:
     """What the gate shows of itself; none of those who watch ever holds it up.
 
     Args:
@@ -40,9 +40,9 @@ class Picture:
 
     def __init__(
         self,
-        screen: Screen | None,
-        recorder: Recorder | None,
-        words: Words,
+        screen: Window | None,
+        recorder: VideoRecorder | None,
+        words: Texts,
         privacy: PrivacyConfig,
         *,
         kiosk: bool = False,
@@ -74,7 +74,7 @@ class Picture:
         drawn: dict[bool, Image] = {}
         if self._screen is not None and self._kiosk:
             image = self._seen(frame, scene, blurs)
-            self._screen.show(draw_kiosk(image, scene.tracks, scene.decision, self._words))
+            self._screen.show(draw_visitor_screen(image, scene.tracks, scene.decision, self._words))
         elif self._screen is not None:
             drawn[blurs] = self._overlay(frame, scene, blurs)
             self._screen.show(drawn[blurs])

@@ -1,4 +1,4 @@
-"""Words: everything the gate says to people, in one language; one file in assets/languages each."""
+"""Texts: everything the gate says to people, in one language; one file in assets/languages each."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Texts:
     """One language.
 
     Attributes:
@@ -107,7 +107,7 @@ def language_codes(folder: Path = LANGUAGES) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
-def load_words(code: str, folder: Path = LANGUAGES) -> Words:
+def load_texts(code: str, folder: Path = LANGUAGES) -> Texts:
     """Read a language.
 
     Raises:
@@ -125,7 +125,7 @@ def load_words(code: str, folder: Path = LANGUAGES) -> Words:
     if faults := list(_faults(document)):
         raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
     labels = document["labels"]
-    return Words(
+    return Texts(
         code=code,
         name=document["name"],
         typeface=_typeface(document["fonts"]),

@@ -30,7 +30,7 @@ CLOSE_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Recorder:
+class VideoRecorder:
     """A video file in the making.
 
     Args:

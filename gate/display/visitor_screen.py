@@ -13,7 +13,7 @@ import numpy as np
 
 from mask_gate.gate.display.drawing import INK, WHITE, Bgr, Image, Sign, draw_sign, put
 from mask_gate.gate.display.overlay import STATE_LOOKS, draw_boxes
-from mask_gate.gate.display.texts import Words
+from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Decision, Track
 
 SIZE_HW = (720, 1280)
@@ -26,7 +26,9 @@ _STATE, _ADVICE = 110, 60
 _DARK_GROUND = 0.25  # relative luminance below which white is read best
 
 
-def draw_kiosk(image: Image, tracks: Sequence[Track], decision: Decision, words: Words) -> Image:
+def draw_visitor_screen(
+    image: Image, tracks: Sequence[Track], decision: Decision, words: Texts
+) -> Image:
     """Draw the screen.
 
     Args:

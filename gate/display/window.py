@@ -34,7 +34,7 @@ _READY, _QUIT = b"ready", b"quit"
 _FULL = "full-screen"
 
 
-class Screen:
+class Window:
     """A window for pictures.
 
     Args:

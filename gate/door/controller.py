@@ -1,4 +1,4 @@
-"""Doorkeeper: hands decisions to the door, and keeps it locked while something it needs fails."""
+"""DoorController: hands decisions to the door; locks it while something it needs fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_gate.gate.events import Scene
 log = logging.getLogger(__name__)
 
 
-class Doorkeeper:
+class DoorController:
     """What the loop decides and what the outputs complain of, one at a time.
 
     Args:

@@ -1,4 +1,4 @@
-"""MqttState: tells a broker how the gate is; it hears nothing, so nobody can open through it."""
+"""StatePublisher: tells a broker how the gate is; it subscribes to nothing that could open."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class GateState:
         return json.dumps({name: self._counts[name] for name in names})
 
 
-class MqttState:
+class StatePublisher:
     """An output and a keeper of events that publishes below `<base_topic>/<gate>`.
 
     Kept by the broker: `availability` (`online`, or `offline` by our last will), `state`,

@@ -20,7 +20,7 @@ from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Signal, SignalKind
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import Event
-from mask_gate.gate.relays.guardian import MAX_LINE, Charge
+from mask_gate.gate.relays.guardian import MAX_LINE, GuardianSettings
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import BY_HAND, END_S
 from mask_gate.gate.system.threads import DoorThread
@@ -49,7 +49,7 @@ class GuardedRelay:
     can be opened: `send` raises, and `on_fault` tells why.
 
     Args:
-        charge: the relay and how it is guarded.
+        settings: the relay and how it is guarded.
         on_fault: called with one sentence that names the relay, from a thread of this object, when
             something failed.
         on_done: called with signal id, `allow` or `deny`, and relay name, when it was carried out.
@@ -64,14 +64,14 @@ class GuardedRelay:
 
     def __init__(
         self,
-        charge: Charge,
+        settings: GuardianSettings,
         *,
         on_fault: Callable[[str], None],
         on_done: OnDone = lambda signal_id, word, relay: None,
         owner: int | None = None,
     ) -> None:
-        self.name = str(charge.relay["kind"])
-        self._charge = charge
+        self.name = str(settings.relay["kind"])
+        self._charge = settings
         self._on_fault = on_fault
         self._on_done = on_done
         self._owner = owner

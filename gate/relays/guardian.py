@@ -33,7 +33,7 @@ _LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class GuardianSettings:
     """What one guardian guards, as its first line tells it.
 
     Attributes:
@@ -68,34 +68,34 @@ def main() -> int:
         first = lines.read(None)
     if first is None:
         return 0
-    charge = Charge(**json.loads(first[0]))
+    settings = GuardianSettings(**json.loads(first[0]))
     answer = _Answers(speech)
-    logging.getLogger("gate").addHandler(_LogToGate(answer))
+    logging.getLogger("mask_gate").addHandler(_LogToGate(answer))
     try:
-        relay = open_relay(charge.relay)
+        relay = open_relay(settings.relay)
     except GateError as error:
         answer(refused=str(error))
         return OutputError.exit_code
-    return _guard(relay, charge, lines, first[1:], answer)
+    return _guard(relay, settings, lines, first[1:], answer)
 
 
 def _guard(
-    relay: Relay, charge: Charge, lines: _Lines, waiting: list[bytes], answer: _Answers
+    relay: Relay, settings: GuardianSettings, lines: _Lines, waiting: list[bytes], answer: _Answers
 ) -> int:
-    pulse_s = charge.relay.get("pulse_s")
+    pulse_s = settings.relay.get("pulse_s")
     worker = RelayWorker(
         relay,
         clock=uptime_s,
         on_done=lambda order: answer(done=order.id, word=order.word),
         on_fault=lambda what: answer(fault=what),
         pulse_s=float(pulse_s) if isinstance(pulse_s, int | float) else None,
-        refresh_s=charge.refresh_s,
-        patience_s=charge.patience_s,
+        refresh_s=settings.refresh_s,
+        patience_s=settings.patience_s,
     )
     answer(ready=relay.name)
     try:
         try:
-            _obey(worker, charge, lines, waiting, answer)
+            _obey(worker, settings, lines, waiting, answer)
         except (LookupError, TypeError, ValueError) as error:  # a line that no gate of ours writes
             answer(fault=f"the guardian was told nonsense: {error!r}")
         finally:
@@ -110,7 +110,11 @@ def _guard(
 
 
 def _obey(
-    worker: RelayWorker, charge: Charge, lines: _Lines, waiting: list[bytes], answer: _Answers
+    worker: RelayWorker,
+    settings: GuardianSettings,
+    lines: _Lines,
+    waiting: list[bytes],
+    answer: _Answers,
 ) -> None:
     """Carry out what the gate says until its pipe ends, and what it would say if it could."""
     heard_s = uptime_s()
@@ -132,11 +136,11 @@ def _obey(
             worker.send(Order(opens=False, id="", reason="stopping", time_s=now_s))
         if waiting:
             heard_s = now_s
-        elif worker.is_open and now_s - heard_s > charge.heartbeat_s:
+        elif worker.is_open and now_s - heard_s > settings.heartbeat_s:
             worker.send(Order(opens=False, id="", reason="silence", time_s=now_s))
             answer(fault=f"the gate was silent for {now_s - heard_s:.1f} s with the door open")
             heard_s = now_s
-        if worker.busy_s() > STUCK_S + charge.limit_s:
+        if worker.busy_s() > STUCK_S + settings.limit_s:
             answer(fault="the relay hangs; its guardian is replaced")
             os._exit(OutputError.exit_code)
         came = lines.read(_LOOK_S)

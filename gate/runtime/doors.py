@@ -24,7 +24,7 @@ from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.feed import View
 from mask_gate.gate.detector.detector_process import DetectorProcess
 from mask_gate.gate.domain import Reason
-from mask_gate.gate.door.controller import Doorkeeper
+from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.errors import (
     AuditError,
     CameraError,
@@ -37,7 +37,7 @@ from mask_gate.gate.events import Scene
 from mask_gate.gate.runtime.entrance import (
     Act,
     Entrance,
-    Manner,
+    RunMode,
     build_gate,
     greeting,
     keep_in_view,
@@ -105,7 +105,7 @@ class Doors:
 
     Args:
         config: has `doors`.
-        manner: how they are held.
+        mode: how they are held.
         terminal: takes lines.
         supervisor: hears of progress when every loop has turned.
         headless: whether there is no window for each door.
@@ -119,7 +119,7 @@ class Doors:
     def __init__(
         self,
         config: GateConfig,
-        manner: Manner,
+        mode: RunMode,
         terminal: Terminal,
         supervisor: Supervisor,
         *,
@@ -128,7 +128,7 @@ class Doors:
         retry_s: float = RETRY_S,
     ) -> None:
         self._config = config
-        self._manner = manner
+        self._mode = mode
         self._terminal = terminal
         self._supervisor = supervisor
         self._headless = headless
@@ -209,7 +209,7 @@ class Doors:
         """The detector of all; its end comes after that of the last loop."""
         try:
             configs = [lane.config for lane in self._lanes]
-            detector = open_detector(self._config, self._manner, configs)
+            detector = open_detector(self._config, self._mode, configs)
         except BaseException as error:
             self._end_without_detector(error)
             raise
@@ -273,7 +273,7 @@ class Doors:
     def _watch_one(self, lane: _Lane) -> None:
         """Lock a door, watch it, lock it again."""
         say, tell = self._terminal.say, partial(self._tell, lane)
-        with open_entrance(lane.config, self._manner, say, tell, self._join) as entrance:
+        with open_entrance(lane.config, self._mode, say, tell, self._join) as entrance:
             keep_in_view(entrance, lane.view)
             try:
                 self._run(lane, entrance)
@@ -284,7 +284,7 @@ class Doors:
         """Build what a locked door needs to be watched, run, undo it in reverse."""
         config, say = lane.config, self._terminal.say
         with contextlib.ExitStack() as stack:
-            camera = stack.enter_context(self._camera(lane, entrance.keeper))
+            camera = stack.enter_context(self._camera(lane, entrance.controller))
             detector = self._detector.result()
             entrance.name_model(detector.model_id)
             title = f"mask-gate {config.gate}"
@@ -306,10 +306,10 @@ class Doors:
             self.summaries[lane.name] = summary
             if picture.quit_asked:
                 self._ending.set()
-            say(f"{summary}; {entrance.keeper.reporter}")
+            say(f"{summary}; {entrance.controller.reporter}")
 
     @contextlib.contextmanager
-    def _camera(self, lane: _Lane, keeper: Doorkeeper) -> Iterator[Camera]:
+    def _camera(self, lane: _Lane, controller: DoorController) -> Iterator[Camera]:
         """The camera of a door, as soon as there is a picture; until then the door tells of it.
 
         Raises:
@@ -319,13 +319,15 @@ class Doors:
         while True:
             with contextlib.ExitStack() as stack:
                 try:
-                    camera = stack.enter_context(open_source(lane.config, self._manner))
+                    camera = stack.enter_context(open_source(lane.config, self._mode))
                 except CameraError as error:
                     if str(error) != told:
                         told = str(error)
                         log.error("%s", told)
                     _tell_guard(lane, Reason.CAMERA_LOST)
-                    keeper.act(Scene(keeper.policy.fault(Reason.CAMERA_LOST, keeper.clock())))
+                    controller.act(
+                        Scene(controller.policy.fault(Reason.CAMERA_LOST, controller.clock()))
+                    )
                     if self._ending.wait(self._retry_s):
                         raise
                 else:

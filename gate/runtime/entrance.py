@@ -20,7 +20,7 @@ from mask_gate.gate.audit.config import default_audit_path
 from mask_gate.gate.audit.event_log import EventLog
 from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.camera.camera import Camera, open_camera
-from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.camera.source import SourceKind, parse_source
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.config.masking import masked
@@ -30,29 +30,29 @@ from mask_gate.gate.console.login import new_password
 from mask_gate.gate.console.process import Console, Watched, hello
 from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
-from mask_gate.gate.decision.vote_thresholds import NO_VOTES, Votes
+from mask_gate.gate.decision.vote_thresholds import NO_VOTES, VoteThresholds
 from mask_gate.gate.detector.child import worker_command
 from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
 from mask_gate.gate.detector.detector_process import SelfTest as SelfTesting
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.selftest import SelfTest
-from mask_gate.gate.display.presenter import Picture, Watcher
+from mask_gate.gate.display.presenter import Presenter, Watcher
 from mask_gate.gate.display.sound import SoundOutput, find_player
-from mask_gate.gate.display.texts import load_words
-from mask_gate.gate.display.video_recorder import Recorder
-from mask_gate.gate.display.window import Screen
+from mask_gate.gate.display.texts import load_texts
+from mask_gate.gate.display.video_recorder import VideoRecorder
+from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Frame, Reason, Signal, SignalKind
-from mask_gate.gate.door.controller import Doorkeeper
+from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door
 from mask_gate.gate.door.output import Output, PrintedRelay
 from mask_gate.gate.door.ownership import WAIT_S, Ownership, runtime_folder
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.errors import ConfigError, GateError, OutputError, OwnedError
 from mask_gate.gate.events import EventMaker, Scene
-from mask_gate.gate.mqtt.state_publisher import MqttState
+from mask_gate.gate.mqtt.state_publisher import StatePublisher
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import STUCK_S, Charge
+from mask_gate.gate.relays.guardian import STUCK_S, GuardianSettings
 from mask_gate.gate.runtime.loop import Clock, Gate, Limits, ReplayClock
 from mask_gate.gate.system.shutdown import Shutdown
 from mask_gate.models.detections import Detections
@@ -78,7 +78,7 @@ _OUTCOMES = {SignalKind.ALLOW: "unlocked", SignalKind.DENY: "locked"}
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RunMode:
     """How a gate is run, besides what its configuration says.
 
     Attributes:
@@ -103,7 +103,7 @@ class Entrance:
         audit: None where nothing is moved.
     """
 
-    keeper: Doorkeeper
+    controller: DoorController
     maker: EventMaker
     shutdown: Shutdown
     audit: Audit | None
@@ -118,7 +118,7 @@ class Entrance:
 @contextlib.contextmanager
 def open_entrance(
     config: GateConfig,
-    manner: Manner,
+    mode: RunMode,
     say: Say,
     tell: Tell,
     end_well: Callable[[Act, Act], AbstractContextManager[Shutdown]] = Shutdown,
@@ -127,7 +127,7 @@ def open_entrance(
 
     Args:
         config: of this door.
-        manner: how it is run.
+        mode: how it is run.
         say: takes a line for people.
         tell: takes scene and door whenever state, reason or door have changed.
         end_well: sees to it that a signal locks the door; see `Shutdown`.
@@ -137,7 +137,7 @@ def open_entrance(
             cannot be written.
         ConfigError: nobody said where the record is, and there is no home folder.
     """
-    clock: Clock = ReplayClock() if manner.replay else uptime_s
+    clock: Clock = ReplayClock() if mode.replay else uptime_s
     maker = EventMaker(config.gate)
     reporter = Reporter(maker, tell)
     relays: list[GuardedRelay] = []
@@ -150,26 +150,26 @@ def open_entrance(
             outputs.close()
 
     with contextlib.ExitStack() as stack:
-        owner = stack.enter_context(_ownership(config, manner, missing))
+        owner = stack.enter_context(_ownership(config, mode, missing))
         shutdown = stack.enter_context(end_well(door.close, abandon))
         stack.enter_context(records)  # closed last: it hears of the last lock too
         stack.enter_context(outputs)
         stack.callback(door.close)
-        audit = _open_audit(config, manner, records, missing)
-        keeper = _keeper(config, door, reporter, clock, audit)
-        for output in _outputs(config, manner, say, keeper, audit, owner, missing):
+        audit = _open_audit(config, mode, records, missing)
+        controller = _controller(config, door, reporter, clock, audit)
+        for output in _outputs(config, mode, say, controller, audit, owner, missing):
             outputs.callback(output.close)
             reporter.add(output)
             if isinstance(output, GuardedRelay):
                 relays.append(output)
         outputs.callback(_let_go, relays)  # closed first: one that hangs keeps no other waiting
-        _keep_records(config, manner, reporter, audit, records)
-        door.start(timer=not manner.replay)
+        _keep_records(config, mode, reporter, audit, records)
+        door.start(timer=not mode.replay)
         if missing:
             raise _all_in_one(missing)
         if audit is not None and config.audit.required:
             audit.check(AUDIT_START_S)
-        yield Entrance(keeper, maker, shutdown, audit)
+        yield Entrance(controller, maker, shutdown, audit)
 
 
 def _let_go(relays: Iterable[GuardedRelay]) -> None:
@@ -196,8 +196,8 @@ def lock_relays(config: GateConfig) -> None:
         faults = []
         for relay in config.all_relays:
             try:
-                charge = _charge(_for_locking(relay), config)
-                output = GuardedRelay(charge, on_fault=log.error, owner=owner)
+                settings = _guardian_settings(_for_locking(relay), config)
+                output = GuardedRelay(settings, on_fault=log.error, owner=owner)
                 with contextlib.closing(output):
                     output.send(signal, {"signal": "deny", "reason": signal.reason.value})
             except OutputError as error:  # the others are locked all the same
@@ -214,7 +214,7 @@ def _for_locking(relay: RelayConfig) -> RelayConfig:
 
 
 @contextlib.contextmanager
-def open_source(config: GateConfig, manner: Manner) -> Iterator[Camera]:
+def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
     """The camera; a replay asks for one that has an end.
 
     Raises:
@@ -222,16 +222,16 @@ def open_source(config: GateConfig, manner: Manner) -> Iterator[Camera]:
         CameraError: there is no picture to be had.
     """
     camera = open_camera(
-        config.camera.source, realtime=not manner.replay, folder_fps=config.camera.folder_fps
+        config.camera.source, realtime=not mode.replay, folder_fps=config.camera.folder_fps
     )
     with contextlib.closing(camera):
-        if manner.replay and camera.is_live:
+        if mode.replay and camera.is_live:
             raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
         yield camera
 
 
 def open_detector(
-    config: GateConfig, manner: Manner, doors: Sequence[GateConfig] = ()
+    config: GateConfig, mode: RunMode, doors: Sequence[GateConfig] = ()
 ) -> DetectorProcess:
     """The detector, in a process of its own, once it has passed the self-test.
 
@@ -242,8 +242,8 @@ def open_detector(
     """
     wanted, asking = config.detector, doors or (config,)
     limits = ProcessLimits(
-        result_s=None if manner.replay else max(door.door.max_age_s for door in asking),
-        hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if manner.replay else wanted.hang_s,
+        result_s=None if mode.replay else max(door.door.max_age_s for door in asking),
+        hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if mode.replay else wanted.hang_s,
         start_s=wanted.start_s,
         max_faces=max(door.tracker.max_faces for door in asking),
         max_pixels=max(door.quality.max_pixels for door in asking),
@@ -263,7 +263,7 @@ def _selftest(doors: Sequence[GateConfig]) -> SelfTesting:
 
     def test(detect: Callable[[Frame], Detections], point: OperatingPoint | None) -> list[str]:
         said: list[str] = []
-        tried: list[tuple[float, Votes]] = []
+        tried: list[tuple[float, VoteThresholds]] = []
         for door in doors:
             high_score, _ = door.tracker.scores(point)
             thresholds = high_score, door.policy.votes(point)
@@ -287,13 +287,13 @@ def build_gate(
     on_turn: Callable[[], None],
 ) -> Gate:
     """One door's loop; from now on, what is sure of a model with this operating point counts."""
-    entrance.keeper.policy.votes = config.policy.votes(point)
+    entrance.controller.policy.votes = config.policy.votes(point)
     return Gate(
         camera=camera,
-        guard=FrameGuard(config.quality),
+        frame_check=FrameCheck(config.quality),
         detector=detector,
         tracker=Tracker(config.tracker, point),
-        keeper=entrance.keeper,
+        controller=entrance.controller,
         limits=Limits(
             camera_s=config.camera.timeout_s,
             result_s=config.door.max_age_s,
@@ -322,7 +322,7 @@ def open_picture(
     kiosk: bool = False,
     watcher: Watcher | None = None,
     title: str = "mask-gate",
-) -> Iterator[Picture]:
+) -> Iterator[Presenter]:
     """The window, where one can be opened, and the recording, where one is wanted.
 
     With `kiosk` the window is the visitor's screen; `watcher` gets each scene too.
@@ -333,14 +333,14 @@ def open_picture(
     with contextlib.ExitStack() as stack:
         screen, recorder = None, None
         if record is not None:
-            recorder = stack.enter_context(contextlib.closing(Recorder(record)))
+            recorder = stack.enter_context(contextlib.closing(VideoRecorder(record)))
         if not headless:
             try:
-                screen = stack.enter_context(contextlib.closing(Screen(title, full_screen=kiosk)))
+                screen = stack.enter_context(contextlib.closing(Window(title, full_screen=kiosk)))
             except OutputError as error:
                 log.warning("%s; going on without", error)
-        words = load_words(config.language)
-        yield Picture(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
+        words = load_texts(config.language)
+        yield Presenter(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
 
 
 def views_of(config: GateConfig) -> list[View] | None:
@@ -379,7 +379,7 @@ def keep_in_view(entrance: Entrance, view: View | None) -> None:
     """From now on, the console hears what happens at this door."""
     if view is not None:
         view.remember(None if entrance.audit is None else entrance.audit.path)
-        entrance.keeper.reporter.keep(view)
+        entrance.controller.reporter.keep(view)
 
 
 def sounds_folder(config: GateConfig) -> Path:
@@ -398,9 +398,7 @@ def audit_path(config: GateConfig) -> Path:
 
 
 @contextlib.contextmanager
-def _ownership(
-    config: GateConfig, manner: Manner, missing: list[GateError]
-) -> Iterator[int | None]:
+def _ownership(config: GateConfig, mode: RunMode, missing: list[GateError]) -> Iterator[int | None]:
     """The descriptor that says that the door is ours, where one is moved; None where none is had.
 
     Raises:
@@ -408,7 +406,7 @@ def _ownership(
     """
     with contextlib.ExitStack() as stack:
         owner = None
-        if manner.moves:
+        if mode.moves:
             try:
                 found = Ownership(config.gate, runtime_folder(os.environ))
                 owner = stack.enter_context(contextlib.closing(found)).fileno()
@@ -420,9 +418,9 @@ def _ownership(
 
 
 def _open_audit(
-    config: GateConfig, manner: Manner, records: contextlib.ExitStack, missing: list[GateError]
+    config: GateConfig, mode: RunMode, records: contextlib.ExitStack, missing: list[GateError]
 ) -> Audit | None:
-    if not manner.moves:
+    if not mode.moves:
         return None
     try:
         path = audit_path(config)
@@ -439,12 +437,12 @@ def _open_audit(
     return records.enter_context(contextlib.closing(audit))
 
 
-def _keeper(
+def _controller(
     config: GateConfig, door: Door, reporter: Reporter, clock: Clock, audit: Audit | None
-) -> Doorkeeper:
-    """The keeper of the door; it opens nothing unrecorded, unless that was allowed."""
+) -> DoorController:
+    """The controller of the door; it opens nothing unrecorded, unless that was allowed."""
     needed = audit is not None and config.audit.required
-    return Doorkeeper(
+    return DoorController(
         door,
         Policy(config.policy, NO_VOTES),  # until the model is known
         reporter,
@@ -457,9 +455,9 @@ def _keeper(
 
 def _outputs(
     config: GateConfig,
-    manner: Manner,
+    mode: RunMode,
     say: Say,
-    keeper: Doorkeeper,
+    controller: DoorController,
     audit: Audit | None,
     owner: int | None,
     missing: list[GateError],
@@ -471,10 +469,13 @@ def _outputs(
             audit.result(signal_id, relay, _OUTCOMES[SignalKind(word)])
 
     for relay in config.all_relays:
-        if manner.moves:
+        if mode.moves:
             try:
                 found = GuardedRelay(
-                    _charge(relay, config), on_fault=keeper.output_failed, on_done=done, owner=owner
+                    _guardian_settings(relay, config),
+                    on_fault=controller.output_failed,
+                    on_done=done,
+                    owner=owner,
                 )
             except OutputError as error:
                 missing.append(error)
@@ -484,7 +485,7 @@ def _outputs(
             yield PrintedRelay(relay.model_dump(), say=say)
     if config.outputs.on_allow is not None and config.outputs.on_deny is None:
         log.warning("nothing locks but the relay's own timer: give --on-deny too")
-    if config.outputs.sound and not manner.replay:
+    if config.outputs.sound and not mode.replay:
         player = find_player()
         if player is None:
             log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
@@ -494,7 +495,7 @@ def _outputs(
 
 def _keep_records(
     config: GateConfig,
-    manner: Manner,
+    mode: RunMode,
     reporter: Reporter,
     audit: Audit | None,
     records: contextlib.ExitStack,
@@ -506,8 +507,8 @@ def _keep_records(
             reporter.swear_in(audit)
     if config.outputs.events is not None:
         reporter.keep(records.enter_context(contextlib.closing(EventLog(config.outputs.events))))
-    if config.mqtt is not None and manner.moves:
-        state = MqttState(config.mqtt, config.gate)
+    if config.mqtt is not None and mode.moves:
+        state = StatePublisher(config.mqtt, config.gate)
         reporter.keep(records.enter_context(contextlib.closing(state)))
 
 
@@ -516,8 +517,8 @@ def _all_in_one(missing: list[GateError]) -> GateError:
     return type(missing[0])("; ".join(map(str, missing)))
 
 
-def _charge(relay: RelayConfig, config: GateConfig) -> Charge:
-    return Charge(relay.model_dump(), config.outputs.heartbeat_s, relay.refresh_s)
+def _guardian_settings(relay: RelayConfig, config: GateConfig) -> GuardianSettings:
+    return GuardianSettings(relay.model_dump(), config.outputs.heartbeat_s, relay.refresh_s)
 
 
 def _beat(relays: Sequence[GuardedRelay]) -> None:

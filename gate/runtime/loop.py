@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mask_gate.gate.camera.camera import Camera
-from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.domain import NO_PICTURE, Frame, Reason
-from mask_gate.gate.door.controller import Doorkeeper
+from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.errors import GateError, ModelError
 from mask_gate.gate.events import Scene
 from mask_gate.models.detections import Detections
@@ -93,7 +93,7 @@ class Gate:
 
     Args:
         detector: finds faces, in pixels of the frame; may raise anything.
-        keeper: has policy, door and clock; a `ReplayClock` is moved on by the frames.
+        controller: has policy, door and clock; a `ReplayClock` is moved on by the frames.
         show: draws a frame, if anything does.
         on_turn: called at each turn of the loop, when a frame has been dealt with or is not there.
     """
@@ -102,20 +102,20 @@ class Gate:
         self,
         *,
         camera: Camera,
-        guard: FrameGuard,
+        frame_check: FrameCheck,
         detector: Callable[[Frame], Detections],
         tracker: Tracker,
-        keeper: Doorkeeper,
+        controller: DoorController,
         limits: Limits,
         show: Callable[[Frame, Scene], None] | None = None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._camera = camera
-        self._guard = guard
+        self._frame_check = frame_check
         self._detector = detector
         self._tracker = tracker
-        self._keeper = keeper
-        self._policy, self._door, self._clock = keeper.policy, keeper.door, keeper.clock
+        self._controller = controller
+        self._policy, self._door, self._clock = controller.policy, controller.door, controller.clock
         self._limits = limits
         self._show = show
         self._on_turn = on_turn
@@ -140,7 +140,7 @@ class Gate:
                 judged = self._judge(frame)
                 if judged is None:
                     continue
-                scene = self._keeper.act(judged)
+                scene = self._controller.act(judged)
                 if frame is not None:
                     self._latencies_s.append(scene.latency_s)
                 self._display(frame, scene)
@@ -189,11 +189,11 @@ class Gate:
             return self._fault(Reason.MODEL_FAULT, frame)
 
     def _look(self, frame: Frame) -> Scene | None:
-        """The frame's way: guard, detector, tracker, policy."""
-        if (wrong := self._guard.inspect(frame)) is not None:
+        """The frame's way: frame_check, detector, tracker, policy."""
+        if (wrong := self._frame_check.inspect(frame)) is not None:
             self._tracker.reset()
             return self._fault(wrong, frame)
-        if self._guard.repeated:
+        if self._frame_check.repeated:
             return None
         tracks = self._tracker.update(self._detector(frame), frame.time_s)
         self._refuse_late_result(frame)

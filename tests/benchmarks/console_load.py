@@ -33,14 +33,14 @@ from statistics import median
 from urllib.parse import urlencode
 
 from mask_gate.gate.camera.camera import open_camera
-from mask_gate.gate.camera.frame_check import FrameGuard
+from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.decision.tracker import Tracker
-from mask_gate.gate.display.presenter import Picture
-from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.display.presenter import Presenter
+from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.runtime.entrance import (
-    Manner,
+    RunMode,
     keep_in_view,
     open_console,
     open_detector,
@@ -151,27 +151,27 @@ def measure(options: argparse.Namespace, others_core: int) -> dict[str, object]:
     config = GateConfig.model_validate(
         {"quality": {"loop_window_s": 0.0}, "console": {"enabled": True, "port": 0}}
     )
-    manner, terminal = Manner(replay=True), Terminal()
+    mode, terminal = RunMode(replay=True), Terminal()
     views = views_of(config)
     assert views is not None
     with contextlib.ExitStack() as stack:
         say, tell = terminal.say, terminal.status
-        entrance = stack.enter_context(open_entrance(config, manner, say, tell))
+        entrance = stack.enter_context(open_entrance(config, mode, say, tell))
         keep_in_view(entrance, views[0])
-        detector = stack.enter_context(contextlib.closing(open_detector(config, manner)))
+        detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
         stack.enter_context(open_console(config, views, say))
         address, password = terminal.heard(r"console: (http\S+)"), terminal.heard(r"run is (\S+)")
-        picture = Picture(None, None, load_words("en"), config.privacy, watcher=views[0])
+        picture = Presenter(None, None, load_texts("en"), config.privacy, watcher=views[0])
         me = [sys.executable, __file__, "--core", str(others_core)]
         told = [address, password, str(options.viewers), str(options.requests)]
         turns = Turns(options, [*me, "--flood", *told], [*me, "--spin"])
-        entrance.keeper.policy.votes = config.policy.votes(detector.operating_point)
+        entrance.controller.policy.votes = config.policy.votes(detector.operating_point)
         gate = Gate(
             camera=EndlessDemo(),
-            guard=FrameGuard(config.quality),
+            frame_check=FrameCheck(config.quality),
             detector=detector,
             tracker=Tracker(config.tracker, detector.operating_point),
-            keeper=entrance.keeper,
+            controller=entrance.controller,
             limits=Limits(1.0, 10.0, 3),
             show=picture,
             on_turn=views[0].turn,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mask_gate.gate.decision.vote_thresholds import Votes
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.detector.child import worker_command
 from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
 from mask_gate.gate.detector.selftest import SelfTest
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=int, default=100)
     options = parser.parse_args()
-    votes = Votes.of(None, None, None)
+    votes = VoteThresholds.of(None, None, None)
     selftest = SelfTest(ASSETS / "selftest", high_score=0.2, votes=votes)
     took_s: list[float] = []
 

@@ -27,7 +27,7 @@ from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.runtime import doors as doors_module
 from mask_gate.gate.runtime.doors import Doors
-from mask_gate.gate.runtime.entrance import Manner, build_gate
+from mask_gate.gate.runtime.entrance import RunMode, build_gate
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 
@@ -48,7 +48,7 @@ def processor_s() -> dict[str, float]:
     for pid in sorted(times):
         if times[pid][0] in ours:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            ours[pid] = next((w.decode() for w in words if w.startswith(b"gate.")), "other")
+            ours[pid] = next((w.decode() for w in words if w.startswith(b"mask_gate.")), "other")
     found: dict[str, float] = {}
     for pid, name in ours.items():
         found[name] = found.get(name, 0.0) + times[pid][1]
@@ -147,7 +147,7 @@ def measure(cameras: int, engine: str, seconds: float) -> dict[str, object]:
         silence = stack.enter_context(Path(os.devnull).open("w"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
         config = configured(cameras, engine, Path(folder))
-        doors = Doors(config, Manner(), terminal, observer, headless=True)
+        doors = Doors(config, RunMode(), terminal, observer, headless=True)
         doors.watch(SETTLES_S + seconds + 0.5)
     ages_s = observer.ages_s.values()
     latencies_ms = sorted(1000 * age_s for each in ages_s for age_s in each)

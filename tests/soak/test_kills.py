@@ -18,8 +18,8 @@ import sys, time
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import Charge
-charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
+from mask_gate.gate.relays.guardian import GuardianSettings
+charge = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 0.5)
 relay = GuardedRelay(charge, on_fault=lambda what: None)
 print(relay._guardian.pid, flush=True)
 now_s = uptime_s()

@@ -19,7 +19,7 @@ from mask_gate.training.evaluation.plots import draw_comparison
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.comparison import comparison_table
 from mask_gate.training.learning.distributed import Team, team_of_this_process
-from mask_gate.training.learning.run import Run, Surroundings
+from mask_gate.training.learning.run import Run, RunContext
 from mask_gate.training.learning.tensorboard_log import require_tensorboard
 from mask_gate.training.learning.trainer import Interrupted, TrainingError
 
@@ -85,7 +85,7 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
         if team.is_first:
             print(text, flush=True)
 
-    around = Surroundings(
+    context = RunContext(
         arguments.out,
         choose_device(team.device_name(arguments.device)),
         team,
@@ -102,13 +102,13 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
     splits = LoadedSplits(data)
     compared = []
     for config in configs:
-        run = Run(config, splits, around)
+        run = Run(config, splits, context)
         run.train()
         if len(configs) > 1 and team.is_first:
             compared.append(run.compared())
     if compared:
         say(comparison_table(compared))
-        draw_comparison(compared, around.out / "comparison.png")
+        draw_comparison(compared, context.out / "comparison.png")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ POINTS_101 = ("ap50_101_point", "ap50_95_101_point")
 
 
 @dataclass(frozen=True, slots=True)
-class SeedSection:
+class ReportSection:
     """The figures by the report's own rules, which are not a standard metric."""
 
     figures: Mapping[str, Figure]
@@ -84,7 +84,7 @@ class EvaluationReport:
     truths_by_size: Mapping[str, tuple[int, ...]]
     detections: tuple[int, ...]
     strict: Mapping[str, Figure]
-    seed: SeedSection | None
+    seed: ReportSection | None
     differences: Mapping[str, Figure] | None
     confusion: tuple[tuple[int, ...], ...]
     min_score: float
@@ -223,7 +223,7 @@ def build_report(
         if lenient.names != matches.names:
             raise ValueError("expected seed_results to hold the same images as results")
         figures = estimate_figures(lenient, np.random.default_rng(random_seed), resamples)
-        seed = SeedSection(figures, seed_min_objectness)
+        seed = ReportSection(figures, seed_min_objectness)
     differences = None
     if other_results is not None:
         others, rng = StrictMatches.of(other_results), np.random.default_rng(random_seed)

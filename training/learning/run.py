@@ -35,7 +35,7 @@ FIGURES = ("map50", "map50_95", *(f"ap50_{name}" for name in CLASS_NAMES))
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunContext:
     """What is the same for every run of a command.
 
     Attributes:
@@ -61,36 +61,36 @@ class Run:
     Args:
         config: of the run.
         splits: its data.
-        around: what it shares with other runs.
+        context: what it shares with other runs.
 
     Raises:
         ConfigFileError: the folder holds a run that nobody asked to go on with, or another one.
         OutputError: the folder cannot be written, or lacks room.
     """
 
-    def __init__(self, config: TrainConfig, splits: LoadedSplits, around: Surroundings) -> None:
-        self.config, self.around, self.fingerprint = config, around, splits.fingerprint
-        self.folder = RunFolder(around.out / config.name)
+    def __init__(self, config: TrainConfig, splits: LoadedSplits, context: RunContext) -> None:
+        self.config, self.context, self.fingerprint = config, context, splits.fingerprint
+        self.folder = RunFolder(context.out / config.name)
         goes_on = self.folder.last.exists()
-        if goes_on and not around.resume:
+        if goes_on and not context.resume:
             raise ConfigFileError(
                 f"{self.folder.path} holds a run already; add --resume to go on, or give another "
                 "--out"
             )
         if config.threads:
             torch.set_num_threads(config.threads)
-        team = around.team
+        team = context.team
         source = BatchSource(_learnt_from(splits, config), config, team.rank, team.size)
         self.watched: list[Sample] = []
         if config.watch_split and team.is_first:
             self.watched = splits.load(config.watch_split)
         network, transferred, said = start_network(config)
-        self.engine = Engine(network, transferred, source, config, around.device, team)
+        self.engine = Engine(network, transferred, source, config, context.device, team)
         if goes_on:
             self._resume(load_checkpoint(self.folder.last))
             said = f"resumed at epoch {self.engine.progress.epoch + 1}"
         layers = str(self.engine.layers).removeprefix("torch.")
-        around.say(f"{config.name}: {config.architecture} in {layers}, {said}")
+        context.say(f"{config.name}: {config.architecture} in {layers}, {said}")
         if team.is_first:
             self.folder.prepare(self.engine.checkpoint_bytes())
 
@@ -118,7 +118,7 @@ class Run:
         """
         over = self._why_over()
         if over:
-            self.around.say(f"{self.config.name}: already finished: {over}")
+            self.context.say(f"{self.config.name}: already finished: {over}")
             return
         log = self._open_log()
         try:
@@ -127,13 +127,13 @@ class Run:
             if log is not None:
                 log.close()
         over = self._why_over()
-        self.around.say(f"{self.config.name}: finished: {over}")
+        self.context.say(f"{self.config.name}: finished: {over}")
 
     def _train_on(self, log: TensorBoardLog | None) -> None:
         with StopRequest() as asked:
 
             def stop() -> bool:
-                return self.around.team.any(asked())
+                return self.context.team.any(asked())
 
             try:
                 while not self._why_over():
@@ -164,19 +164,19 @@ class Run:
         return None if best is None else int(best["epoch"])
 
     def _open_log(self) -> TensorBoardLog | None:
-        if not (self.around.tensorboard and self.around.team.is_first):
+        if not (self.context.tensorboard and self.context.team.is_first):
             return None
         return TensorBoardLog(self.folder.path / "tensorboard", self.engine.progress.epoch + 1)
 
     def _epoch(self, stop: Callable[[], bool], log: TensorBoardLog | None) -> None:
         began = time.monotonic()
         row: dict[str, float] = {"epoch": self.engine.progress.epoch + 1}
-        with StepLine(self.engine, self.around.team.is_first) as line:
+        with StepLine(self.engine, self.context.team.is_first) as line:
             row |= self.engine.train_epoch(line, stop)
         row["seconds"] = round(time.monotonic() - began, 1)
         row |= self._watch()
         self.engine.finish_epoch(row)
-        if not self.around.team.is_first:
+        if not self.context.team.is_first:
             return
         self._save(self.folder.last, resumable=True)
         if self._is_kept(row):
@@ -190,12 +190,12 @@ class Run:
         if not self.config.watch_split:
             return {}
         values = [float("nan")] * len(FIGURES)
-        if self.around.team.is_first:
+        if self.context.team.is_first:
             scores = evaluate_strict(self._results(self.engine.evaluated_network())).scores
             values = [float(scores.map50), float(scores.map50_95), *map(float, scores.ap50)]
-        figures = dict(zip(FIGURES, self.around.team.from_first(values), strict=True))
+        figures = dict(zip(FIGURES, self.context.team.from_first(values), strict=True))
         told = " / ".join(f"{figures[f'ap50_{name}']:.3f}" for name in CLASS_NAMES)
-        self.around.say(f"  {self.config.watch_split}: mAP@0.5 {figures['map50']:.3f} ({told})")
+        self.context.say(f"  {self.config.watch_split}: mAP@0.5 {figures['map50']:.3f} ({told})")
         return figures
 
     def _results(self, network: DetectionNetwork) -> list[ImageResult]:
@@ -203,7 +203,7 @@ class Run:
             network,
             self.watched,
             self.config.input_size,
-            self.around.device,
+            self.context.device,
             self.config.score_threshold,
         )
 
@@ -213,7 +213,7 @@ class Run:
         return row["map50"] >= max(r["map50"] for r in self.engine.progress.history)
 
     def _save(self, path: Path, resumable: bool) -> None:
-        if not self.around.team.is_first:
+        if not self.context.team.is_first:
             return
         history = self.engine.progress.history
         about: dict[str, dict[str, Any]] = {
@@ -231,7 +231,7 @@ class Run:
         history = accuracy_of(self.engine.progress.history)
         if history is None or not self.watched:
             return ComparedRun(self.config.name, AccuracyHistory([], [], {}))
-        network = load_checkpoint(self.folder.best).network().to(self.around.device)
+        network = load_checkpoint(self.folder.best).network().to(self.context.device)
         matches = StrictMatches.of(self._results(network))
         rng = np.random.default_rng(self.config.seed)
         figure = estimate_figures(matches, rng)["ap50"]

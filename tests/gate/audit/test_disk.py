@@ -288,7 +288,7 @@ def test_a_disk_of_one_megabyte_that_is_full(repo_root, tmp_path):
 
 
 def in_a_small_disk(folder):
-    """Words before a command that give it a disk of 1 MB at the folder, without being root."""
+    """Texts before a command that give it a disk of 1 MB at the folder, without being root."""
     mount = f"mount -t tmpfs -o size=1m none '{folder}' && exec \"$@\""
     words = ["unshare", "-rm", "sh", "-c", mount, "sh"]
     if shutil.which("unshare") is None:

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[3]
 HEAD = """
 import os, sys
 import cv2, numpy as np
-from mask_gate.gate.camera.decoder_errors import Complaints
+from mask_gate.gate.camera.decoder_errors import DecoderErrors
 answer = os.dup(1)
-complaints = Complaints()
+complaints = DecoderErrors()
 def tell(heard): os.write(answer, b"heard\\n" if heard else b"nothing\\n")
 rng = np.random.default_rng(3)
 picture = cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (320, 240))

@@ -1,4 +1,4 @@
-"""The guard in front of the detector: which frames are live pictures, and which lock the door."""
+"""The check before the detector: which frames are live pictures, and which lock the door."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mask_gate.gate.camera.frame_check import FrameGuard, FrameGuardConfig, measure
+from mask_gate.gate.camera.frame_check import FrameCheck, FrameCheckConfig, measure
 from mask_gate.gate.domain import Frame, Reason
 
 FPS = 25
@@ -35,15 +35,15 @@ def live(image, seed):
 
 
 class Viewer:
-    """Feeds pictures to a guard at a steady rate and collects what it says."""
+    """Feeds pictures to a frame check at a steady rate and collects what it says."""
 
     def __init__(self, **fields):
-        self.guard = FrameGuard(FrameGuardConfig(**fields))
+        self.frame_check = FrameCheck(FrameCheckConfig(**fields))
         self.count = 0
 
     def show(self, image, fps=FPS):
         self.count += 1
-        return self.guard.inspect(Frame(image, self.count / fps, self.count))
+        return self.frame_check.inspect(Frame(image, self.count / fps, self.count))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class TestLivePictures:
     def test_a_live_scene_is_no_fault_and_no_repeat(self, viewer):
         for seed in range(50):
             assert viewer.show(live(scene(), seed)) is None
-            assert not viewer.guard.repeated
+            assert not viewer.frame_check.repeated
 
     def test_the_very_first_frame_may_be_good(self):
         assert Viewer().show(scene()) is None
@@ -65,7 +65,7 @@ class TestLivePictures:
     def test_a_picture_that_is_a_view_of_another_is_as_good(self, viewer):
         wide = live(scene(5, (SIZE_HW[0], 2 * SIZE_HW[1])), 1)
         assert viewer.show(wide[:, ::2]) is None
-        assert not viewer.guard.repeated
+        assert not viewer.frame_check.repeated
 
     def test_a_frame_is_never_written_to(self, viewer):
         image = scene(3)
@@ -73,7 +73,7 @@ class TestLivePictures:
         viewer.show(image)
 
     def test_every_real_photograph_is_a_picture(self, real_data):
-        config = FrameGuardConfig()
+        config = FrameCheckConfig()
         paths = sorted((real_data / "images").iterdir())[::20]
         assert paths
         for path in paths:
@@ -171,18 +171,18 @@ class TestCorruptFrames:
         changed = image.copy()
         changed[-1, -1, -1] ^= 1
         viewer.show(changed)
-        assert not viewer.guard.repeated
+        assert not viewer.frame_check.repeated
         viewer.show(changed.copy())
-        assert viewer.guard.repeated
+        assert viewer.frame_check.repeated
 
 
 class TestFrozen:
     @pytest.mark.parametrize("time_s", [1.0, 0.5, math.nan, math.inf, -math.inf])
     def test_a_time_stamp_that_does_not_advance_is_a_fault_at_once(self, time_s):
-        guard = FrameGuard(FrameGuardConfig())
-        assert guard.inspect(Frame(scene(1), 1.0, 1)) is None
-        assert guard.inspect(Frame(scene(2), time_s, 2)) is Reason.FROZEN
-        assert guard.inspect(Frame(scene(3), 1.1, 3)) is None
+        frame_check = FrameCheck(FrameCheckConfig())
+        assert frame_check.inspect(Frame(scene(1), 1.0, 1)) is None
+        assert frame_check.inspect(Frame(scene(2), time_s, 2)) is Reason.FROZEN
+        assert frame_check.inspect(Frame(scene(3), 1.1, 3)) is None
 
     @pytest.mark.parametrize("fps", [5, 25, 100])
     def test_identical_pixels_are_frozen_after_the_same_time_at_any_frame_rate(self, fps):
@@ -193,10 +193,10 @@ class TestFrozen:
     def test_until_then_every_repetition_is_marked_as_no_new_picture(self, viewer):
         image = scene(1)
         viewer.show(image)
-        assert not viewer.guard.repeated
+        assert not viewer.frame_check.repeated
         for _ in range(5):
             assert viewer.show(image.copy()) is None
-            assert viewer.guard.repeated
+            assert viewer.frame_check.repeated
 
     def test_one_changed_pixel_is_a_new_picture(self, viewer):
         image = scene(1)
@@ -204,14 +204,14 @@ class TestFrozen:
             image = image.copy()
             image[index, index, 1] ^= 1
             assert viewer.show(image) is None
-            assert not viewer.guard.repeated
+            assert not viewer.frame_check.repeated
 
     def test_a_camera_that_writes_over_its_own_buffer_is_still_seen_to_move(self, viewer):
         buffer = scene(1)
         for index in range(2 * FPS):
             buffer[index, 0, 0] ^= 1
             assert viewer.show(buffer) is None
-            assert not viewer.guard.repeated
+            assert not viewer.frame_check.repeated
 
     @settings(max_examples=100, deadline=None)
     @given(
@@ -227,7 +227,7 @@ class TestFrozen:
         for place, value in changes.items():
             changed.reshape(-1)[base + place % 8] ^= value
         viewer.show(changed)
-        assert viewer.guard.repeated == np.array_equal(image, changed)
+        assert viewer.frame_check.repeated == np.array_equal(image, changed)
 
 
 class TestLooped:
@@ -243,14 +243,14 @@ class TestLooped:
             viewer.show(image)
         for image in clip:
             viewer.show(image.copy())
-            assert viewer.guard.repeated
+            assert viewer.frame_check.repeated
 
     def test_live_pictures_after_a_replay_are_live(self, viewer):
         clip = [live(scene(), seed) for seed in range(10)]
         for image in clip * 2:
             viewer.show(image)
         assert viewer.show(live(scene(), 1000)) is None
-        assert not viewer.guard.repeated
+        assert not viewer.frame_check.repeated
 
     def test_a_single_chance_repeat_is_no_fault(self, viewer):
         for seed in (1, 2, 3, 1, 4, 5, 2, 6):
@@ -267,7 +267,7 @@ class TestLooped:
         clip = [live(scene(), seed) for seed in range(10)]
         for image in clip * 3:
             assert viewer.show(image) is None
-            assert not viewer.guard.repeated
+            assert not viewer.frame_check.repeated
         answers = [viewer.show(clip[0]) for _ in range(2 * FPS)]
         assert answers[-1] is Reason.FROZEN
 
@@ -277,9 +277,9 @@ class TestLooped:
         for image in clip:
             viewer.show(image)
         viewer.show(clip[0])
-        assert not viewer.guard.repeated
+        assert not viewer.frame_check.repeated
         viewer.show(clip[-1])
-        assert viewer.guard.repeated
+        assert viewer.frame_check.repeated
 
 
 def test_a_frame_of_vga_costs_well_under_a_millisecond():
@@ -305,4 +305,4 @@ class TestConfig:
     )
     def test_typos_and_absurd_values_are_refused(self, fields):
         with pytest.raises(ValidationError):
-            FrameGuardConfig(**fields)
+            FrameCheckConfig(**fields)

@@ -53,12 +53,12 @@ from contextlib import closing
 sys.path.insert(0, sys.argv[2])
 from fake_camera import number_in
 from mask_gate.gate.camera.capture_process import Capturer, Word
-from mask_gate.gate.camera.decoder_errors import Complaints
+from mask_gate.gate.camera.decoder_errors import DecoderErrors
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
 from mask_gate.gate.camera.opencv_capture import OpencvCapture, open_stream, prepare_capture
 
 answer = os.dup(1)
-complaints = Complaints()
+complaints = DecoderErrors()
 prepare_capture()
 OpencvCapture.stamp_s = lambda self: None  # a file comes faster than it was taken
 buffer = FrameBuffer.allocate()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mask_gate.gate.camera.stream_clock import DRIFT, SETTLE_S, StreamTime
+from mask_gate.gate.camera.stream_clock import DRIFT, SETTLE_S, StreamClock
 
 ANY_STAMP = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 JITTERS_S = st.lists(st.floats(0.0, 0.03), min_size=30, max_size=30)
@@ -46,7 +46,7 @@ def age_s(stream, arrival_s, stamp_s):
 class TestWhateverComes:
     @given(st.lists(st.tuples(st.floats(0.0, 100.0), ANY_STAMP), max_size=60), st.booleans())
     def test_no_picture_is_from_the_future_and_nothing_breaks(self, steps, holds):
-        stream, now_s = StreamTime(holds_one_back=holds), 5.0
+        stream, now_s = StreamClock(holds_one_back=holds), 5.0
         for step_s, stamp_s in steps:
             now_s += step_s
             taken_s = stream.taken_s(now_s, stamp_s)
@@ -54,12 +54,12 @@ class TestWhateverComes:
 
     @pytest.mark.parametrize("stamp_s", [None, math.nan, math.inf, -math.inf, 1e300])
     def test_without_stamps_the_arrival_counts(self, stamp_s):
-        stream = StreamTime()
+        stream = StreamClock()
         assert [stream.taken_s(t, stamp_s) for t in (3.0, 4.0, 9.0)] == [3.0, 4.0, 9.0]
 
     @given(ZEROS_S)
     def test_stamps_that_never_move_are_none(self, zero_s):
-        stream = StreamTime()
+        stream = StreamClock()
         taken = [stream.taken_s(t / 25, zero_s) for t in range(100)]
         assert taken[0] is None  # they might still begin to move
         assert taken[10:] == [t / 25 for t in range(10, 100)]
@@ -69,7 +69,7 @@ class TestAStreamOnTime:
     @settings(max_examples=40, deadline=None)
     @given(FPS, ZEROS_S, JITTERS_S)
     def test_is_as_old_as_its_jitter(self, fps, zero_s, jitters_s):
-        camera, stream = Camera(fps, zero_s), StreamTime()
+        camera, stream = Camera(fps, zero_s), StreamClock()
         settled(camera, stream)
         for jitter_s in jitters_s:
             taken_s, arrival_s, stamp_s = camera.picture(jitter_s)
@@ -79,7 +79,7 @@ class TestAStreamOnTime:
     @settings(max_examples=10, deadline=None)
     @given(st.floats(-0.9 * DRIFT, 0.9 * DRIFT), ZEROS_S)
     def test_stays_on_time_for_days_though_the_clocks_drift_apart(self, drift, zero_s):
-        camera, stream = Camera(1.0, zero_s, 1.0 + drift), StreamTime()
+        camera, stream = Camera(1.0, zero_s, 1.0 + drift), StreamClock()
         for hour in range(24 * 4):
             camera.count = hour * 3600
             for _ in range(2):
@@ -88,7 +88,7 @@ class TestAStreamOnTime:
         assert old_s < 0.01
 
     def test_its_times_always_advance(self):
-        camera, stream, times = Camera(), StreamTime(), []
+        camera, stream, times = Camera(), StreamClock(), []
         for number in range(500):
             _, arrival_s, stamp_s = camera.picture(0.3 * abs(math.sin(number)))
             if (taken_s := stream.taken_s(arrival_s, stamp_s)) is not None:
@@ -97,7 +97,7 @@ class TestAStreamOnTime:
         assert times == sorted(set(times))
 
     def test_one_held_back_by_the_decoder_is_a_step_older(self):
-        camera, stream = Camera(5.0), StreamTime(holds_one_back=True)
+        camera, stream = Camera(5.0), StreamClock(holds_one_back=True)
         settled(camera, stream)
         _, arrival_s, stamp_s = camera.picture()
         assert age_s(stream, arrival_s, stamp_s) == pytest.approx(0.2, abs=1e-3)
@@ -107,7 +107,7 @@ class TestAStreamThatIsHeldUp:
     @settings(max_examples=40, deadline=None)
     @given(FPS, ZEROS_S, st.floats(0.1, 30.0), JITTERS_S, st.floats(-1e-4, 1e-4))
     def test_shows_at_least_the_delay(self, fps, zero_s, delay_s, jitters_s, drift):
-        camera, stream = Camera(fps, zero_s, 1.0 + drift), StreamTime()
+        camera, stream = Camera(fps, zero_s, 1.0 + drift), StreamClock()
         settled(camera, stream)
         for jitter_s in jitters_s:
             taken_s, arrival_s, stamp_s = camera.picture(delay_s + jitter_s)
@@ -115,7 +115,7 @@ class TestAStreamThatIsHeldUp:
             assert age_s(stream, arrival_s, stamp_s) >= arrival_s - taken_s - slack_s
 
     def test_is_not_forgotten_with_time(self):
-        camera, stream = Camera(5.0), StreamTime()
+        camera, stream = Camera(5.0), StreamClock()
         settled(camera, stream)
         for _ in range(5 * 200):
             _, arrival_s, stamp_s = camera.picture(3.0)
@@ -123,7 +123,7 @@ class TestAStreamThatIsHeldUp:
         assert old_s > 2.9
 
     def test_that_falls_behind_ever_so_slowly_is_noticed(self):
-        camera, stream = Camera(), StreamTime()
+        camera, stream = Camera(), StreamClock()
         settled(camera, stream)
         for number in range(25 * 100):  # 1 % slower than the camera
             _, arrival_s, stamp_s = camera.picture(0.01 * number / 25)
@@ -131,7 +131,7 @@ class TestAStreamThatIsHeldUp:
         assert old_s > 0.9
 
     def test_is_fresh_again_at_once_when_it_has_caught_up(self):
-        camera, stream = Camera(), StreamTime()
+        camera, stream = Camera(), StreamClock()
         settled(camera, stream)
         camera.arrival_s += 3.0  # nothing came through for so long; then everything at once
         old_s = []
@@ -143,7 +143,7 @@ class TestAStreamThatIsHeldUp:
         assert old_s[-1] < 0.01
 
     def test_with_a_stamp_missing_here_and_there_stays_what_it_is(self):
-        camera, stream = Camera(), StreamTime()
+        camera, stream = Camera(), StreamClock()
         settled(camera, stream)
         for number in range(100):
             _, arrival_s, stamp_s = camera.picture()
@@ -156,7 +156,7 @@ class TestABeginning:
     @settings(max_examples=40, deadline=None)
     @given(st.floats(0.2, 5.0), st.floats(1.5, 50.0), st.sampled_from([10.0, 25.0, 60.0]))
     def test_pictures_kept_for_a_new_viewer_are_not_believed(self, kept_s, speed, fps):
-        camera, stream = Camera(fps), StreamTime()
+        camera, stream = Camera(fps), StreamClock()
         connected_s = camera.begin_s + kept_s
         believed = 0
         for number in range(round((kept_s * 3 + 3) * fps)):
@@ -169,7 +169,7 @@ class TestABeginning:
 
     @given(FPS)
     def test_a_live_one_is_believed_soon(self, fps):
-        camera, stream = Camera(fps), StreamTime()
+        camera, stream = Camera(fps), StreamClock()
         first_s = camera.begin_s
         while True:
             _, arrival_s, stamp_s = camera.picture()
@@ -178,7 +178,7 @@ class TestABeginning:
         assert arrival_s - first_s <= max(SETTLE_S + 1.01 / fps, 1 / fps)
 
     def test_stamps_that_begin_to_move_late_are_taken_from_there(self):
-        stream = StreamTime()
+        stream = StreamClock()
         for t in range(50):
             stream.taken_s(t / 25, 0.0)
         assert stream.taken_s(2.0, 0.01) is None
@@ -189,7 +189,7 @@ class TestABeginning:
 class TestStampsThatAreOdd:
     @given(st.floats(0.05, 1e6))
     def test_a_jump_back_is_a_beginning(self, jump_s):
-        camera, stream = Camera(), StreamTime()
+        camera, stream = Camera(), StreamClock()
         settled(camera, stream)
         camera.zero_s -= jump_s
         ages_s = []
@@ -201,7 +201,7 @@ class TestStampsThatAreOdd:
 
     @given(st.floats(0.2, 50.0))
     def test_a_jump_ahead_is_doubted_for_a_moment(self, jump_s):
-        camera, stream = Camera(), StreamTime()
+        camera, stream = Camera(), StreamClock()
         settled(camera, stream)
         camera.zero_s += jump_s
         ages_s = []
@@ -213,7 +213,7 @@ class TestStampsThatAreOdd:
 
     @pytest.mark.parametrize("stamp", ["same", "none"])
     def test_that_stop_make_pictures_grow_old(self, stamp):
-        camera, stream = Camera(), StreamTime()
+        camera, stream = Camera(), StreamClock()
         settled(camera, stream)
         _, arrival_s, last_s = camera.picture()
         stream.taken_s(arrival_s, last_s)
@@ -223,17 +223,17 @@ class TestStampsThatAreOdd:
             assert old_s == pytest.approx(number / 25, abs=0.01)
 
     def test_in_milliseconds_are_no_clock(self):
-        camera, stream = Camera(rate=1000.0), StreamTime()
+        camera, stream = Camera(rate=1000.0), StreamClock()
         settled(camera, stream)
         _, arrival_s, stamp_s = camera.picture()
         assert age_s(stream, arrival_s, stamp_s) == 0.0
 
     def test_counted_at_another_speed_than_the_camera_has_are_no_clock_in_the_end(self):
-        camera, stream = Camera(rate=0.9), StreamTime()
+        camera, stream = Camera(rate=0.9), StreamClock()
         settled(camera, stream)
         _, arrival_s, stamp_s = camera.picture()
         assert age_s(stream, arrival_s, stamp_s) > 0.15  # it looks like a stream that falls behind
-        camera, stream = Camera(rate=1.1), StreamTime()
+        camera, stream = Camera(rate=1.1), StreamClock()
         settled(camera, stream, seconds=700)
         _, arrival_s, _ = camera.picture()
         assert age_s(stream, arrival_s, None) == 0.0

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.gate.console.chart import draw_chart
-from mask_gate.gate.display.texts import language_codes, load_words
+from mask_gate.gate.display.texts import language_codes, load_texts
 from mask_gate.models.labels import CLASS_NAMES
 
-WORDS = load_words("en")
+WORDS = load_texts("en")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -25,7 +25,7 @@ def day(**hours):
 
 @pytest.mark.parametrize("code", language_codes())
 def test_a_day_with_nobody_is_an_empty_chart(code):
-    assert bars(draw_chart(day(), load_words(code))) == []
+    assert bars(draw_chart(day(), load_texts(code))) == []
 
 
 def test_bars_are_as_high_as_their_numbers_and_stand_on_one_another():

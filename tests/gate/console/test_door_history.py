@@ -19,7 +19,7 @@ from mask_gate.gate.audit.store import AuditStore
 from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.console import door_history as console_history
 from mask_gate.gate.console.door_history import read_today
-from mask_gate.gate.console.door_state import Board
+from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
 from mask_gate.gate.errors import OutputError
@@ -62,7 +62,7 @@ OURS = os.getpid()
 
 
 def recalled(path, process=OURS):
-    board = Board(wall=lambda: NOON)
+    board = DoorState(wall=lambda: NOON)
     for past in read_today(path, NOON, process):
         board.recall(past.event, past.run)
     return board
@@ -191,7 +191,7 @@ class TestTheBoard:
     def test_a_day_ends(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
         now = [NOON]
-        board = Board(wall=lambda: now[0])
+        board = DoorState(wall=lambda: now[0])
         for past in read_today(path, NOON, 1):
             board.recall(past.event, past.run)
         now[0] = NOON + timedelta(days=1)

@@ -13,16 +13,16 @@ from datetime import datetime
 import pytest
 from starlette.testclient import TestClient
 
-from mask_gate.gate.console.door_pages import Post
-from mask_gate.gate.console.door_state import Board
-from mask_gate.gate.console.login import Doorman, Password, Role, hashed
+from mask_gate.gate.console.door_pages import DoorContext
+from mask_gate.gate.console.door_state import DoorState
+from mask_gate.gate.console.login import Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import COOKIE, Site
 from mask_gate.gate.console.pages import STATIC, Pages
 from mask_gate.gate.console.pictures import Pictures, Room
 from mask_gate.gate.console.rate_limit import OF_ONE, OF_STRANGERS, RequestLimit
 from mask_gate.gate.console.templates import PAGES
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
 from mask_gate.gate.events import EventMaker, Scene
 from mask_gate.models.labels import MaskLabel
@@ -95,15 +95,15 @@ class Bench:
 
     def __init__(self, clock, gate="lobby", doors=(), config=None):
         self.clock = clock
-        self.doorman = Doorman(KEPT, TOKEN.encode(), 3600.0, clock)
-        words = {code: load_words(code) for code in ("en", "ko")}
+        self.authenticator = Authenticator(KEPT, TOKEN.encode(), 3600.0, clock)
+        words = {code: load_texts(code) for code in ("en", "ko")}
         room = Room(0)  # no place for viewers: a picture would never end
         self.posts = [
-            Post(
+            DoorContext(
                 name,
                 f"{gate}-{name}" if name else gate,
                 config or {"gate": gate},
-                Board(clock),
+                DoorState(clock),
                 Pictures(words["en"], PrivacyConfig(), room, lambda look: None, clock),
             )
             for name in doors or ("",)
@@ -111,14 +111,14 @@ class Bench:
         self.board = self.posts[0].board
         site = Site(gate, words, frozenset({"localhost"}), encrypted=False)
         self.limit = RequestLimit(clock, hold_up_s=0.0)
-        self.pages = Pages(site, self.posts, self.doorman, self.limit)
+        self.pages = Pages(site, self.posts, self.authenticator, self.limit)
         self.maker = EventMaker("lobby", "sha256:x")
 
     def as_(self, role, **options):
         headers = {"authorization": f"Bearer {TOKEN}"} if role is Role.SCRAPER else {}
         cookies = {}
         if role in PASSWORDS:
-            cookies = {self.pages._site.cookie: self.doorman.sessions.begin(role)}
+            cookies = {self.pages._site.cookie: self.authenticator.sessions.begin(role)}
         return TestClient(
             self.pages.app(), HOME, headers=headers, cookies=cookies, follow_redirects=False,
             **options,
@@ -599,4 +599,4 @@ def test_all_words_of_the_pages_are_used_and_exist():
     used = set(re.findall(r"page\.(\w+)|page\[\"(\w+)\"", text))
     used = {one or other for one, other in used}
     dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "closed"}
-    assert used | dynamic == set(load_words("en").page)
+    assert used | dynamic == set(load_texts("en").page)

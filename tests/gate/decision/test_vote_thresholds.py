@@ -1,4 +1,4 @@
-"""Votes: a sighting counts from the score of its own class on, and from nothing else."""
+"""VoteThresholds: a sighting counts from the score of its own class on, and from nothing else."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import TrackerConfig
-from mask_gate.gate.decision.vote_thresholds import MIN_MARGIN, MIN_SCORE, NO_VOTES, Votes
+from mask_gate.gate.decision.vote_thresholds import MIN_MARGIN, MIN_SCORE, NO_VOTES, VoteThresholds
 from mask_gate.gate.domain import Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
@@ -28,7 +28,7 @@ def decide_for(votes, label, score, margin):
 
 
 def test_a_model_without_an_operating_point_is_judged_as_ever():
-    votes = Votes.of(None, None, None)
+    votes = VoteThresholds.of(None, None, None)
     assert set(votes.min_scores) == set(MaskLabel)
     assert set(votes.min_scores.values()) == {MIN_SCORE}
     assert votes.min_margin == MIN_MARGIN

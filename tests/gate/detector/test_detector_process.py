@@ -695,10 +695,11 @@ from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLim
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.selftest import SelfTest
-from mask_gate.gate.decision.vote_thresholds import Votes
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 
 weights = Path("assets/weights/mask-gate-lite.pth")
-still_test = SelfTest(Path("assets/selftest"), high_score=0.2, votes=Votes.of(None, None, None))
+votes = VoteThresholds.of(None, None, None)
+still_test = SelfTest(Path("assets/selftest"), high_score=0.2, votes=votes)
 selftest = lambda detect, point: still_test(detect)
 frames = [Frame(cv2.imread(str(p)), 0.0, 0) for p in sorted(Path("assets/selftest").glob("*.jpg"))]
 frames += [Frame(cv2.copyMakeBorder(frames[2].image, 32, 32, 112, 112, cv2.BORDER_REFLECT), 0.0, 0)]

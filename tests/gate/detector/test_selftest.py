@@ -11,7 +11,7 @@ import torch
 
 from mask_gate.gate.decision.policy import PolicyConfig
 from mask_gate.gate.decision.tracker import TrackerConfig
-from mask_gate.gate.decision.vote_thresholds import Votes
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.detector.child import worker_command
 from mask_gate.gate.detector.detector import Detector
 from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
@@ -227,7 +227,7 @@ def test_doubtful_specks_that_the_gate_would_not_follow_are_no_ghosts(selftest):
 
 
 def test_a_gate_that_asks_for_no_margin_still_asks_for_one_here():
-    lenient = SelfTest(STILLS, high_score=0.2, votes=Votes.of(None, 0.35, 0.0))
+    lenient = SelfTest(STILLS, high_score=0.2, votes=VoteThresholds.of(None, 0.35, 0.0))
     with pytest.raises(ModelError, match="cannot tell the class"):
         lenient(says(SOUND | {"with_mask": [(MASK, 0.9, 0.04, FACE)]}))
 

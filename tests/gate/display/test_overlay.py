@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_gate.gate.display import overlay
-from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
-ENGLISH = load_words("en")
+ENGLISH = load_texts("en")
 NOW_S = 10.0
 GREY = 127
 
@@ -135,7 +135,7 @@ def test_states_differ_without_colour_and_without_words():
 
 
 def test_words_can_be_in_another_language():
-    korean = load_words("ko")
+    korean = load_texts("ko")
     denied = decision(State.DENY, Reason.NO_MASK)
     assert changed(draw(picture(), [], denied), draw(picture(), [], denied, korean)).any()
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.presenter import Picture
-from mask_gate.gate.display.texts import load_words
+from mask_gate.gate.display.presenter import Presenter
+from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Frame, Reason, State
 from mask_gate.gate.events import Scene
 
@@ -15,11 +15,11 @@ FRAME = Frame(np.full((120, 160, 3), 90, np.uint8), 5.0, 1)
 SCENE = Scene(Decision(State.DENY, Reason.NO_MASK, 5.0))
 
 
-WORDS = load_words("en")
+WORDS = load_texts("en")
 
 
 def shown_by(screen, recorder, privacy=None, **more):
-    return Picture(screen, recorder, WORDS, privacy or PrivacyConfig(), **more)
+    return Presenter(screen, recorder, WORDS, privacy or PrivacyConfig(), **more)
 
 
 class FakeScreen:

@@ -1,4 +1,4 @@
-"""Words: every language is complete, can be drawn, and a slip in one is named by file and key."""
+"""Texts: every language is complete, can be drawn, and a slip in one is named by file and key."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 from matplotlib.ft2font import FT2Font
 
-from mask_gate.gate.display.texts import LANGUAGES, PAGE_KEYS, language_codes, load_words
+from mask_gate.gate.display.texts import LANGUAGES, PAGE_KEYS, language_codes, load_texts
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.errors import ConfigError
 from mask_gate.models.labels import MaskLabel
@@ -25,14 +25,14 @@ def test_english_and_korean_are_there():
 @pytest.mark.parametrize("code", language_codes())
 class TestEveryLanguage:
     def test_has_words_for_everything(self, code):
-        words = load_words(code)
+        words = load_texts(code)
         assert set(words.labels) == {*MaskLabel, None}
         assert set(words.states) == set(State)
         assert set(words.reasons) == set(words.advice) == set(Reason)
         assert set(words.page) == set(PAGE_KEYS)
 
     def test_its_font_has_all_its_letters(self, code):
-        words = load_words(code)
+        words = load_texts(code)
         said = [*words.labels.values(), *words.states.values()]
         said += [*words.reasons.values(), *words.advice.values()]
         for path in (words.typeface.regular, words.typeface.bold):
@@ -40,10 +40,10 @@ class TestEveryLanguage:
             assert {letter for text in said for letter in text if ord(letter) not in known} == set()
 
     def test_what_to_do_is_short_enough_to_be_read_from_afar(self, code):
-        assert max(map(len, load_words(code).advice.values())) <= 32
+        assert max(map(len, load_texts(code).advice.values())) <= 32
 
     def test_each_state_is_called_differently(self, code):
-        words = load_words(code)
+        words = load_texts(code)
         assert len(set(words.states.values())) == len(State)
         assert len(set(words.reasons.values())) == len(Reason)
 
@@ -55,7 +55,7 @@ def test_a_missing_key_is_named_with_its_file(section, tmp_path):
     del document[section][key]
     write(tmp_path, document)
     with pytest.raises(ConfigError, match=rf"xx\.yaml: {section}\.{key}: missing"):
-        load_words("xx", tmp_path)
+        load_texts("xx", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_missing_key_is_named_with_its_file(section, tmp_path):
 def test_what_is_wrong_is_named(change, told, tmp_path):
     write(tmp_path, {**ENGLISH, **change})
     with pytest.raises(ConfigError) as error:
-        load_words("xx", tmp_path)
+        load_texts("xx", tmp_path)
     assert f"xx.yaml: {told}" in str(error.value)
 
 
@@ -82,10 +82,10 @@ def test_what_is_wrong_is_named(change, told, tmp_path):
 def test_what_is_no_language_file_gets_a_sentence(text, tmp_path):
     (tmp_path / "xx.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"xx\.yaml"):
-        load_words("xx", tmp_path)
+        load_texts("xx", tmp_path)
 
 
 @pytest.mark.parametrize("code", ["", "xx", "../en", "en.yaml"])
 def test_an_unknown_language_is_told_which_there_are(code):
     with pytest.raises(ConfigError, match="expected one of en, ko"):
-        load_words(code)
+        load_texts(code)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_gate.gate.display.video_recorder import CODECS, QUEUE_FRAMES, Recorder
+from mask_gate.gate.display.video_recorder import CODECS, QUEUE_FRAMES, VideoRecorder
 from mask_gate.gate.errors import OutputError
 
 GREY = np.full((64, 96, 3), 120, np.uint8)
@@ -29,7 +29,7 @@ def shade(level, shape=(64, 96, 3)):
 
 
 def record(path, items, fps=10.0):
-    recorder = Recorder(path, fps=fps)
+    recorder = VideoRecorder(path, fps=fps)
     for image, time_s in items:
         while recorder._queue.full():
             time.sleep(0.005)
@@ -73,11 +73,11 @@ def test_odd_sizes_are_recorded_too(tmp_path):
 
 def test_a_busy_encoder_drops_pictures_instead_of_delaying_the_loop(tmp_path, monkeypatch, caplog):
     go_on = threading.Event()
-    encode = Recorder._encode
+    encode = VideoRecorder._encode
     monkeypatch.setattr(
-        Recorder, "_encode", lambda self, *item: go_on.wait(30) and encode(self, *item)
+        VideoRecorder, "_encode", lambda self, *item: go_on.wait(30) and encode(self, *item)
     )
-    recorder = Recorder(tmp_path / "busy.mp4", fps=10)
+    recorder = VideoRecorder(tmp_path / "busy.mp4", fps=10)
     for number in range(50):
         recorder.write(GREY, number / 10)  # would hang here if it waited
     go_on.set()
@@ -93,7 +93,7 @@ def test_an_earlier_recording_is_replaced_only_by_a_new_one(tmp_path):
     before = path.read_bytes()
     record(path, [])
     assert path.read_bytes() == before
-    unfinished = Recorder(path)
+    unfinished = VideoRecorder(path)
     unfinished.write(shade(150), 0)
     assert path.read_bytes() == before
     unfinished.close()
@@ -124,7 +124,7 @@ def test_writing_after_the_end_is_ignored_and_closing_twice_too(tmp_path):
 def test_what_cannot_be_written_is_told_at_the_start(tmp_path, name, told):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(OutputError, match="--record") as refused:
-        Recorder(tmp_path / name)
+        VideoRecorder(tmp_path / name)
     assert told in str(refused.value)
     assert refused.value.exit_code == 5
     assert [path.name for path in tmp_path.iterdir()] == ["folder.mp4"]
@@ -150,7 +150,7 @@ def test_an_encoder_that_fails_is_told_at_the_end_and_stops_nothing(
         fourcc = staticmethod(cv2.VideoWriter.fourcc)
 
     monkeypatch.setattr(cv2, "VideoWriter", Writer)
-    recorder = Recorder(tmp_path / "broken.mp4")
+    recorder = VideoRecorder(tmp_path / "broken.mp4")
     for number in range(30):
         recorder.write(GREY, number)
     with pytest.raises(OutputError, match=r"broken\.mp4"):

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from mask_gate.gate.display.overlay import STATE_LOOKS
-from mask_gate.gate.display.texts import language_codes, load_words
-from mask_gate.gate.display.visitor_screen import SIZE_HW, draw_kiosk
+from mask_gate.gate.display.texts import language_codes, load_texts
+from mask_gate.gate.display.visitor_screen import SIZE_HW, draw_visitor_screen
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
-WORDS = load_words("en")
+WORDS = load_texts("en")
 PICTURE = np.full((480, 640, 3), 90, np.uint8)
 FACE = Track(1, (200.0, 100.0, 330.0, 260.0),
              (Sighting(5.0, MaskLabel.WITHOUT_MASK, 0.9, 0.8),), 4.0, 5.0)  # fmt: skip
 
 
 def screen(state=State.DENY, reason=Reason.NO_MASK, words=WORDS, image=PICTURE, tracks=()):
-    return draw_kiosk(image, tracks, Decision(state, reason, 5.0), words)
+    return draw_visitor_screen(image, tracks, Decision(state, reason, 5.0), words)
 
 
 def test_it_has_the_colour_of_its_state_all_around():
@@ -41,7 +41,7 @@ def test_states_differ_without_colour_and_without_words():
 @pytest.mark.parametrize("code", language_codes())
 def test_words_stand_out_from_their_ground_and_are_large(code):
     for state in State:
-        drawn = screen(state, words=load_words(code))
+        drawn = screen(state, words=load_texts(code))
         panel = drawn[464:, 250:].reshape(-1, 3).astype(float)
         letters = np.abs(panel - STATE_LOOKS[state][0]).max(axis=1) > 60
         assert letters.sum() > 4000

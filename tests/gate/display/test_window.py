@@ -12,9 +12,9 @@ import pytest
 
 from mask_gate.gate.display import window as screen
 from mask_gate.gate.display.overlay import STATE_LOOKS
-from mask_gate.gate.display.texts import load_words
-from mask_gate.gate.display.visitor_screen import draw_kiosk
-from mask_gate.gate.display.window import Screen
+from mask_gate.gate.display.texts import load_texts
+from mask_gate.gate.display.visitor_screen import draw_visitor_screen
+from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Decision, Reason, State
 from mask_gate.gate.errors import OutputError
 
@@ -62,7 +62,7 @@ def xvfb(monkeypatch, no_display):
 @on_linux
 def test_without_a_display_there_is_a_sentence(no_display):
     with pytest.raises(OutputError, match=r"no display is set.*--headless") as told:
-        Screen()
+        Window()
     assert told.value.exit_code == 5
 
 
@@ -70,13 +70,13 @@ def test_without_a_display_there_is_a_sentence(no_display):
 def test_a_display_that_is_not_there_is_told_and_does_not_end_the_gate(monkeypatch, no_display):
     monkeypatch.setenv("DISPLAY", ":987")
     with pytest.raises(OutputError, match="does not answer"):
-        Screen()
+        Window()
 
 
 @needs_xvfb
 class TestOnADisplay:
     def test_pictures_are_shown_and_close_ends_the_window(self, xvfb):
-        window = Screen("mask-gate test")
+        window = Window("mask-gate test")
         assert window.alive
         for shape in ((120, 160, 3), (120, 160, 3), (61, 33, 3)):
             window.show(np.full(shape, 90, np.uint8))
@@ -91,7 +91,7 @@ class TestOnADisplay:
         assert window._viewer.returncode is not None
 
     def test_a_display_that_dies_takes_only_the_window_along(self, xvfb):
-        window = Screen("mask-gate test")
+        window = Window("mask-gate test")
         window.show(PICTURE)
         xvfb.kill()
         assert until(lambda: window.show(PICTURE) or not window.alive)
@@ -114,8 +114,8 @@ STATES = {
 @pytest.mark.parametrize("state", STATES, ids=str)
 def test_the_visitors_screen_fills_the_display_with_the_colour_of_its_state(xvfb, state, tmp_path):
     decision = Decision(state, STATES[state], 1.0)
-    window = Screen("mask-gate test", full_screen=True)
-    image = draw_kiosk(PICTURE, [], decision, load_words("ko"))
+    window = Window("mask-gate test", full_screen=True)
+    image = draw_visitor_screen(PICTURE, [], decision, load_texts("ko"))
     colour = np.array(STATE_LOOKS[state][0])
 
     def is_filled():
@@ -202,7 +202,7 @@ def test_a_quit_is_heard_by_the_gate(monkeypatch):
             [sys.executable, "-c", said], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ),
     )
-    window = Screen()
+    window = Window()
     assert not window.quit_asked
     window.show(PICTURE)
     assert until(lambda: window.quit_asked)

@@ -4,7 +4,7 @@ import pytest
 
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.domain import Decision, Reason, SignalKind, State
-from mask_gate.gate.door.controller import Doorkeeper
+from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door, DoorConfig
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.errors import AuditError, OutputError
@@ -12,7 +12,7 @@ from mask_gate.gate.events import EventMaker, Scene
 
 
 class World:
-    """A door, its keeper, and what both have said; `refusal` is what the witness raises."""
+    """A door, its controller, and what both have said; `refusal` is what the witness raises."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -22,7 +22,7 @@ class World:
         reporter.add(self)
         reporter.swear_in(self)
         self.door = Door(DoorConfig(), clock, reporter.signal)
-        self.keeper = Doorkeeper(
+        self.controller = DoorController(
             self.door,
             Policy(PolicyConfig()),
             reporter,
@@ -51,10 +51,12 @@ class World:
     def allow(self):
         now_s = self.clock.advance(0.1)
         decision = Decision(State.ALLOW, Reason.COMPLIANT, now_s, now_s + 1.0)
-        return self.keeper.act(Scene(decision)).decision
+        return self.controller.act(Scene(decision)).decision
 
     def nobody(self):
-        return self.keeper.act(Scene(Decision(State.IDLE, Reason.NO_FACE, self.clock.advance(0.1))))
+        return self.controller.act(
+            Scene(Decision(State.IDLE, Reason.NO_FACE, self.clock.advance(0.1)))
+        )
 
 
 @pytest.fixture
@@ -112,14 +114,14 @@ class TestAnOutput:
 
     def test_that_fails_keeps_the_door_locked_for_a_while(self, world, clock):
         world.allow()
-        world.keeper.output_failed("the relay is gone")
+        world.controller.output_failed("the relay is gone")
         assert not world.door.is_open
         assert world.allow().reason is Reason.OUTPUT_FAULT
         clock.advance(6.5)
         assert world.allow().state is State.ALLOW
 
     def test_that_fails_is_named_in_the_event(self, world):
-        world.keeper.output_failed("gpio pin 17: does not switch")
+        world.controller.output_failed("gpio pin 17: does not switch")
         world.allow()
         event = EventMaker("lobby").of_decision(world.scenes[-1], is_open=False)
         assert (event["gate"], event["reason"]) == ("lobby", "output_fault")
@@ -127,9 +129,9 @@ class TestAnOutput:
 
     def test_that_fails_is_one_alarm_an_outage(self, world, clock):
         for _ in range(5):
-            world.keeper.output_failed("the relay is gone")
+            world.controller.output_failed("the relay is gone")
             clock.advance(2.0)
         assert world.alarms == ["the relay is gone"]
         clock.advance(10.0)
-        world.keeper.output_failed("again")
+        world.controller.output_failed("again")
         assert world.alarms == ["the relay is gone", "again"]

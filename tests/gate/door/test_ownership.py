@@ -99,9 +99,9 @@ def keep(tmp_path):
 
     start.folder = tmp_path / "run"
     yield start
-    for keeper in started:
-        keeper.process.kill()
-        keeper.process.communicate()
+    for controller in started:
+        controller.process.kill()
+        controller.process.communicate()
 
 
 @pytest.fixture
@@ -116,10 +116,10 @@ def own(folder, gate="lobby", wait_s=0.0, **options):
 class TestOneOwner:
     def test_of_twenty_at_once_exactly_one_gets_the_door(self, keep):
         keepers = [keep() for _ in range(20)]
-        assert all(keeper.is_there() for keeper in keepers)
-        for keeper in keepers:
-            keeper.go()
-        said = [keeper.said() for keeper in keepers]
+        assert all(controller.is_there() for controller in keepers)
+        for controller in keepers:
+            controller.go()
+        said = [controller.said() for controller in keepers]
         assert said.count("owner") == 1
         owner = keepers[said.index("owner")]
         others = [words for words in said if words != "owner"]
@@ -128,7 +128,7 @@ class TestOneOwner:
         assert {found for words in others for found in re.findall(r"process (\d+)", words)} <= {
             str(owner.pid)
         }
-        codes = {keeper.process.wait(PATIENCE_S) for keeper in keepers if keeper is not owner}
+        codes = {other.process.wait(PATIENCE_S) for other in keepers if other is not owner}
         assert codes == {OutputError.exit_code}
 
     def test_the_second_is_told_in_one_sentence_who_was_first_and_since_when(self, folder):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.home_assistant import discovery_messages
-from mask_gate.gate.mqtt.state_publisher import GateState, MqttState
+from mask_gate.gate.mqtt.state_publisher import GateState, StatePublisher
 from mask_gate.models.labels import CLASS_NAMES
 
 ROOT_TOPIC = "mask-gate/lobby"
@@ -158,7 +158,7 @@ def test_every_gate_has_topics_and_ids_of_its_own(gates):
 def test_the_broker_keeps_it_where_home_assistant_looks(prefix, mqtt_bench, tmp_path):
     with mqtt_bench.MosquittoBroker(tmp_path) as broker:
         config = MqttConfig(host="127.0.0.1", port=broker.port, discovery_prefix=prefix)
-        state = MqttState(config, "lobby")
+        state = StatePublisher(config, "lobby")
         try:
             with mqtt_bench.Listener(broker.port) as first:
                 mqtt_bench.wait_until(lambda: first.last(f"{ROOT_TOPIC}/availability") == "online")

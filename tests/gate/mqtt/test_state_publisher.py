@@ -15,7 +15,7 @@ from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import EventMaker, Scene
 from mask_gate.gate.mqtt.config import MqttConfig
-from mask_gate.gate.mqtt.state_publisher import EVENTS_MAX, GateState, MqttState
+from mask_gate.gate.mqtt.state_publisher import EVENTS_MAX, GateState, StatePublisher
 from mask_gate.models.labels import MaskLabel
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,7 +48,7 @@ def config(port, keepalive_s=KEEPALIVE_S, **settings):
 @pytest.fixture
 def make_state(request):
     def make(port, **settings):
-        state = MqttState(config(port, **settings), "lobby")
+        state = StatePublisher(config(port, **settings), "lobby")
         request.addfinalizer(state.close)
         return state
 
@@ -280,7 +280,7 @@ def test_without_a_broker_the_gate_goes_on(kind, maker, mqtt_bench):
         silent.hold()
         port = silent.port if kind == "silent" else mqtt_bench.free_port()
         host = "no-such-host.invalid" if kind == "nameless" else "127.0.0.1"
-        state = MqttState(MqttConfig(host=host, port=port), "lobby")
+        state = StatePublisher(MqttConfig(host=host, port=port), "lobby")
         began_s = time.monotonic()
         state.send(*opening(maker))
         assert time.monotonic() - began_s < 5.0  # and did not wait for a broker
@@ -292,7 +292,7 @@ def test_without_a_broker_the_gate_goes_on(kind, maker, mqtt_bench):
 
 def test_a_wrong_password_is_told_once_and_tried_again(mqtt_bench, tmp_path, caplog):
     with mqtt_bench.MosquittoBroker(tmp_path, auth=("allow_anonymous false",)) as broker:
-        state = MqttState(config(broker.port), "lobby")
+        state = StatePublisher(config(broker.port), "lobby")
         mqtt_bench.wait_until(lambda: broker.log().count("not authorised") >= 3)
         state.close()
     assert len([text for text in caplog.messages if "it refuses us" in text]) == 1
@@ -302,7 +302,7 @@ def test_a_broker_that_refuses_a_topic_is_told_of_once(mqtt_bench, tmp_path, cap
     (tmp_path / "acl").write_text(f"topic write {TOP}/#\n")
     acl = f"acl_file {tmp_path / 'acl'}"
     with mqtt_bench.MosquittoBroker(tmp_path, acl) as broker:
-        state = MqttState(config(broker.port, discovery_prefix="ha"), "lobby")
+        state = StatePublisher(config(broker.port, discovery_prefix="ha"), "lobby")
         mqtt_bench.wait_until(lambda: "refuses ha/" in caplog.text)
         state.send(*opening(maker))
         state.close()
@@ -314,8 +314,8 @@ def test_a_broker_that_refuses_a_topic_is_told_of_once(mqtt_bench, tmp_path, cap
 TELLER = """
 import sys, time
 from mask_gate.gate.mqtt.config import MqttConfig
-from mask_gate.gate.mqtt.state_publisher import MqttState
-state = MqttState(MqttConfig.model_validate_json(sys.argv[1]), "lobby")
+from mask_gate.gate.mqtt.state_publisher import StatePublisher
+state = StatePublisher(MqttConfig.model_validate_json(sys.argv[1]), "lobby")
 time.sleep(600)
 """
 
@@ -399,4 +399,4 @@ def test_settings_that_make_no_sense_are_refused(settings, said):
 def test_a_bad_password_file_is_refused_at_the_start(tmp_path):
     settings = MqttConfig(host="h", username="u", password_file=str(tmp_path / "none"))
     with pytest.raises(OutputError, match="cannot be read"):
-        MqttState(settings, "lobby")
+        StatePublisher(settings, "lobby")

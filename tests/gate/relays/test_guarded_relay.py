@@ -18,7 +18,7 @@ from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays import guarded_relay
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import MAX_LINE, STUCK_S, Charge
+from mask_gate.gate.relays.guardian import MAX_LINE, STUCK_S, GuardianSettings
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import BY_HAND, END_S, MAX_LATE_S
 
@@ -74,7 +74,7 @@ def guarded(probe):
     made = []
 
     def make(heartbeat_s=PATIENCE_S, beating=True, owner=None):
-        charge = Charge({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
+        charge = GuardianSettings({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
         relay = GuardedRelay(
             charge,
             on_fault=make.faults.append,
@@ -171,13 +171,13 @@ class TestWork:
 
 class TestStart:
     def test_a_relay_that_is_not_there_is_one_sentence(self, tmp_path):
-        charge = Charge({"kind": "recording", "path": str(tmp_path / "no" / "door")}, 0.5)
+        charge = GuardianSettings({"kind": "recording", "path": str(tmp_path / "no" / "door")}, 0.5)
         with pytest.raises(OutputError, match="cannot be written"):
             GuardedRelay(charge, on_fault=print)
 
     def test_a_process_that_cannot_be_had_is_one_sentence(self, tmp_path, monkeypatch):
         monkeypatch.setattr(guarded_relay, "_COMMAND", (str(tmp_path / "no python"),))
-        charge = Charge({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
+        charge = GuardianSettings({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
         with pytest.raises(OutputError, match=r"relay recording: no process can be started \(No "):
             GuardedRelay(charge, on_fault=print)
 
@@ -191,7 +191,7 @@ class TestStart:
     def test_a_device_that_hangs_is_given_up(self, tmp_path, monkeypatch):
         os.mkfifo(tmp_path / "door")  # opening it for writing waits for a reader that never comes
         monkeypatch.setattr("mask_gate.gate.relays.guarded_relay.START_S", 1.0)
-        charge = Charge({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
+        charge = GuardianSettings({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
         with pytest.raises(OutputError, match="not ready in 1 s; check the device"):
             GuardedRelay(charge, on_fault=print)
 
@@ -359,8 +359,8 @@ import sys, threading, time
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import Charge
-charge = Charge({"kind": "recording", "path": sys.argv[1]}, 1.5)
+from mask_gate.gate.relays.guardian import GuardianSettings
+charge = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 1.5)
 relay = GuardedRelay(charge, on_fault=lambda what: None)
 now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
@@ -376,9 +376,9 @@ import os, resource, sys, time
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import Charge
+from mask_gate.gate.relays.guardian import GuardianSettings
 faults = []
-charge = Charge({"kind": "recording", "path": sys.argv[1]}, 0.5)
+charge = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 0.5)
 relay = GuardedRelay(charge, on_fault=faults.append)
 now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
@@ -433,7 +433,7 @@ class TestAloneTheGuardian:
                 bufsize=0,
             )
             made.append(process)
-            charge = Charge({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
+            charge = GuardianSettings({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
             process.stdin.write(json.dumps(asdict(charge)).encode() + b"\n")
             assert "ready" in json.loads(process.stdout.readline())
             return process

@@ -1,4 +1,4 @@
-"""The loop with the real guard, tracker, policy and door: what a detector sees, as door edges."""
+"""The loop with the real frame check, tracker, policy and door: from what is seen to the edges."""
 
 import itertools
 import threading
@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mask_gate.gate.camera.frame_check import FrameGuard, FrameGuardConfig
+from mask_gate.gate.camera.frame_check import FrameCheck, FrameCheckConfig
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import Tracker, TrackerConfig
 from mask_gate.gate.domain import NO_PICTURE, Frame, Reason, SignalKind, State
-from mask_gate.gate.door.controller import Doorkeeper
+from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door, DoorConfig
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.errors import CameraError, ModelError
 from mask_gate.gate.events import EventMaker
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import Charge
+from mask_gate.gate.relays.guardian import GuardianSettings
 from mask_gate.gate.runtime.loop import Gate, Limits, ReplayClock, Summary
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
@@ -131,17 +131,17 @@ def world(steps, clock=None, detector=None, camera=None, **options):
     reporter.keep(SimpleNamespace(write=written.append))
     reporter.add(heard)
     door = Door(DoorConfig(), clock, reporter.signal)
-    keeper = Doorkeeper(door, Policy(PolicyConfig()), reporter, clock, fault_hold_s=6.5)
+    controller = DoorController(door, Policy(PolicyConfig()), reporter, clock, fault_hold_s=6.5)
     gate = Gate(
         camera=camera or script,
-        guard=FrameGuard(FrameGuardConfig()),
+        frame_check=FrameCheck(FrameCheckConfig()),
         detector=detector or script.detect,
         tracker=Tracker(TrackerConfig()),
-        keeper=keeper,
+        controller=controller,
         **({"limits": LIMITS} | options),
     )
     return SimpleNamespace(
-        gate=gate, keeper=keeper, heard=heard, told=told, events=written, reporter=reporter
+        gate=gate, controller=controller, heard=heard, told=told, events=written, reporter=reporter
     )
 
 
@@ -424,7 +424,7 @@ class TestOutputFaults:
         def fail_once(frame, scene):
             if scene.decision.state is State.ALLOW and not failed_at:
                 failed_at.append(frame.time_s)
-                played.keeper.output_failed("the allow hook ended with code 3")
+                played.controller.output_failed("the allow hook ended with code 3")
 
         played = world(steps, show=fail_once)
         played.gate.run(never)
@@ -438,14 +438,14 @@ class TestOutputFaults:
     def test_it_is_logged_once_however_often_it_is_tried(self, caplog):
         played = world([])
         for _ in range(5):
-            played.keeper.output_failed("the deny hook ended with code 1")
+            played.controller.output_failed("the deny hook ended with code 1")
         assert [record.message for record in caplog.records] == [
             "out of order: the deny hook ended with code 1"
         ]
 
     def test_a_lost_camera_has_no_latency_while_the_outputs_are_out_of_order_either(self):
         played = world([faces(), *for_seconds(2, LOST)])
-        played.keeper.output_failed("the deny hook ended with code 1")
+        played.controller.output_failed("the deny hook ended with code 1")
         assert len(played.gate.run(never).latencies_s) == 1
 
 
@@ -595,7 +595,9 @@ class TestInRealTime:
             limits=PATIENT,
         )
         commands = {"kind": "command", "on_allow": str(script), "on_deny": str(script)}
-        relay = GuardedRelay(Charge(commands, 60.0), on_fault=played.keeper.output_failed)
+        relay = GuardedRelay(
+            GuardianSettings(commands, 60.0), on_fault=played.controller.output_failed
+        )
         played.reporter.add(relay)
 
         def seen(line):
@@ -628,7 +630,9 @@ class TestInRealTime:
             limits=PATIENT,
         )
         commands = {"kind": "command", "on_allow": str(script), "on_deny": str(script)}
-        relay = GuardedRelay(Charge(commands, 60.0), on_fault=played.keeper.output_failed)
+        relay = GuardedRelay(
+            GuardianSettings(commands, 60.0), on_fault=played.controller.output_failed
+        )
         played.reporter.add(relay)
         played.gate.run(lambda: ("fault", "output_fault", False) in played.told, seconds=60.0)
         relay.close()

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mask_gate.gate.camera.frame_check import FrameGuard, FrameGuardConfig
+from mask_gate.gate.camera.frame_check import FrameCheck, FrameCheckConfig
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import Tracker, TrackerConfig
 from mask_gate.gate.domain import Decision, Frame, Reason, State
-from mask_gate.gate.door.controller import Doorkeeper
+from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door, DoorConfig
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.events import EventMaker, Scene
@@ -394,14 +394,16 @@ def gate(file_ear):
     told = supervisor(file_ear)
     reporter = Reporter(EventMaker("lobby"), told.decided)
     door = Door(DoorConfig(), time.monotonic, reporter.signal)
-    keeper = Doorkeeper(door, Policy(PolicyConfig()), reporter, time.monotonic, fault_hold_s=6.5)
+    controller = DoorController(
+        door, Policy(PolicyConfig()), reporter, time.monotonic, fault_hold_s=6.5
+    )
     over = threading.Event()
     loop = runtime.Gate(
         camera=Camera(),
-        guard=FrameGuard(FrameGuardConfig()),
+        frame_check=FrameCheck(FrameCheckConfig()),
         detector=Detector(),
         tracker=Tracker(TrackerConfig()),
-        keeper=keeper,
+        controller=controller,
         limits=runtime.Limits(camera_s=0.3, result_s=60.0, fault_frames=3),
     )
 

@@ -67,7 +67,7 @@ def test_one_line_for_a_decision(said, shown, is_open, line):
 
 def test_the_log_comes_in_the_same_form(said):
     def act(terminal):
-        logger = logging.getLogger("gate.test_terminal")
+        logger = logging.getLogger("mask_gate.gate.test_terminal")
         logger.addHandler(terminal)
         logger.warning("camera %s is lost", "demo")
         logger.removeHandler(terminal)
@@ -77,7 +77,7 @@ def test_the_log_comes_in_the_same_form(said):
 
 def test_the_log_of_one_of_several_doors_begins_with_its_name(said):
     def act(terminal):
-        logger = logging.getLogger("gate.test_terminal.doors")
+        logger = logging.getLogger("mask_gate.gate.test_terminal.doors")
         logger.addHandler(terminal)
         door = DoorThread(hold, (logger,))
         door.start()

@@ -16,7 +16,7 @@ import pytest
 from mask_gate.gate.commands.gate import main
 from mask_gate.gate.config.schema import parse_config
 from mask_gate.gate.runtime.doors import Doors
-from mask_gate.gate.runtime.entrance import Manner
+from mask_gate.gate.runtime.entrance import RunMode
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
@@ -261,7 +261,7 @@ class TestTheSupervisor:
             progress=lambda: setattr(said, "pings", said.pings + 1), status=said.lines.append
         )
         config = parse_config("camera: {source: demo}\ndoors: {a: {}, b: {}}", "gate.yaml")
-        doors = Doors(config, Manner(), None, supervisor, headless=True)
+        doors = Doors(config, RunMode(), None, supervisor, headless=True)
         return SimpleNamespace(doors=doors, said=said, a=doors._lanes[0], b=doors._lanes[1])
 
     def test_hears_of_progress_when_every_loop_has_turned(self, doors):

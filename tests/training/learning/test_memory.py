@@ -106,7 +106,7 @@ from mask_gate.training.config import TrainConfig
 from mask_gate.training.learning.distributed import ALONE
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.data.preflight import LoadedSplits, checked_dataset
-from mask_gate.training.learning.run import Run, Surroundings
+from mask_gate.training.learning.run import Run, RunContext
 
 class Mallinfo2(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (
@@ -131,8 +131,8 @@ config = TrainConfig.model_validate({
     "input_size": 128, "batch_size": 4, "epochs": 5,
     "augment": {"flip": 0.5, "mosaic": 0.5, "brightness": 0.4}, "optim": {"ema_decay": 0.9},
 })
-around = Surroundings(Path(out), torch.device("cpu"), ALONE, False, False, say)
-Run(config, LoadedSplits(checked_dataset(Path(data), say)), around).train()
+context = RunContext(Path(out), torch.device("cpu"), ALONE, False, False, say)
+Run(config, LoadedSplits(checked_dataset(Path(data), say)), context).train()
 """
 GROWTH_KB = 1_000  # measured: 25 an epoch; a leaked batch would be 14 MB, a kept network 24
 
