@@ -82,15 +82,15 @@ class DoorPages:
     def __init__(
         self, context: DoorContext, renderer: TemplateRenderer, sessions: Sessions, cookie: str
     ) -> None:
-        self._post = context
-        self._board, self._pictures = context.state, context.pictures
+        self._context = context
+        self._state, self._pictures = context.state, context.pictures
         self._renderer = renderer
         self._sessions = sessions
         self._cookie = cookie
 
     def table(self) -> Iterator[Entry]:
         """Every route of this door."""
-        path = self._post.path
+        path = self._context.path
         yield Entry("GET", f"{path}/", GUARD, self.guard, is_page=True)
         yield Entry("GET", f"{path}/kiosk", PEOPLE, self.kiosk, is_page=True)
         yield Entry("GET", f"{path}/live.mjpg", GUARD, self.live)
@@ -101,19 +101,19 @@ class DoorPages:
         yield Entry("GET", f"{path}/api/events", GUARD, self.events)
         yield Entry("GET", f"{path}/events.csv", GUARD, self.events_csv)
         yield Entry("GET", f"{path}/events.json", GUARD, self.events_json)
-        if self._post.name:
+        if self._context.name:
             yield Entry("GET", f"{path}/tile.jpg", GUARD, self.tile)
 
     # ------------------------------------------------------------------------ pages
 
     async def guard(self, request: Request) -> Response:
         """The guard's page."""
-        config = yaml.safe_dump(dict(self._post.config), sort_keys=False, allow_unicode=True)
+        config = yaml.safe_dump(dict(self._context.config), sort_keys=False, allow_unicode=True)
         return self._renderer.page(
             request,
             "guard.html",
-            gate=self._post.gate,
-            is_one_of_several=bool(self._post.name),
+            gate=self._context.gate,
+            is_one_of_several=bool(self._context.name),
             config=config,
             types=EVENT_TYPES,
             states=list(State),
@@ -123,7 +123,9 @@ class DoorPages:
 
     async def kiosk(self, request: Request) -> Response:
         """The visitor's page."""
-        return self._renderer.page(request, "kiosk.html", gate=self._post.gate, states=list(State))
+        return self._renderer.page(
+            request, "kiosk.html", gate=self._context.gate, states=list(State)
+        )
 
     # ------------------------------------------------------------------------ pictures
 
@@ -154,7 +156,7 @@ class DoorPages:
 
     async def state(self, request: Request) -> Response:
         """Everything the guard's page shows of the moment, in words."""
-        state, words = self._board, self._renderer.words(request)
+        state, words = self._state, self._renderer.words(request)
         newest = next(state.events(), None)
         shown = itertools.islice(stretches(state.events()), HISTORY_SHOWN)
         return JSONResponse(
@@ -169,31 +171,31 @@ class DoorPages:
 
     async def kiosk_state(self, request: Request) -> Response:
         """What a visitor is told."""
-        return JSONResponse(moment(self._board, self._renderer.words(request)))
+        return JSONResponse(moment(self._state, self._renderer.words(request)))
 
     async def chart(self, request: Request) -> Response:
         """People by hour and class."""
-        svg = draw_chart(self._board.people_by_hour(), self._renderer.words(request))
+        svg = draw_chart(self._state.people_by_hour(), self._renderer.words(request))
         return Response(svg, media_type="image/svg+xml")
 
     async def events(self, request: Request) -> Response:
         """The newest events that pass the filter, in words."""
         words = self._renderer.words(request)
-        shown = itertools.islice(self._board.events(asked_for(request)), EVENTS_SHOWN)
+        shown = itertools.islice(self._state.events(asked_for(request)), EVENTS_SHOWN)
         return JSONResponse([told(event, words) for event in shown])
 
     async def events_csv(self, request: Request) -> Response:
         """The events that pass the filter, for a spreadsheet."""
-        text = as_csv(self._board.events(asked_for(request)))
+        text = as_csv(self._state.events(asked_for(request)))
         return self._download(text, "text/csv; charset=utf-8", "csv")
 
     async def events_json(self, request: Request) -> Response:
         """The events that pass the filter, whole."""
-        text = json.dumps(list(self._board.events(asked_for(request))), indent=1)
+        text = json.dumps(list(self._state.events(asked_for(request))), indent=1)
         return self._download(text, "application/json", "json")
 
     def _download(self, text: str, kind: str, ending: str) -> Response:
-        name = "-".join(filter(None, ("mask-gate-events", self._post.name)))
+        name = "-".join(filter(None, ("mask-gate-events", self._context.name)))
         shown = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
         return Response(text, media_type=kind, headers=shown)
 

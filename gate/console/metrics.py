@@ -1,4 +1,4 @@
-"""Metrics: the boards of all doors in the words of Prometheus."""
+"""Metrics: the states of all doors in the words of Prometheus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Metrics(Collector):
     """
 
     def __init__(self, contexts: Sequence[DoorContext]) -> None:
-        self._posts = contexts
+        self._contexts = contexts
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -43,7 +43,7 @@ class Metrics(Collector):
         yield gauge("camera_fps", "Frames judged per second", lambda state: state.fps)
         yield gauge("faces", "Faces in the newest frame", lambda state: state.faces)
         viewers = _labelled("console_viewers", "Viewers of live pictures")
-        for context in self._posts:
+        for context in self._contexts:
             viewers.add_metric([context.gate], float(context.pictures.viewers))
         yield viewers
         yield gauge(
@@ -55,7 +55,7 @@ class Metrics(Collector):
         parts = _labelled(
             "part_up", "Whether a part does its work; absent while nobody knows", "part"
         )
-        for context in self._posts:
+        for context in self._contexts:
             for one in State:
                 state.add_metric([context.gate, one], context.state.state is one)
             for part in PARTS:
@@ -71,26 +71,26 @@ class Metrics(Collector):
             "People seen, by what most of their votes said",
             labels=["gate", "label"],
         )
-        for context in self._posts:
+        for context in self._contexts:
             for label in CLASS_NAMES:
                 people.add_metric([context.gate, label], context.state.people[label])
         yield people
 
     def _gauge(self, name: str, text: str, value: Callable[[DoorState], float]) -> Metric:
         family = _labelled(name, text)
-        for context in self._posts:
+        for context in self._contexts:
             family.add_metric([context.gate], float(value(context.state)))
         return family
 
     def _counter(self, name: str, text: str, value: Callable[[DoorState], float]) -> Metric:
         family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate"])
-        for context in self._posts:
+        for context in self._contexts:
             family.add_metric([context.gate], value(context.state))
         return family
 
     def _by_reason(self, name: str, text: str, reasons: frozenset[Reason]) -> Metric:
         family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate", "reason"])
-        for context in self._posts:
+        for context in self._contexts:
             for reason in sorted(reasons):
                 counted = context.state.signals["deny", str(reason)]
                 family.add_metric([context.gate, str(reason)], counted)
@@ -101,7 +101,7 @@ class Metrics(Collector):
             "mask_gate_latency_seconds", "From the picture to the decision", labels=["gate"]
         )
         bounds = (*map(str, BUCKETS_S), "+Inf")
-        for context in self._posts:
+        for context in self._contexts:
             so_far, buckets = 0, []
             for bound, count in zip(bounds, context.state.latency_buckets, strict=True):
                 so_far += count

@@ -66,7 +66,7 @@ class Pages:
         limit: RequestLimit | None = None,
     ) -> None:
         self._site = site
-        self._posts = contexts
+        self._contexts = contexts
         self._authenticator = authenticator
         self._limit = RequestLimit() if limit is None else limit
         self._renderer = TemplateRenderer(site)
@@ -84,7 +84,7 @@ class Pages:
 
     def _own_table(self) -> Iterator[Entry]:
         """Every route that is of no single door."""
-        if any(context.name for context in self._posts):
+        if any(context.name for context in self._contexts):
             yield Entry("GET", "/", GUARD, self.doors, is_page=True)
             yield Entry("GET", "/kiosk", PEOPLE, self.screens, is_page=True)
             yield Entry("GET", "/api/doors", GUARD, self.states)
@@ -108,19 +108,19 @@ class Pages:
         return self._renderer.page(
             request,
             "doors.html",
-            doors=self._posts,
+            doors=self._contexts,
             states=list(State),
             gate_parts=list(PARTS),
         )
 
     async def screens(self, request: Request) -> Response:
         """Where whoever sets up a visitor's screen says at which door it stands."""
-        return self._renderer.page(request, "screens.html", doors=self._posts)
+        return self._renderer.page(request, "screens.html", doors=self._contexts)
 
     async def states(self, request: Request) -> Response:
         """Everything the page of all doors shows of the moment, in words."""
         words, history = self._renderer.words(request), []
-        for context in self._posts:
+        for context in self._contexts:
             told_of = (
                 event for event in stretches(context.state.events()) if event["state"] in _NEWS
             )
@@ -134,7 +134,7 @@ class Pages:
                         **summary(context.state, words),
                         "people": context.state.people_today,
                     }
-                    for context in self._posts
+                    for context in self._contexts
                 },
                 "history": [
                     {**told(event, words), "name": name}
@@ -202,7 +202,7 @@ class Pages:
 
     async def healthz(self, request: Request) -> Response:
         """Whether every door does its work; a word, for everybody."""
-        well = all(context.state.is_well for context in self._posts)
+        well = all(context.state.is_well for context in self._contexts)
         return JSONResponse({"status": "ok" if well else "fault"}, 200 if well else 503)
 
     async def metrics(self, request: Request) -> Response:

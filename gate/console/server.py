@@ -87,7 +87,7 @@ class _Server:
         words = next(iter(languages.values()))
         privacy = PrivacyConfig.model_validate(told["privacy"])
         room, doors = Room(config.viewers), cast("dict[str, dict[str, object]]", told["doors"])
-        self._posts = [
+        self._contexts = [
             DoorContext(
                 name=name,
                 gate=str(door["gate"]),
@@ -109,7 +109,7 @@ class _Server:
         self._socket = _bound(config)
         self._rank = SessionRank()
         limit = RequestLimit(on_refusal=self._rank.step_back)
-        app = Pages(site, self._posts, authenticator, limit).app()
+        app = Pages(site, self._contexts, authenticator, limit).app()
         port = self._socket.getsockname()[1]
         self._address = _address(config, port)
         self._uvicorn = uvicorn.Server(
@@ -144,20 +144,20 @@ class _Server:
     def _take(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.PICTURE:
             shot = unpack_picture(body)
-            self._posts[shot.door].pictures.take(shot)
+            self._contexts[shot.door].pictures.take(shot)
             return
         said = json.loads(body)
         if kind is Kind.STATUS:
-            for context, status in zip(self._posts, said, strict=True):
+            for context, status in zip(self._contexts, said, strict=True):
                 context.state.hear(status)
         elif kind is Kind.EVENT:
-            self._posts[said["door"]].state.take(said["event"])
+            self._contexts[said["door"]].state.take(said["event"])
         elif kind is Kind.RECORD:
-            self._recall(self._posts[said["door"]], Path(said["path"]))
+            self._recall(self._contexts[said["door"]], Path(said["path"]))
 
     def _recall(self, context: DoorContext, record: Path) -> None:
         """Read an audit, if it can be read; a damaged one is the gate's to deal with."""
-        most_s = MOST_S / len(self._posts)
+        most_s = MOST_S / len(self._contexts)
         try:
             for past in read_today(record, local_now(), self._process, most_s=most_s):
                 context.state.recall(past.event, past.run)
@@ -181,7 +181,7 @@ class _Server:
         while True:
             await asyncio.sleep(ALIVE_S)
             _say(self._said, "alive")
-            for context in self._posts:
+            for context in self._contexts:
                 context.pictures.tell_look()
 
     def _looks(self, number: int, look: Look) -> None:

@@ -62,14 +62,14 @@ OURS = os.getpid()
 
 
 def recalled(path, process=OURS):
-    board = DoorState(wall=lambda: NOON)
+    state = DoorState(wall=lambda: NOON)
     for past in read_today(path, NOON, process):
-        board.recall(past.event, past.run)
-    return board
+        state.recall(past.event, past.run)
+    return state
 
 
-def people(board):
-    return {label: sum(hours) for label, hours in board.people_by_hour().items()}
+def people(state):
+    return {label: sum(hours) for label, hours in state.people_by_hour().items()}
 
 
 @pytest.fixture
@@ -111,11 +111,11 @@ class TestWhatIsRead:
             signal(MaskLabel.WITHOUT_MASK, "b"),  # the same person
             signal(MaskLabel.WITH_MASK, "c", number=2),
         )
-        board = recalled(path)
-        assert (board.openings_today, board.denials_today) == (1, 2)
-        assert people(board) == {"with_mask": 1, "without_mask": 1, "mask_weared_incorrect": 0}
-        assert board.people_by_hour()["with_mask"][12] == 1
-        assert [event["id"] for event in board.events()] == ["c", "b", "a"]
+        state = recalled(path)
+        assert (state.openings_today, state.denials_today) == (1, 2)
+        assert people(state) == {"with_mask": 1, "without_mask": 1, "mask_weared_incorrect": 0}
+        assert state.people_by_hour()["with_mask"][12] == 1
+        assert [event["id"] for event in state.events()] == ["c", "b", "a"]
 
     def test_the_same_number_in_another_run_is_another_person(self, path):
         for name in "ab":
@@ -168,35 +168,35 @@ class TestTheBoard:
     def test_what_the_gate_tells_again_is_not_counted_again(self, path):
         first = signal(MaskLabel.WITH_MASK, "a")
         record(path, first)
-        board = recalled(path)
-        board.take(first)  # which the gate keeps for a console that was replaced
-        board.take(signal(MaskLabel.WITH_MASK, "b"))  # of the same person
-        assert board.openings_today == 2
-        assert people(board)["with_mask"] == 1
-        assert len(list(board.events())) == 2
+        state = recalled(path)
+        state.take(first)  # which the gate keeps for a console that was replaced
+        state.take(signal(MaskLabel.WITH_MASK, "b"))  # of the same person
+        assert state.openings_today == 2
+        assert people(state)["with_mask"] == 1
+        assert len(list(state.events())) == 2
 
     def test_a_run_before_has_persons_of_its_own(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
-        board = recalled(path, process=1)
-        board.take(signal(MaskLabel.WITH_MASK, "b"))
-        assert people(board)["with_mask"] == 2
+        state = recalled(path, process=1)
+        state.take(signal(MaskLabel.WITH_MASK, "b"))
+        assert people(state)["with_mask"] == 2
 
     def test_counters_since_the_start_and_the_state_know_nothing_of_it(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
-        board = recalled(path)
-        assert (board.openings, board.people["with_mask"]) == (0, 0)
-        assert (board.state, board.reason) == (State.IDLE, Reason.STARTING)
-        assert not board.is_open
+        state = recalled(path)
+        assert (state.openings, state.people["with_mask"]) == (0, 0)
+        assert (state.state, state.reason) == (State.IDLE, Reason.STARTING)
+        assert not state.is_open
 
     def test_a_day_ends(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
         now = [NOON]
-        board = DoorState(wall=lambda: now[0])
+        state = DoorState(wall=lambda: now[0])
         for past in read_today(path, NOON, 1):
-            board.recall(past.event, past.run)
+            state.recall(past.event, past.run)
         now[0] = NOON + timedelta(days=1)
-        assert board.openings_today == 0
-        assert people(board) == dict.fromkeys(CLASS_NAMES, 0)
+        assert state.openings_today == 0
+        assert people(state) == dict.fromkeys(CLASS_NAMES, 0)
 
 
 def test_the_present_run_is_known_by_its_process():

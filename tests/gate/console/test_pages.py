@@ -91,14 +91,14 @@ PAGES_FOR_PEOPLE = {"/", "/kiosk", *(f"/doors/{d}{p}" for d in DOORS for p in ("
 
 
 class Bench:
-    """Pages around boards and a clock that the test holds; one door, unless they are named."""
+    """Pages around states and a clock that the test holds; one door, unless they are named."""
 
     def __init__(self, clock, gate="lobby", doors=(), config=None):
         self.clock = clock
         self.authenticator = Authenticator(KEPT, TOKEN.encode(), 3600.0, clock)
         words = {code: load_texts(code) for code in ("en", "ko")}
         room = Room(0)  # no place for viewers: a picture would never end
-        self.posts = [
+        self.contexts = [
             DoorContext(
                 name,
                 f"{gate}-{name}" if name else gate,
@@ -108,10 +108,10 @@ class Bench:
             )
             for name in doors or ("",)
         ]
-        self.board = self.posts[0].board
+        self.state = self.contexts[0].state
         site = Site(gate, words, frozenset({"localhost"}), encrypted=False)
         self.limit = RequestLimit(clock, hold_up_s=0.0)
-        self.pages = Pages(site, self.posts, self.authenticator, self.limit)
+        self.pages = Pages(site, self.contexts, self.authenticator, self.limit)
         self.maker = EventMaker("lobby", "sha256:x")
 
     def as_(self, role, **options):
@@ -129,16 +129,16 @@ class Bench:
         face = Track(track, (1.0, 1.0, 9.0, 9.0), (), 0.0, 5.0)
         scene = Scene(Decision(State.DENY, reason, 5.0, votes=votes), (face,))
         signal = Signal(SignalKind.DENY, reason, 5.0, f"id{track}")
-        self.board.take(self.maker.of_decision(scene, is_open=False))
-        self.board.take(self.maker.of_signal(signal, scene))
+        self.state.take(self.maker.of_decision(scene, is_open=False))
+        self.state.take(self.maker.of_signal(signal, scene))
 
     def open(self, door):
         scene = Scene(Decision(State.ALLOW, Reason.COMPLIANT, 5.0))
         signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, 5.0, f"open{door}", until_s=9.0)
-        self.posts[door].board.take(self.maker.of_signal(signal, scene))
+        self.contexts[door].state.take(self.maker.of_signal(signal, scene))
 
     def hear(self, state=State.IDLE, reason=Reason.NO_FACE, door=0, age_s=0.0):
-        self.posts[door].board.hear(
+        self.contexts[door].state.hear(
             {"frames": 1, "latencies_s": [0.05], "age_s": age_s, "state": state, "reason": reason,
              "faces": 0}
         )  # fmt: skip
@@ -424,7 +424,7 @@ class TestSeveralDoors:
         bench.deny()
         bench.open(1)
         looking = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, 5.0))
-        bench.board.take(bench.maker.of_decision(looking, is_open=False))
+        bench.state.take(bench.maker.of_decision(looking, is_open=False))
         history = bench.as_(Role.GUARD).get("/api/doors").json()["history"]
         assert sorted(line["name"] for line in history) == ["north", "south"]
 
