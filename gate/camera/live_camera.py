@@ -13,11 +13,9 @@ import logging
 import os
 import select
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from mask_gate.gate.camera.capture_process import BACK_OFF_S, Word, order
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
@@ -25,6 +23,7 @@ from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError
+from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
 Clock = Callable[[], float]
@@ -86,12 +85,7 @@ class LiveCamera:
         *,
         max_age_s: float = MAX_FRAME_AGE_S,
         clock: Clock = uptime_s,
-        command: Sequence[str] = (
-            sys.executable,
-            "-P",
-            "-m",
-            "mask_gate.gate.camera.capture_process",
-        ),
+        command: Sequence[str] = tuple(module_command("gate.camera.capture_process")),
     ) -> None:
         self.name = name
         self.restarts = 0
@@ -294,18 +288,12 @@ class _Child:
     def __init__(self, command: Sequence[str], order: bytes) -> None:
         self.had_frames = False
         self.buffer = FrameBuffer.allocate()
-        root = str(Path(__file__).resolve().parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [*command, str(self.buffer.descriptor)],
                 bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 pass_fds=[self.buffer.descriptor],
-                start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
             )
         except BaseException:
             self.buffer.close()

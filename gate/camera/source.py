@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from mask_gate.gate.errors import ConfigError
+from mask_gate.models.shipped import ASSETS
 
 URL_SCHEMES = ("rtsp", "rtsps", "http", "https")
-DEMO_CLIP = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"
+DEMO_CLIP = ASSETS / "demo.mp4"
 
 
 class SourceKind(StrEnum):

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from mask_gate.gate.camera.clip import VideoClip
-from mask_gate.gate.commands.bench_run import DEMO, measure_latency, measure_start
+from mask_gate.gate.camera.source import DEMO_CLIP
+from mask_gate.gate.commands.bench_run import measure_latency, measure_start
 from mask_gate.gate.commands.bench_stages import (
     Times,
     measure_crowds,
@@ -28,7 +29,7 @@ from mask_gate.gate.detector.detector import open_engine
 from mask_gate.gate.detector.engine import Engine, EngineKind
 from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.gate.errors import GateError
-from mask_gate.gate.runtime.entrance import BUNDLED_WEIGHTS
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
 SIZES_HW = ((480, 640), (1080, 1920))
 _LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "openvino", "torch")
@@ -77,7 +78,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     report["stages_ms"] = {}
     for size_hw in SIZES_HW:
         named = f"{size_hw[1]}x{size_hw[0]}"
-        stages = measure_stages(engines[fastest], VideoClip(DEMO), size_hw, options.runs)
+        stages = measure_stages(engines[fastest], VideoClip(DEMO_CLIP), size_hw, options.runs)
         share = outside_the_model(stages)
         report["stages_ms"][named] = {**stages, "outside_the_model": round(share, 3)}
         _table(f"a {named} frame by {fastest}, ms", stages)

@@ -6,7 +6,6 @@ import bisect
 import contextlib
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,17 +14,17 @@ from typing import Any
 from mask_gate.gate.camera.clip import VideoClip
 from mask_gate.gate.camera.clip_camera import PacedCamera
 from mask_gate.gate.camera.frame_check import FrameCheck
+from mask_gate.gate.camera.source import DEMO_CLIP
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.domain import Frame
-from mask_gate.gate.runtime.entrance import ASSETS, RunMode, open_detector, open_entrance
+from mask_gate.gate.runtime.entrance import RunMode, open_detector, open_entrance
 from mask_gate.gate.runtime.loop import Gate, Limits
+from mask_gate.gate.system.processes import module_command, module_environment
 from mask_gate.gate.system.terminal import Terminal
 
-DEMO = ASSETS / "demo.mp4"
 _FIRST_DECISION = '"type": "decision"'
-_GATE = "import sys; from mask_gate.gate.commands.gate import main; sys.exit(main())"
 
 
 class _NotedCamera(PacedCamera):
@@ -50,7 +49,7 @@ def measure_latency(
     The demo clip plays at `fps` through the whole gate: owned door, detector's process, audit on
     the disk, and a relay in its guardian's process that notes when it was told.
     """
-    clip = VideoClip(DEMO)
+    clip = VideoClip(DEMO_CLIP)
     clip.fps = fps
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         log = Path(folder) / "relay.log"
@@ -103,16 +102,16 @@ def _since_ms(taken_s: list[float], at_s: float) -> float:
 
 def measure_start(weights: Path, engine: EngineKind) -> dict[str, Any]:
     """Seconds from the command to its first decision, and its memory in MiB a moment later."""
-    command = [sys.executable, "-P", "-c", _GATE, "--camera", str(DEMO), "--engine", engine]
-    command += ["--weights", str(weights), "--headless", "--dry-run", "--mute", "--events", "-"]
+    flags = ["--camera", "demo", "--engine", engine, "--weights", str(weights)]
+    flags += ["--headless", "--dry-run", "--mute", "--events", "-"]
     began_s = time.monotonic()
     gate = subprocess.Popen(
-        command,
+        module_command("gate.commands.gate", *flags),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env=module_environment(),
     )
     try:
         assert gate.stdout is not None

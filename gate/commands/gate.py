@@ -382,3 +382,7 @@ def _terminal() -> Iterator[Terminal]:
         loggers.removeHandler(terminal)
         loggers.propagate = propagate
         terminal.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

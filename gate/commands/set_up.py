@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 
 from mask_gate.gate.console.login import new_password
-from mask_gate.gate.display.texts import ASSETS
 from mask_gate.gate.errors import CameraError, ConfigError, OutputError
+from mask_gate.models.shipped import CONFIGS
 
-TEMPLATE = ASSETS.parent / "configs" / "gate.yaml"
+TEMPLATE = CONFIGS / "gate.yaml"
 DEVICES = Path("/dev")
 
 

@@ -27,8 +27,8 @@ from mask_gate.gate.console.metrics import Metrics
 from mask_gate.gate.console.middleware import AccessMiddleware, Rights, Site
 from mask_gate.gate.console.rate_limit import RequestLimit
 from mask_gate.gate.console.templates import PAGES, TemplateRenderer
-from mask_gate.gate.display.texts import ASSETS
 from mask_gate.gate.domain import State
+from mask_gate.models.shipped import ASSETS
 
 ANYBODY = frozenset(Role)
 

@@ -12,18 +12,16 @@ import logging
 import os
 import select
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from mask_gate.gate.console.config import ConsoleConfig
 from mask_gate.gate.console.feed import Look, View
 from mask_gate.gate.console.wire import Kind, pack
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.system.restart_budget import RestartBudget
+from mask_gate.gate.system.processes import RestartBudget, module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
@@ -201,13 +199,5 @@ class Console:
 
 def _start() -> subprocess.Popen[bytes]:
     """The server; it ends with its pipe, so none is left behind."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TZ") if name in os.environ}
-    return subprocess.Popen(
-        [sys.executable, "-m", "mask_gate.gate.console.server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**kept, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-        start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
-    )
+    return start(module_command("gate.console.server"), {**kept, "OMP_NUM_THREADS": "1"})

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mask_gate.gate.console.middleware import Site
-from mask_gate.gate.display.texts import ASSETS, Texts
+from mask_gate.gate.display.texts import Texts
+from mask_gate.models.shipped import ASSETS
 
 PAGES = ASSETS / "console"
 LANGUAGE_COOKIE = "mask-gate-language"

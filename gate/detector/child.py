@@ -8,7 +8,6 @@ import resource
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from mask_gate.gate.detector.wire import (
     Question,
     pack_question,
 )
+from mask_gate.gate.system.processes import module_command, start
 
 REAP_S = 1.0
 """How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
@@ -59,7 +59,12 @@ class DetectorChild:
         self._max_pixels = max_pixels
         self._memory = FrameMemory.of(max_pixels, seats)
         try:
-            self._process = _start([*command, str(self._memory.descriptor)], self._memory)
+            self._process = start(
+                [*command, str(self._memory.descriptor)],
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(self._memory.descriptor,),
+            )
         finally:
             os.close(self._memory.descriptor)  # the mapping and the child have their own
         self._pipes = selectors.DefaultSelector()
@@ -168,21 +173,6 @@ class DetectorChild:
         return f"ended with code {code}" + (f": {last.strip()[:200]!r}" if last else "")
 
 
-def _start(command: Sequence[str], memory: FrameMemory) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        bufsize=0,
-        pass_fds=(memory.descriptor,),
-        start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
-    )
-
-
 def _read(descriptor: int) -> bytes:
     """What a pipe has now; empty where it has ended."""
     try:
@@ -199,12 +189,4 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 def worker_command(weights: Path, device: str, engine: EngineKind = EngineKind.AUTO) -> list[str]:
     """Starts the detector of a weights file (see `gate.detector.worker`)."""
     # -P: a folder `models` where the gate happens to be started is not taken for ours.
-    return [
-        sys.executable,
-        "-P",
-        "-m",
-        "mask_gate.gate.detector.worker",
-        str(weights),
-        device,
-        engine,
-    ]
+    return module_command("gate.detector.worker", str(weights), device, engine)

@@ -17,7 +17,7 @@ from mask_gate.gate.detector.child import ChildEndedError, DetectorChild
 from mask_gate.gate.detector.wire import Kind, Message, WireError, unpack_answer
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
-from mask_gate.gate.system.restart_budget import RestartBudget
+from mask_gate.gate.system.processes import RestartBudget
 from mask_gate.gate.system.threads import DoorThread
 from mask_gate.models.detections import Detections
 from mask_gate.models.operating_point import OperatingPoint

@@ -6,7 +6,6 @@ What it has loaded goes with the process, and a library that crashes takes nothi
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.system.processes import module_command, module_environment
 
 LIMIT_S = 60.0
 _WARM_UP, _RUNS = 5, 25
@@ -52,21 +52,12 @@ def median_ms(call: Callable[[], object], runs: int = _RUNS) -> float:
 
 def try_engine(weights: Path, kind: EngineKind) -> float | None:
     """The median in milliseconds; None where the engine cannot run the file here."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "mask_gate.gate.detector.engine_trial",
-                str(weights),
-                kind.value,
-            ],
+            module_command("gate.detector.engine_trial", str(weights), kind.value),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=module_environment(),
             timeout=LIMIT_S,
             check=True,
         )

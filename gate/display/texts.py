@@ -13,8 +13,8 @@ from mask_gate.gate.display.drawing import Typeface, dejavu
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.errors import ConfigError
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
+from mask_gate.models.shipped import ASSETS
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 LANGUAGES = ASSETS / "languages"
 FONTS = ASSETS / "fonts"
 

@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import BinaryIO
 
 import cv2
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.gate.errors import OutputError
+from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
 Image = NDArray[np.uint8]
@@ -121,21 +121,9 @@ def _no_window(why: str) -> OutputError:
 
 def _start_viewer(title: str, full_screen: bool) -> subprocess.Popen[bytes]:
     """The child that owns the window; it ends with its pipe, so none is left behind."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "mask_gate.gate.display.window",
-            title,
-            *([_FULL] if full_screen else []),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+    return start(
+        module_command("gate.display.window", title, *([_FULL] if full_screen else [])),
         stderr=subprocess.DEVNULL,  # the toolkit talks about fonts and themes
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
     )
 
 

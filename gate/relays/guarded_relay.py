@@ -8,12 +8,10 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO, Any, cast
 
 from mask_gate.gate.clock import uptime_s
@@ -23,6 +21,7 @@ from mask_gate.gate.events import Event
 from mask_gate.gate.relays.guardian import MAX_LINE, GuardianSettings
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import BY_HAND, END_S
+from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
@@ -33,8 +32,7 @@ START_S = 10.0
 ANSWER_S = 2.0
 """A guardian that answers no heartbeat for so long is killed, and another takes its place."""
 
-# -P: a json.py where the gate happens to be started is not taken for Python's.
-_COMMAND = (sys.executable, "-P", "-m", "mask_gate.gate.relays.guardian")
+_COMMAND = tuple(module_command("gate.relays.guardian"))
 _BEAT_S = 0.1
 _RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0)
 _REAP_S = 1.0
@@ -164,17 +162,11 @@ class GuardedRelay:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._spawned_s = time.monotonic()
-        root = str(Path(__file__).resolve().parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
-            guardian = subprocess.Popen(
+            guardian = start(
                 _COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 bufsize=0,
                 pass_fds=() if self._owner is None else (self._owner,),
-                start_new_session=True,  # Ctrl-C in the terminal is for the gate alone
             )
         except OSError as error:
             why = f"no process can be started ({error.strerror})"

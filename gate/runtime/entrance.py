@@ -57,6 +57,7 @@ from mask_gate.gate.runtime.loop import Clock, Gate, Limits, ReplayClock
 from mask_gate.gate.system.shutdown import Shutdown
 from mask_gate.models.detections import Detections
 from mask_gate.models.operating_point import OperatingPoint
+from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,6 @@ Act = Callable[[], None]
 Say = Callable[[str], None]
 Tell = Callable[[Scene, bool], None]
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
 
 CONSOLE_NEEDS = ("jinja2", "prometheus_client", "starlette", "uvicorn")
 """What the extra `console` brings."""

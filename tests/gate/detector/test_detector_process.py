@@ -25,7 +25,7 @@ from mask_gate.gate.detector.child import worker_command
 from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
-from mask_gate.gate.system.restart_budget import RestartBudget
+from mask_gate.gate.system.processes import RestartBudget
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("faulty_detector.py")
@@ -626,7 +626,7 @@ class TestTheEnd:
         )
         pid = int(gate.stdout.readline())
         assert is_alive(pid)
-        assert os.getsid(pid) == pid  # Ctrl-C in the terminal does not reach it
+        assert os.getpgid(pid) == pid  # Ctrl-C in the terminal does not reach it
         gate.kill()
         gate.communicate()
         wait_until(lambda: not is_alive(pid), "the end of the process")
@@ -634,7 +634,7 @@ class TestTheEnd:
 
 GATE = """
 import sys, time
-sys.path.insert(0, "tests/gate")
+sys.path.insert(0, "tests/gate/detector")
 from faulty_detector import Fault, frame
 from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
 limits = ProcessLimits(result_s=0.5, hang_s=600.0)
@@ -649,7 +649,7 @@ time.sleep(600)
 
 def test_no_process_of_the_gate_is_forked():
     """A fork of a process with threads may inherit a lock that nobody will ever release."""
-    for path in (ROOT / "gate").glob("*.py"):
+    for path in (ROOT / "gate").rglob("*.py"):
         text = path.read_text()
         for word in ("multiprocessing", "os.fork", "preexec_fn", "ProcessPoolExecutor"):
             assert word not in text, f"{path}: {word}"

@@ -39,7 +39,7 @@ def test_a_thread_is_of_the_door_whose_thread_started_it_and_so_are_those_it_sta
 def test_no_part_of_a_door_starts_a_thread_that_would_forget_it(repo_root, word):
     users = {
         path.name
-        for path in (repo_root / "gate").glob("*.py")
+        for path in (repo_root / "gate").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", getattr(node.func, "id", "")) == word

@@ -22,6 +22,7 @@ from mask_gate.gate.errors import CameraError, ModelError
 from mask_gate.gate.runtime import entrance as assembly
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
@@ -246,7 +247,7 @@ class TestWhatIsMissing:
     def test_an_operating_point_that_cannot_be_exits_4(
         self, tmp_path, clip, capfd, relay, operating_point, value
     ):
-        content = torch.load(assembly.BUNDLED_WEIGHTS, weights_only=True)
+        content = torch.load(BUNDLED_WEIGHTS, weights_only=True)
         point = copy.deepcopy(operating_point.to_plain())
         point["classes"]["with_mask"]["min_score"] = value
         path = tmp_path / "best.pth"

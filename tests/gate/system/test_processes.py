@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_gate.gate.system.restart_budget import RestartBudget
+from mask_gate.gate.system.processes import RestartBudget
 
 
 def test_the_first_start_comes_at_once_and_each_further_one_later():

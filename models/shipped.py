@@ -1,0 +1,11 @@
+"""Where the files lie that come with the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+ASSETS = _ROOT / "assets"
+CONFIGS = _ROOT / "configs"
+BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
