@@ -6,7 +6,7 @@ import pytest
 
 from mask_gate.gate.system.threads import DOOR, DoorThread
 
-OF_OTHER_PROCESSES = {"capture.py", "console_server.py", "detector_worker.py"}
+OF_OTHER_PROCESSES = {"camera/capture_process.py", "console/server.py", "detector/worker.py"}
 
 
 def test_a_thread_is_of_the_door_whose_thread_started_it_and_so_are_those_it_starts():
@@ -38,7 +38,7 @@ def test_a_thread_is_of_the_door_whose_thread_started_it_and_so_are_those_it_sta
 @pytest.mark.parametrize("word", ["Thread", "Timer", "ThreadPoolExecutor"])
 def test_no_part_of_a_door_starts_a_thread_that_would_forget_it(repo_root, word):
     users = {
-        path.name
+        path.relative_to(repo_root / "gate").as_posix()
         for path in (repo_root / "gate").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
