@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_gate.models.labels import MaskLabel
+
 Index = slice | NDArray[np.bool_] | NDArray[np.integer]
+
+
+class DetectionsError(ValueError):
+    """A sound detector cannot have given these numbers, so that none of them counts."""
+
+
+class TooManyFacesError(DetectionsError):
+    """Each number is possible, yet there are more faces than the caller allows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +55,38 @@ class Detections:
         """No faces at all: the ordinary case of an empty entrance."""
         nothing = np.zeros(0, np.float32)
         return cls(np.zeros((0, 4), np.float32), nothing, np.zeros(0, np.int64), nothing)
+
+    def check(self, size_hw: tuple[int, int] | None, max_faces: int) -> None:
+        """Let only numbers pass that a sound detector can give.
+
+        Args:
+            size_hw: height and width in pixels of the image; None where the caller does not know.
+            max_faces: more than these are too many.
+
+        Raises:
+            TooManyFacesError: that is all that is wrong.
+            DetectionsError: a number is impossible.
+        """
+        boxes = self.boxes_xyxy
+        if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
+            raise DetectionsError(
+                "the model gave a box without area or with corners that are not finite"
+            )
+        if size_hw is not None:
+            height, width = size_hw
+            if not ((boxes >= 0).all() and (boxes <= [width, height, width, height]).all()):
+                raise DetectionsError(
+                    f"the model gave a box outside of a picture of {width} x {height}"
+                )
+        for name, values in (("score", self.scores), ("margin", self.margins)):
+            if not ((values >= 0.0) & (values <= 1.0)).all():  # NaN fails both
+                raise DetectionsError(f"the model gave a {name} outside 0..1")
+        if not ((self.labels >= 0) & (self.labels < len(MaskLabel))).all():
+            raise DetectionsError(f"the model gave a class outside 0..{len(MaskLabel) - 1}")
+        if len(self) > max_faces:
+            raise TooManyFacesError(
+                f"the model gave {len(self)} faces, expected at most {max_faces}"
+            )
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)

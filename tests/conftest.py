@@ -110,7 +110,7 @@ def load_script(path: Path) -> ModuleType:
 MEASURE = """
 import sys
 from pathlib import Path
-from mask_gate.gate.detector.detector import open_engine
+from mask_gate.gate.detector.engines import open_engine
 open_engine(Path(sys.argv[1]), "cpu")
 """
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mask_gate.gate.detector.detector import open_engine
 from mask_gate.gate.detector.engine import EngineKind
-from mask_gate.gate.detector.engine_trial import try_engine
+from mask_gate.gate.detector.engine_choice import try_engine
+from mask_gate.gate.detector.engines import open_engine
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.export_metadata import ExportedFileError
 from mask_gate.models.letterbox import Letterbox
@@ -65,9 +65,9 @@ def test_several_squares_together_are_what_each_is_alone(repo_root, kind):
     engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind)
     size = engine.input_size
     squares = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
-    for said, square in zip(engine.together(squares), squares, strict=True):
+    for said, square in zip(engine.run_batch(squares), squares, strict=True):
         np.testing.assert_allclose(said[:, 4:], engine(square)[:, 4:], atol=SCORES)
-    assert engine.at_once == 1  # on a CPU: docs/benchmarks.md
+    assert engine.batch_size == 1  # on a CPU: docs/benchmarks.md
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_an_engine_that_cannot_run_the_file_is_refused(repo_root, tmp_path):
 
 
 def test_an_engine_that_is_not_installed_says_how_to(repo_root, monkeypatch):
-    monkeypatch.setattr("mask_gate.gate.detector.detector.find_spec", lambda name: None)
+    monkeypatch.setattr("mask_gate.gate.detector.engines.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"pip install 'mask-gate\[openvino\]'"):
         open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mask_gate.gate.audit.chain import Row
+from mask_gate.gate.domain import Reason, SignalKind
 from mask_gate.gate.events import Event
 
 LABEL_LETTERS = 40
@@ -54,6 +55,18 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
         confidences=_json([None if score is None else round(score, 3) for score in scores]),
         model=_name(event.get("model")),
         detail=detail(", ".join(f"{name} {value}" for name, value in told if value is not None)),
+    )
+
+
+def refusal_of(intent: Row) -> Row:
+    """What must follow the row of an opening that came to nothing."""
+    return Row(
+        "result",
+        signal_id=intent.signal_id,
+        decision=SignalKind.DENY.value,
+        reason=Reason.AUDIT_UNAVAILABLE.value,
+        outcome="not opened",
+        detail="the row of the intent was not on the disk in time",
     )
 
 

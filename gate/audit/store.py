@@ -10,80 +10,29 @@ import logging
 import os
 import sqlite3
 import stat
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from mask_gate.gate.audit.chain import COLUMNS, START, Row, Tip, seal, tip_of
+from mask_gate.gate.audit.damaged_file import last_readable_row, set_aside
+from mask_gate.gate.audit.schema import check_pages, is_damage, last_row, prepare
 from mask_gate.gate.errors import OutputError
 
 log = logging.getLogger(__name__)
 
 Connect = Callable[..., sqlite3.Connection]
 
-APPLICATION_ID = 0x4D474155
-"""In the header of every audit, so that no other program's database is taken for a damaged one."""
-
-VERSION = 1
-
-MOST_SET_ASIDE = 5
+MAX_SET_ASIDE = 5
 """A disk that damages more files than this in one run is not asked for another."""
 
 PRUNE_ROWS = 500
 """So many rows are deleted in one transaction."""
 
 _PRUNE_LOOK = 20_000
-_CHECK_S = 1.0
-_CHECK_STEPS = 10_000
-_WAL_BYTES = 4 * 1024 * 1024
 _FILE_MODE, _FOLDER_MODE = 0o640, 0o750
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-_TABLE = """\
-CREATE TABLE rows (
-  seq INTEGER PRIMARY KEY CHECK (seq > 0),
-  kind TEXT NOT NULL,
-  signal_id TEXT,
-  decision TEXT,
-  reason TEXT,
-  faces INTEGER,
-  classes TEXT,
-  confidences TEXT,
-  model TEXT,
-  config TEXT,
-  relay TEXT,
-  outcome TEXT,
-  detail TEXT,
-  anchor_seq INTEGER,
-  anchor_hash TEXT,
-  wall TEXT NOT NULL,
-  mono_s REAL NOT NULL,
-  boot_id TEXT NOT NULL,
-  gate TEXT NOT NULL,
-  previous TEXT NOT NULL CHECK (length(previous) = 64),
-  hash TEXT NOT NULL CHECK (length(hash) = 64)
-) STRICT"""
-
-_RULES = (
-    "CREATE INDEX pruned_rows ON rows (anchor_seq) WHERE kind = 'pruned'",
-    """\
-CREATE TRIGGER rows_are_only_added BEFORE INSERT ON rows
-WHEN NEW.seq <= (SELECT max(seq) FROM rows)
-  OR NEW.previous <> (SELECT hash FROM rows ORDER BY seq DESC LIMIT 1)
-BEGIN SELECT RAISE(ABORT, 'rows of the audit are only added, at the end of the chain'); END""",
-    """\
-CREATE TRIGGER rows_never_change BEFORE UPDATE ON rows
-BEGIN SELECT RAISE(ABORT, 'rows of the audit never change'); END""",
-    # Whoever prunes says so first, in the chain itself.
-    """\
-CREATE TRIGGER rows_stay BEFORE DELETE ON rows
-WHEN OLD.seq > (SELECT coalesce(max(anchor_seq), 0) FROM rows WHERE kind = 'pruned')
-BEGIN SELECT RAISE(ABORT, 'rows of the audit are deleted by pruning only'); END""",
-)
 
 _INSERT = f"INSERT INTO rows ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-_LAST = "SELECT seq, hash FROM rows ORDER BY seq DESC LIMIT 1"
 
 
 class AuditStore:
@@ -116,7 +65,7 @@ class AuditStore:
         self._doubt: Tip | None = None  # end of a transaction that failed, though it may be there
         self._damage = ""
         self._made = False  # by this run, and not used yet
-        self._checked = False
+        self._is_checked = False
         self._aside_count = 0
         self._alarm: Row | None = None
 
@@ -171,7 +120,7 @@ class AuditStore:
         self._doubt = None
         try:
             connection.execute("BEGIN IMMEDIATE")
-            tip = _last(connection)
+            tip = last_row(connection)
             if tip != self.tip:
                 raise sqlite3.OperationalError("somebody else wrote to the file")
             sealed = []
@@ -227,13 +176,13 @@ class AuditStore:
         return self._connection
 
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
+        if isinstance(error, sqlite3.DatabaseError) and is_damage(error):
             self._damage = str(error)
         self.close()  # which rolls back
 
     def _make_file(self) -> None:
         """See that there is a file to open, with rights for its group to read."""
-        _make_folder(self.path.parent)
+        make_folder(self.path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             descriptor = os.open(self.path, flags, _FILE_MODE)
@@ -257,31 +206,14 @@ class AuditStore:
         try:
             there = self.path.stat()
             self._file = (there.st_dev, there.st_ino)
-            self._prepare(connection)
-            return _last(connection)
+            prepare(connection)
+            if not self._is_checked:
+                check_pages(connection)
+                self._is_checked = True
+            return last_row(connection)
         except BaseException as error:
             self._failed(error)
             raise
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the file an audit, or see that it is one, and have every commit synced."""
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "secure_delete = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        schema = _schema(connection)
-        if schema and _pragma(connection, "application_id") != APPLICATION_ID:
-            raise OutputError("it is a database of another program; give another path")
-        mode = _pragma(connection, "journal_mode = WAL")
-        if mode != "wal":
-            raise OutputError(f"it cannot keep a WAL, only {mode}; put it on a local disk")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        if not schema:
-            _create(connection)
-        elif schema != {_TABLE, *_RULES} or _pragma(connection, "user_version") != VERSION:
-            raise _WrongSchemaError("its tables are not those of an audit")
-        if not self._checked:
-            _check(connection)
-            self._checked = True
 
     def _compare(self, found: Tip) -> Row | None:
         """Hold the end of the chain on the disk against the one in memory."""
@@ -299,11 +231,11 @@ class AuditStore:
 
     def _put_aside(self) -> None:
         """Make room for a file in place of the damaged one, and an alarm to be its first row."""
-        if self._aside_count >= MOST_SET_ASIDE:
+        if self._aside_count >= MAX_SET_ASIDE:
             said = f"{self._aside_count} damaged files were set aside already; check the disk"
             raise OutputError(f"{self._damage}; {said}")
-        aside = _set_aside(self.path, self._wall())
-        known = _last_readable(aside) if self.tip is None else self.tip
+        aside = set_aside(self.path, self._wall())
+        known = last_readable_row(aside) if self.tip is None else self.tip
         log.error("audit %s: damaged (%s); set aside as %s", self.path, self._damage, aside.name)
         self._alarm = Row(
             "alarm",
@@ -328,16 +260,8 @@ class AuditStore:
         return True
 
 
-class _WrongSchemaError(sqlite3.DatabaseError):
-    """The file is a sound database, and an audit by its header, but not by its tables."""
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return isinstance(error, _WrongSchemaError) or code & 0xFF in _DAMAGED
-
-
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, with the same rights for each that was missing."""
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -345,49 +269,6 @@ def _make_folder(folder: Path) -> None:
     for each in reversed(missing):
         each.mkdir(_FOLDER_MODE, exist_ok=True)
         each.chmod(_FOLDER_MODE)
-
-
-def _pragma(connection: sqlite3.Connection, text: str) -> object:
-    answer = connection.execute(f"PRAGMA {text}").fetchone()
-    return None if answer is None else answer[0]
-
-
-def _schema(connection: sqlite3.Connection) -> set[str]:
-    return {str(sql) for (sql,) in connection.execute("SELECT sql FROM sqlite_schema")}
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    for sql in (_TABLE, *_RULES):
-        connection.execute(sql)
-    connection.execute("COMMIT")
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    """Look for damage, for a bounded time: a file of years must not keep the gate from starting.
-
-    Raises:
-        sqlite3.DatabaseError: the file is damaged.
-    """
-    end_s = time.monotonic() + _CHECK_S
-    connection.set_progress_handler(lambda: time.monotonic() > end_s, _CHECK_STEPS)
-    try:
-        answer = _pragma(connection, "quick_check(1)")
-    except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
-            raise
-        return
-    finally:
-        connection.set_progress_handler(None, 0)
-    if answer != "ok":
-        raise _WrongSchemaError(str(answer).replace("\n", " "))
-
-
-def _last(connection: sqlite3.Connection) -> Tip:
-    found = connection.execute(_LAST).fetchone()
-    return START if found is None else Tip(*found)
 
 
 def _last_old(connection: sqlite3.Connection, before: str, until: str) -> Tip | None:
@@ -403,33 +284,3 @@ def _last_old(connection: sqlite3.Connection, before: str, until: str) -> Tip | 
             break
     rows.close()
     return last
-
-
-def _set_aside(path: Path, wall: datetime) -> Path:
-    """Rename a file with what SQLite keeps beside it; nothing is ever written over."""
-    stamp = wall.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    aside, count = path.with_name(f"{path.name}.corrupt-{stamp}"), 1
-    while aside.exists():
-        count += 1
-        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{count}")
-    # The file itself last: a log left beside an empty file would be deleted by SQLite.
-    for ending in ("-wal", "-shm", "-journal", ""):
-        source = path.with_name(path.name + ending)
-        if source.exists():
-            source.rename(aside.with_name(aside.name + ending))
-    return aside
-
-
-def _last_readable(path: Path) -> Tip | None:
-    """The last row of a damaged file, where it can still be read."""
-    address = f"{path.resolve().as_uri()}?mode=ro"
-    if not path.with_name(f"{path.name}-wal").exists():
-        address += "&immutable=1"  # or SQLite would leave files beside it
-    try:
-        connection = sqlite3.connect(address, uri=True)
-        try:
-            return _last(connection)
-        finally:
-            connection.close()
-    except (sqlite3.Error, OSError, TypeError):
-        return None

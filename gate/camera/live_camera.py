@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from mask_gate.gate.camera.capture_process import BACK_OFF_S, Word, order
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
@@ -30,19 +31,29 @@ Clock = Callable[[], float]
 
 MAX_FRAME_AGE_S = 0.5
 
-START_LIMIT_S = 15.0
-"""A child that says nothing for so long after its start hangs; a cold disk is slow."""
 
-SILENCE_LIMIT_S = 2.5
-"""A child that says nothing for so long hangs: each of its steps has a shorter time-out."""
+@dataclass(frozen=True, slots=True)
+class CaptureLimits:
+    """How long a capture process may be silent, and how long its end is waited for.
 
-DEVICE_OPENING_LIMIT_S = 6.0
-"""The same while it opens a device: some need seconds until they send."""
+    Attributes:
+        start_s: one that says nothing for so long after its start hangs; a cold disk is slow.
+        silence_s: one that says nothing for so long hangs: each of its steps has a shorter limit.
+        device_opening_s: the same while it opens a device: some need seconds until they send.
+        kill_s: how long one that was killed is waited for before the next one is started.
+        close_s: how long `LiveCamera.close` waits for the end.
+        max_unkillable: so many may be kept from dying by a driver; more are not started.
+        unkillable_retry_s: how often these are looked at.
+    """
 
-_REAP_S = 1.0
-_MAX_UNDEAD = 4  # processes that a driver keeps from dying; more are not started
-_LOOK_S = 0.5
-_CLOSE_S = 2.0
+    start_s: float = 15.0
+    silence_s: float = 2.5
+    device_opening_s: float = 6.0
+    kill_s: float = 1.0
+    close_s: float = 2.0
+    max_unkillable: int = 4
+    unkillable_retry_s: float = 0.5
+
 
 _LOSSES = {
     Word.UNREACHED: "it does not answer",
@@ -70,6 +81,7 @@ class LiveCamera:
         max_age_s: an older frame is never given.
         clock: of its frames; its capture process has `gate.clock`.
         command: starts the child; the descriptor of the buffer is added to it.
+        limits: of the child.
 
     Attributes:
         restarts: so many times a child hung or died and was replaced.
@@ -86,6 +98,7 @@ class LiveCamera:
         max_age_s: float = MAX_FRAME_AGE_S,
         clock: Clock = uptime_s,
         command: Sequence[str] = tuple(module_command("gate.camera.capture_process")),
+        limits: CaptureLimits | None = None,
     ) -> None:
         self.name = name
         self.restarts = 0
@@ -94,6 +107,7 @@ class LiveCamera:
         self._max_age_s = max_age_s
         self._clock = clock
         self._command = command
+        self._limits = limits or CaptureLimits()
         self._stop = threading.Event()
         self._changed = threading.Condition()  # guards what follows
         self._child: _Child | None = None
@@ -162,7 +176,7 @@ class LiveCamera:
                 self._child.kill()
             self._changed.notify_all()
         if self._thread is not threading.current_thread():
-            self._thread.join(_CLOSE_S)
+            self._thread.join(self._limits.close_s)
 
     def _take(self) -> Frame | None:
         """The newest frame in the buffer, if it is fresh and was not read before."""
@@ -192,15 +206,15 @@ class LiveCamera:
 
     def _keep(self) -> None:
         """Keep a child until told to stop."""
-        failures, undead = 0, list[_Child]()
+        failures, unkillable = 0, list[_Child]()
         while not self._stop.is_set():
-            undead = [child for child in undead if not child.reap(0.0)]
-            if len(undead) >= _MAX_UNDEAD:
-                self._stop.wait(_LOOK_S)
+            unkillable = [child for child in unkillable if not child.reap(0.0)]
+            if len(unkillable) >= self._limits.max_unkillable:
+                self._stop.wait(self._limits.unkillable_retry_s)
                 continue
             had_frames, child = self._live_once()
-            if child is not None and not child.reap(_REAP_S):
-                undead.append(child)
+            if child is not None and not child.reap(self._limits.kill_s):
+                unkillable.append(child)
             failures = 0 if had_frames else failures + 1
             self._stop.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
 
@@ -230,7 +244,7 @@ class LiveCamera:
 
     def _watch(self, child: _Child) -> str:
         """Hear what the child says until it is silent for too long, or for ever; which of them."""
-        limit_s = START_LIMIT_S
+        limit_s = self._limits.start_s
         while not self._stop.is_set():
             heard = child.hear(limit_s)
             if heard is None:
@@ -245,7 +259,7 @@ class LiveCamera:
             if broken or not heard:
                 return "its capture process ended"
             opening = words[-1] == Word.OPENING and self._source.kind is not SourceKind.URL
-            limit_s = DEVICE_OPENING_LIMIT_S if opening else SILENCE_LIMIT_S
+            limit_s = self._limits.device_opening_s if opening else self._limits.silence_s
         return ""
 
     def _understand(self, child: _Child, byte: int) -> None:

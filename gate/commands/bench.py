@@ -25,9 +25,9 @@ from mask_gate.gate.commands.bench_stages import (
     measure_suppression,
     outside_the_model,
 )
-from mask_gate.gate.detector.detector import open_engine
 from mask_gate.gate.detector.engine import Engine, EngineKind
 from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.detector.engines import open_engine
 from mask_gate.gate.errors import GateError
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 

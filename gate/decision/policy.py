@@ -7,7 +7,6 @@ always gives the same decisions. Every comparison is written so that NaN falls o
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mask_gate.gate.decision.cool_down import CoolDowns
+from mask_gate.gate.decision.evidence import ROUNDING_S, Evidence, EvidenceWindow
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
-from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
+from mask_gate.gate.decision.zone import Point, area, contains
+from mask_gate.gate.domain import Decision, Reason, State, Track
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.operating_point import OperatingPoint
 
-Point = tuple[float, float]
-_ROUNDING_S = 1e-6  # sums of frame times are not exact; a frame must not be lost to the last bit
+_MIN_ZONE_AREA = 5e-5  # of the picture; points on one line enclose less
 
 
 def _as_points(value: object) -> object:
@@ -116,7 +117,7 @@ class PolicyConfig(BaseModel):
     def _consistent(self) -> PolicyConfig:
         if len(self.zone) < 3 or not all(0 <= part <= 1 for point in self.zone for part in point):
             raise ValueError("zone: expected at least 3 points (x, y) with both in 0..1")
-        if abs(_doubled_area(self.zone)) < 1e-4:
+        if area(self.zone) < _MIN_ZONE_AREA:
             raise ValueError("zone: expected a polygon with an inside, got points on one line")
         for low, high in (
             ("near_face", "min_face"),
@@ -136,31 +137,23 @@ class PolicyConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
-    """Sightings of one face in the window, and those among them that are sure enough to vote."""
-
-    window: Sequence[Sighting]
-    votes: Sequence[Sighting]
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Judgement:
     """One face judged in one frame.
 
     Attributes:
         reason: COMPLIANT, UNCERTAIN, NO_MASK or MASK_INCORRECT.
-        big: near enough to be let in.
+        is_big: near enough to be let in.
         proven_s: with COMPLIANT, time of its newest compliant sighting.
     """
 
     track: Track
     reason: Reason
-    big: bool
+    is_big: bool
     proven_s: float = -math.inf
 
 
 @dataclass(slots=True)
-class _Grant:
+class _Permission:
     """A permission in force: whom it was given to, as last seen, and how far it reaches."""
 
     tracks: dict[int, Track]
@@ -168,22 +161,14 @@ class _Grant:
     until_s: float
 
 
-@dataclass(slots=True)
-class _Cooling:
-    """Somebody who had a grant, as last seen, and when the next one is possible."""
-
-    track: Track
-    ends_s: float
-
-
 class Policy:
-    """Decides frame by frame; remembers only grants, so that one passage has one opening.
+    """Decides frame by frame; remembers only permissions, so that one passage has one opening.
 
-    A grant is given to all faces in the zone together. It holds while each of them complies and
-    nobody unproven joins, for `hold_s` at most. From its end, whatever ended it, each of them waits
-    `cool_down_s`; whoever still stands there then may earn the next. A newcomer need not wait: when
-    all comply, the newcomer's grant takes in those who are waiting. A face that appears where one
-    of them was lost is taken for the same person.
+    A permission is given to all faces in the zone together. It holds while each of them complies
+    and nobody unproven joins, for `hold_s` at most. From its end, whatever ended it, each of them
+    waits `cool_down_s`; whoever still stands there then may earn the next. A newcomer need not
+    wait: when all comply, the newcomer's permission takes in those who are waiting. A face that
+    appears where one of them was lost is taken for the same person.
 
     Args:
         config: the rule.
@@ -199,12 +184,9 @@ class Policy:
         self._compliant = {MaskLabel.WITH_MASK}
         if not config.incorrect_is_violation:
             self._compliant.add(MaskLabel.MASK_WEARED_INCORRECT)
-        self._grant: _Grant | None = None
-        self._cooling: dict[int, _Cooling] = {}
-        self._known_ids: frozenset[int] = frozenset()
-        self._frames_s: list[float] = []  # those in the evidence window
-        self._last_frame_s = -math.inf
-        self._last_fault_s = -math.inf
+        self._window = EvidenceWindow(config.window_s)
+        self._permission: _Permission | None = None
+        self._cool_downs = CoolDowns()
 
     def decide(
         self, tracks: Sequence[Track], frame_time_s: float, frame_hw: tuple[int, int]
@@ -216,123 +198,126 @@ class Policy:
             frame_time_s: monotonic seconds of the frame; a time that does not advance is a fault.
             frame_hw: height and width of the frame in pixels.
         """
-        if not (math.isfinite(frame_time_s) and frame_time_s > self._last_frame_s):
+        if not (math.isfinite(frame_time_s) and frame_time_s > self._window.newest_s):
             return self.fault(Reason.FROZEN, frame_time_s)
         if min(frame_hw) < 1:
             return self.fault(Reason.BAD_IMAGE, frame_time_s)
-        self._last_frame_s = frame_time_s
-        since_s = frame_time_s - self._config.window_s - _ROUNDING_S
-        self._frames_s = [*self._frames_s[bisect_left(self._frames_s, since_s) :], frame_time_s]
-        if self._grant is not None and frame_time_s > self._grant.until_s:
-            self._end_grant(frame_time_s)  # nothing renewed it in time
-        self._cooling = {i: had for i, had in self._cooling.items() if had.ends_s > frame_time_s}
+        self._window.add_frame(frame_time_s)
+        if self._permission is not None and frame_time_s > self._permission.until_s:
+            self._end_permission(frame_time_s)  # nothing renewed it in time
+        self._cool_downs.end_by(frame_time_s)
 
-        evidence = {track.id: self._evidence(track, frame_time_s) for track in tracks}
+        evidence = {track.id: self._window.evidence_of(track, self.votes) for track in tracks}
         state, reason = self._rule(tracks, evidence, frame_hw)
         until_s = None
-        if state is State.ALLOW and self._grant is not None:
-            until_s = self._grant.until_s
+        if state is State.ALLOW and self._permission is not None:
+            until_s = self._permission.until_s
         else:
-            self._end_grant(frame_time_s)
-        self._remember(tracks)
+            self._end_permission(frame_time_s)
+        self._cool_downs.follow(tracks)
         votes = {
-            track_id: dict(Counter(vote.label for vote in seen.votes))
-            for track_id, seen in evidence.items()
+            track_id: dict(Counter(vote.label for vote in of_track.votes))
+            for track_id, of_track in evidence.items()
         }
         return Decision(state, reason, frame_time_s, until_s, votes)
 
     def fault(self, reason: Reason, time_s: float) -> Decision:
         """The FAULT decision for a frame that could not be judged, or for one that never came.
 
-        It ends a grant, and no evidence from before `time_s` counts any more.
+        It ends a permission, and no evidence from before `time_s` counts any more.
         """
-        at_s = time_s if math.isfinite(time_s) else max(self._last_frame_s, 0.0)
-        self._last_fault_s = max(self._last_fault_s, self._last_frame_s, at_s)
-        self._end_grant(at_s)
+        at_s = time_s if math.isfinite(time_s) else max(self._window.newest_s, 0.0)
+        self._window.forget_until(at_s)
+        self._end_permission(at_s)
         return Decision(State.FAULT, reason, at_s)
 
     def _rule(
         self,
         tracks: Sequence[Track],
-        evidence: Mapping[int, _Evidence],
+        evidence: Mapping[int, Evidence],
         frame_hw: tuple[int, int],
     ) -> tuple[State, Reason]:
-        """Everyone in the zone who is near must comply; ALLOW starts or renews the grant."""
+        """Everyone near in the zone must comply; ALLOW begins or renews the permission."""
         inside = [track for track in tracks if self._is_inside(track, frame_hw)]
         if not inside:
             return State.IDLE, Reason.NO_FACE
-        verdicts = [
+        judged = [
             self._judge(track, evidence[track.id], size)
             for track in inside
             if not (size := _face_size(track, frame_hw)) < self._config.near_face
         ]
-        if not verdicts:
+        if not judged:
             return State.IDLE, Reason.TOO_SMALL
-        if self._grant is None and not any(verdict.big for verdict in verdicts):
+        if self._permission is None and not any(face.is_big for face in judged):
             return State.CHECKING, Reason.TOO_SMALL
-        reasons = {verdict.reason for verdict in verdicts}
+        reasons = {face.reason for face in judged}
         violations = reasons & {Reason.NO_MASK, Reason.MASK_INCORRECT}
         if violations and Reason.COMPLIANT in reasons:
             return State.DENY, Reason.GROUP_MIXED
         if violations:
-            bare = Reason.NO_MASK in violations
-            return State.DENY, Reason.NO_MASK if bare else Reason.MASK_INCORRECT
+            is_bare = Reason.NO_MASK in violations
+            return State.DENY, Reason.NO_MASK if is_bare else Reason.MASK_INCORRECT
         if Reason.UNCERTAIN in reasons:
             return State.CHECKING, Reason.UNCERTAIN
-        return self._permit(verdicts)
+        return self._permit(judged)
 
-    def _permit(self, verdicts: Sequence[_Verdict]) -> tuple[State, Reason]:
-        """All comply: renew the grant, or begin one where somebody is there who may have it."""
-        now_s = self._last_frame_s
-        if self._grant is None:
-            if not any(face.big and face.track.id not in self._cooling for face in verdicts):
+    def _permit(self, judged: Sequence[_Judgement]) -> tuple[State, Reason]:
+        """All comply: renew the permission, or begin one where somebody may have it."""
+        now_s = self._window.newest_s
+        if self._permission is None:
+            if not any(face.is_big and face.track.id not in self._cool_downs for face in judged):
                 return State.CHECKING, Reason.COOL_DOWN
-            self._grant = _Grant({}, began_s=now_s, until_s=now_s)
-        elif now_s - self._grant.began_s >= self._config.hold_s - _ROUNDING_S:
+            self._permission = _Permission({}, began_s=now_s, until_s=now_s)
+        elif now_s - self._permission.began_s >= self._config.hold_s - ROUNDING_S:
             return State.CHECKING, Reason.COOL_DOWN
-        self._grant.tracks.update((face.track.id, face.track) for face in verdicts)
+        self._permission.tracks.update((face.track.id, face.track) for face in judged)
         # The frame's time when everyone was seen in it; a face missed meanwhile renews nothing.
-        self._grant.until_s = min(face.proven_s for face in verdicts) + self._config.lease_s
+        self._permission.until_s = min(face.proven_s for face in judged) + self._config.lease_s
         return State.ALLOW, Reason.COMPLIANT
 
-    def _judge(self, track: Track, seen: _Evidence, size: float) -> _Verdict:
+    def _judge(self, track: Track, evidence: Evidence, size: float) -> _Judgement:
         """Whether a face of this `size` (see `_face_size`) complies."""
-        config = self._config
-        big = size >= config.min_face
-        if not seen.window or not _is_sound(track):
-            return _Verdict(track, Reason.UNCERTAIN, big)
-        good_s = [vote.time_s for vote in seen.votes if vote.label in self._compliant]
-        bad = [vote for vote in seen.votes if vote.label not in self._compliant]
-        if (
-            len(bad) >= max(config.deny_frames, config.deny_share * len(seen.window))
-            and bad[-1].time_s - bad[0].time_s >= config.deny_evidence_s - _ROUNDING_S
-        ):
-            bare = sum(vote.label is MaskLabel.WITHOUT_MASK for vote in bad)
-            reason = Reason.NO_MASK if 2 * bare >= len(bad) else Reason.MASK_INCORRECT
-            return _Verdict(track, reason, big)
-        held = self._grant is not None and track.id in self._grant.tracks
-        share, age_s = (config.leave_share, config.max_age_s) if held else (config.enter_share, 0.0)
-        frames = len(self._frames_s) - bisect_left(self._frames_s, seen.window[0].time_s)
-        if (
-            seen.window[-1].label in self._compliant  # one sight of a bare face is doubt at once
-            and len(good_s) >= max(config.min_frames, share * max(frames, len(seen.window)))
-            and good_s[-1] - good_s[0] >= config.min_evidence_s - _ROUNDING_S
-            and self._last_frame_s - good_s[-1] <= age_s
-        ):
-            return _Verdict(track, Reason.COMPLIANT, big, proven_s=good_s[-1])
-        return _Verdict(track, Reason.UNCERTAIN, big)
+        is_big = size >= self._config.min_face
+        if not evidence.sightings or not _is_sound(track):
+            return _Judgement(track, Reason.UNCERTAIN, is_big)
+        violation = self._violation(evidence)
+        if violation is not None:
+            return _Judgement(track, violation, is_big)
+        proven_s = self._proven_s(track, evidence)
+        if proven_s is not None:
+            return _Judgement(track, Reason.COMPLIANT, is_big, proven_s)
+        return _Judgement(track, Reason.UNCERTAIN, is_big)
 
-    def _evidence(self, track: Track, now_s: float) -> _Evidence:
-        """What counts of a track now: distinct frames, in the window, after the last fault."""
-        since_s = now_s - self._config.window_s - _ROUNDING_S
-        start = bisect_left(track.sightings, since_s, key=lambda seen: seen.time_s)
-        window: list[Sighting] = []
-        newest_s = self._last_fault_s
-        for seen in track.sightings[start:]:
-            if newest_s < seen.time_s <= now_s:
-                window.append(seen)
-                newest_s = seen.time_s
-        return _Evidence(window, [seen for seen in window if self.votes.count(seen)])
+    def _violation(self, evidence: Evidence) -> Reason | None:
+        """NO_MASK or MASK_INCORRECT where there is enough evidence against a face."""
+        config = self._config
+        against = [vote for vote in evidence.votes if vote.label not in self._compliant]
+        if not (
+            len(against) >= max(config.deny_frames, config.deny_share * len(evidence.sightings))
+            and against[-1].time_s - against[0].time_s >= config.deny_evidence_s - ROUNDING_S
+        ):
+            return None
+        bare = sum(vote.label is MaskLabel.WITHOUT_MASK for vote in against)
+        return Reason.NO_MASK if 2 * bare >= len(against) else Reason.MASK_INCORRECT
+
+    def _proven_s(self, track: Track, evidence: Evidence) -> float | None:
+        """Time of its newest compliant sighting where there is enough evidence for a face."""
+        config = self._config
+        has_permission = self._permission is not None and track.id in self._permission.tracks
+        share, age_s = (
+            (config.leave_share, config.max_age_s) if has_permission else (config.enter_share, 0.0)
+        )
+        sightings = evidence.sightings
+        good_s = [vote.time_s for vote in evidence.votes if vote.label in self._compliant]
+        frames = max(self._window.frames_since(sightings[0].time_s), len(sightings))
+        if (
+            sightings[-1].label in self._compliant  # one sight of a bare face is doubt at once
+            and len(good_s) >= max(config.min_frames, share * frames)
+            and good_s[-1] - good_s[0] >= config.min_evidence_s - ROUNDING_S
+            and self._window.newest_s - good_s[-1] <= age_s
+        ):
+            return good_s[-1]
+        return None
 
     def _is_inside(self, track: Track, frame_hw: tuple[int, int]) -> bool:
         """Whether the centre of the face is in the zone; a box that makes no sense is."""
@@ -342,48 +327,17 @@ class Policy:
         height, width = frame_hw
         return contains(self._config.zone, ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height))
 
-    def _end_grant(self, at_s: float) -> None:
-        if self._grant is None:
+    def _end_permission(self, at_s: float) -> None:
+        """End the permission in force, if there is one; its people wait from now on."""
+        if self._permission is None:
             return
-        ends_s = min(at_s, self._grant.until_s) + self._config.cool_down_s
-        for track_id, track in self._grant.tracks.items():
-            self._cooling[track_id] = _Cooling(track, ends_s)
-        self._grant = None
-
-    def _remember(self, tracks: Sequence[Track]) -> None:
-        """Follow those who are waiting, also when the tracker lost and found them again."""
-        present = {track.id: track for track in tracks}
-        lost = [had for track_id, had in self._cooling.items() if track_id not in present]
-        for track_id, track in present.items():
-            if track_id in self._cooling:
-                self._cooling[track_id].track = track
-            elif track_id not in self._known_ids:
-                for had in lost:
-                    if _is_again(track, had.track):
-                        self._cooling[track_id] = _Cooling(track, had.ends_s)
-        self._known_ids = frozenset(present)
-
-
-def contains(polygon: Sequence[Point], point: Point) -> bool:
-    """Whether a point is inside a polygon or on its edge (even-odd rule for crossing outlines)."""
-    x, y = point
-    inside = False
-    for (x1, y1), (x2, y2) in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
-        side = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
-        on_line = side == 0.0 and min(x1, x2) <= x <= max(x1, x2)
-        if on_line and min(y1, y2) <= y <= max(y1, y2):
-            return True
-        if (y1 > y) != (y2 > y) and (side > 0) == (y2 > y1):
-            inside = not inside  # a ray to the right crosses this edge
-    return inside
-
-
-def _doubled_area(polygon: Sequence[Point]) -> float:
-    edges = zip(polygon, (*polygon[1:], polygon[0]), strict=True)
-    return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in edges)
+        ends_s = min(at_s, self._permission.until_s) + self._config.cool_down_s
+        self._cool_downs.begin(self._permission.tracks.values(), ends_s)
+        self._permission = None
 
 
 def _is_sound(track: Track) -> bool:
+    """Whether a box can be one of a face."""
     x1, y1, x2, y2 = track.box_xyxy
     return all(map(math.isfinite, track.box_xyxy)) and x1 < x2 and y1 < y2
 
@@ -397,11 +351,3 @@ def _face_size(track: Track, frame_hw: tuple[int, int]) -> float:
         return math.nan
     x1, y1, x2, y2 = track.box_xyxy
     return max(x2 - x1, y2 - y1) / frame_hw[0]
-
-
-def _is_again(newcomer: Track, lost: Track) -> bool:
-    """Whether a new track is within one face of where another was lost."""
-    x1, y1, x2, y2 = newcomer.box_xyxy
-    u1, v1, u2, v2 = lost.box_xyxy
-    shift = math.hypot((x1 + x2) - (u1 + u2), (y1 + y2) - (v1 + v2)) / 2
-    return shift <= max(y2 - y1, v2 - v1)

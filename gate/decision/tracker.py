@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mask_gate.gate.domain import Sighting, Track
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.boxes import pairwise_iou_xyxy, xyxy_to_cxcywh
-from mask_gate.models.detections import Detections
+from mask_gate.models.detections import Detections, DetectionsError
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.operating_point import OperatingPoint
 
@@ -97,7 +97,7 @@ class TrackerConfig(BaseModel):
         return high, min(low, high)
 
 
-class _Trail:
+class _FollowedFace:
     """What is remembered of one face between frames."""
 
     def __init__(self, track_id: int, box_xyxy: NDArray[np.float64], sighting: Sighting) -> None:
@@ -106,13 +106,13 @@ class _Trail:
         self.box_xyxy = box_xyxy
         self.sightings: deque[Sighting] = deque()
         self._centres: deque[tuple[float, float, float]] = deque()  # time s, x px, y px
-        self.see(box_xyxy, sighting, memory_s=math.inf, velocity_window_s=math.inf)
+        self.add(box_xyxy, sighting, memory_s=math.inf, velocity_window_s=math.inf)
 
     @property
     def last_seen_s(self) -> float:
         return self.sightings[-1].time_s
 
-    def see(
+    def add(
         self,
         box_xyxy: NDArray[np.float64],
         sighting: Sighting,
@@ -164,12 +164,12 @@ class Tracker:
         self._config = config
         self._high_score, self._low_score = config.scores(point)
         self._ids = count(1)
-        self._trails: list[_Trail] = []
+        self._faces: list[_FollowedFace] = []
         self._time_s = -math.inf
 
     def reset(self) -> None:
         """Forget every face, as after a change of picture size; ids and time go on."""
-        self._trails = []
+        self._faces = []
 
     def update(self, detections: Detections, time_s: float) -> tuple[Track, ...]:
         """Take in the detections of one frame taken at `time_s` (monotonic seconds).
@@ -184,25 +184,28 @@ class Tracker:
         """
         if not (math.isfinite(time_s) and time_s > self._time_s):
             raise ValueError(f"time_s: expected finite seconds after {self._time_s}, got {time_s}")
-        _refuse_nonsense(detections, self._config.max_faces)
+        try:
+            detections.check(None, self._config.max_faces)
+        except DetectionsError as error:
+            raise ModelError(str(error)) from error
         if time_s - self._time_s > self._config.max_gap_s:
             self.reset()
         self._time_s = time_s
 
         oldest_s = time_s - self._config.max_missed_s
-        self._trails = [trail for trail in self._trails if trail.last_seen_s >= oldest_s]
+        self._faces = [face for face in self._faces if face.last_seen_s >= oldest_s]
         sure = detections.scores >= self._high_score
         doubtful = ~sure & (detections.scores >= self._low_score)
-        unseen, newcomers = self._follow(self._trails, detections[sure], time_s)
+        unseen, newcomers = self._follow(self._faces, detections[sure], time_s)
         self._follow(unseen, detections[doubtful], time_s)
         for box_xyxy, sighting in newcomers:
-            self._trails.append(_Trail(next(self._ids), box_xyxy, sighting))
-        return tuple(trail.as_track() for trail in self._trails)
+            self._faces.append(_FollowedFace(next(self._ids), box_xyxy, sighting))
+        return tuple(face.as_track() for face in self._faces)
 
     def _follow(
-        self, trails: list[_Trail], detections: Detections, time_s: float
-    ) -> tuple[list[_Trail], list[tuple[NDArray[np.float64], Sighting]]]:
-        """Continue `trails` with `detections`; returns what is left over of both."""
+        self, faces: list[_FollowedFace], detections: Detections, time_s: float
+    ) -> tuple[list[_FollowedFace], list[tuple[NDArray[np.float64], Sighting]]]:
+        """Continue `faces` with `detections`; returns what is left over of both."""
         boxes_xyxy = detections.boxes_xyxy.astype(np.float64)
         seen = [
             (box_xyxy, Sighting(time_s, MaskLabel(label), score, margin))
@@ -214,52 +217,38 @@ class Tracker:
                 strict=True,
             )
         ]
-        if not trails or not seen:
-            return trails, seen
-        chosen = cheapest_pairs(self._costs(trails, boxes_xyxy, time_s))
+        if not faces or not seen:
+            return faces, seen
+        chosen = cheapest_pairs(self._costs(faces, boxes_xyxy, time_s))
         for row, column in chosen.items():
-            trails[row].see(
+            faces[row].add(
                 *seen[column],
                 memory_s=self._config.memory_s,
                 velocity_window_s=self._config.velocity_window_s,
             )
         taken = set(chosen.values())
         return (
-            [trail for row, trail in enumerate(trails) if row not in chosen],
+            [face for row, face in enumerate(faces) if row not in chosen],
             [face for column, face in enumerate(seen) if column not in taken],
         )
 
     def _costs(
-        self, trails: list[_Trail], boxes_xyxy: NDArray[np.float64], time_s: float
+        self, faces: list[_FollowedFace], boxes_xyxy: NDArray[np.float64], time_s: float
     ) -> NDArray[np.float64]:
-        """Cost [T, N] of continuing trail t with box n: 0 perfect, 2 the limit, inf forbidden."""
+        """Cost [T, N] of continuing face t with box n: 0 perfect, 2 the limit, inf forbidden."""
         config = self._config
-        predicted_xyxy = np.array([trail.predict(time_s) for trail in trails])
+        predicted_xyxy = np.array([face.predict(time_s) for face in faces])
         iou = pairwise_iou_xyxy(predicted_xyxy, boxes_xyxy)  # [T, N]
         expected, found = xyxy_to_cxcywh(predicted_xyxy), xyxy_to_cxcywh(boxes_xyxy)
         size_t, size_n = np.sqrt(expected[:, 2:].prod(1)), np.sqrt(found[:, 2:].prod(1))
         ratio = np.maximum(size_t[:, None], size_n) / np.minimum(size_t[:, None], size_n)
         shift = np.linalg.norm(expected[:, None, :2] - found[:, :2], axis=2)  # [T, N] px
-        unseen_s = time_s - np.array([trail.last_seen_s for trail in trails])
+        unseen_s = time_s - np.array([face.last_seen_s for face in faces])
         reach_px = np.minimum(config.reach + config.reach_per_s * unseen_s, config.max_reach)
         nearness = shift / (reach_px * size_t)[:, None]  # 1 at the edge of reach
         near = (iou >= config.min_iou) | (nearness <= 1.0)
         cost = (1.0 - iou) + np.minimum(nearness, 1.0)
         return np.where(near & (ratio <= config.max_size_ratio), cost, np.inf)
-
-
-def _refuse_nonsense(detections: Detections, max_faces: int) -> None:
-    """Raise ModelError unless every number is one a sound detector can give."""
-    boxes = detections.boxes_xyxy
-    if len(detections) > max_faces:
-        raise ModelError(f"the model gave {len(detections)} faces, expected at most {max_faces}")
-    if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
-        raise ModelError("the model gave a box without area or with corners that are not finite")
-    for name, values in (("score", detections.scores), ("margin", detections.margins)):
-        if not ((values >= 0.0) & (values <= 1.0)).all():  # NaN fails both
-            raise ModelError(f"the model gave a {name} outside 0..1")
-    if not ((detections.labels >= 0) & (detections.labels < len(MaskLabel))).all():
-        raise ModelError(f"the model gave a class outside 0..{len(MaskLabel) - 1}")
 
 
 def cheapest_pairs(cost: NDArray[np.float64]) -> dict[int, int]:

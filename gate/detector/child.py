@@ -1,4 +1,4 @@
-"""DetectorChild: one run of the detector's process, from its start to its end, seen by the gate."""
+"""DetectorChild: one process of the detector with its pipes and the memory for its frames."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from mask_gate.gate.detector.wire import (
 from mask_gate.gate.system.processes import module_command, start
 
 REAP_S = 1.0
-"""How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
+"""How long a killed process is waited for; one that is stuck in a driver may never end."""
 
 LINGER_S = 0.5
 """What a process may take to end by itself once it has hung up."""
 
-_PIECE = 65536
-_WORDS_KEPT = 4096  # of standard error: its end may tell why it died
+_READ_BYTES = 65536
+_STDERR_KEPT_BYTES = 4096  # its end may tell why the process died
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -42,22 +42,22 @@ class ChildEndedError(Exception):
 
 
 class DetectorChild:
-    """A process that answers questions about frames; whoever asks must not ask twice at once.
+    """A process that answers questions about frames; not more than one thread may ask at a time.
 
     Args:
         command: starts it; the descriptor of the frames' memory is added as last argument.
         max_pixels: of the largest frame.
-        seats: so many cameras have a place for one picture each.
+        cameras: so many have room for one picture each.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], max_pixels: int, seats: int = 1) -> None:
+    def __init__(self, command: Sequence[str], max_pixels: int, cameras: int = 1) -> None:
         self._reader = MessageReader()
-        self._words = b""
+        self._stderr_tail = b""
         self._max_pixels = max_pixels
-        self._memory = FrameMemory.of(max_pixels, seats)
+        self._memory = FrameMemory.create(max_pixels, cameras)
         try:
             self._process = start(
                 [*command, str(self._memory.descriptor)],
@@ -77,14 +77,14 @@ class DetectorChild:
         """Of the process, which leads a group of its own."""
         return self._process.pid
 
-    def ask(self, number: int, image: NDArray[np.uint8], seat: int = 0) -> None:
-        """Ask about a picture [H, W, 3] uint8 BGR; the answer is heard with the same number.
+    def ask(self, number: int, image: NDArray[np.uint8], camera: int = 0) -> None:
+        """Ask about a picture [H, W, 3] uint8 BGR; the answer has the same number.
 
-        The picture takes the place of the last one from the same seat, which must be answered.
+        The picture takes the place of the last one of the same camera, which must be answered.
 
         Raises:
             ValueError: this is no picture, or a larger one than was agreed on.
-            ChildEndedError: nobody is there to be asked.
+            ChildEndedError: the process has ended.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"expected [H, W, 3] uint8, got {image.shape} {image.dtype}")
@@ -93,34 +93,34 @@ class DetectorChild:
             raise ValueError(
                 f"expected a picture of up to {self._max_pixels} pixels, got {size_hw}"
             )
-        question = Question(number, size_hw, 3 * self._max_pixels * seat)
+        question = Question(number, size_hw, 3 * self._max_pixels * camera)
         np.copyto(self._memory.picture(size_hw, question.offset), image)
         try:
             os.write(_pipe(self._process.stdin).fileno(), pack_question(question))
         except OSError as error:
             raise ChildEndedError from error
 
-    def hear(self, timeout_s: float) -> list[Message]:
-        """What it says within `timeout_s`, as soon as there is anything.
+    def read(self, timeout_s: float) -> list[Message]:
+        """Messages that come within `timeout_s`, as soon as there are any.
 
         Raises:
-            ChildEndedError: it has nothing more to say.
-            WireError: it talks nonsense.
+            ChildEndedError: there will be no more.
+            WireError: it sent what is no message.
         """
-        heard: list[Message] = []
+        messages: list[Message] = []
         deadline_s = time.monotonic() + timeout_s
-        while not heard and (left_s := deadline_s - time.monotonic()) > 0:
+        while not messages and (left_s := deadline_s - time.monotonic()) > 0:
             for key, _ in self._pipes.select(left_s):
                 data = _read(key.fd)
                 if key.fileobj is self._process.stderr:
-                    self._words = (self._words + data)[-_WORDS_KEPT:]
+                    self._stderr_tail = (self._stderr_tail + data)[-_STDERR_KEPT_BYTES:]
                     if not data:
                         self._pipes.unregister(key.fileobj)
                 elif data:
-                    heard += self._reader.feed(data)
+                    messages += self._reader.feed(data)
                 else:
                     raise ChildEndedError
-        return heard
+        return messages
 
     def memory_bytes(self) -> int:
         """What it has in memory now (resident); 0 when it is gone.
@@ -151,24 +151,24 @@ class DetectorChild:
                 os.killpg(self.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(REAP_S)
-        self._hang_up()
-        return self._account()
+        self._close_pipes()
+        return self._how_it_ended()
 
-    def _hang_up(self) -> None:
+    def _close_pipes(self) -> None:
         errors = _pipe(self._process.stderr)
-        self._words = (self._words + _read(errors.fileno()))[-_WORDS_KEPT:]
+        self._stderr_tail = (self._stderr_tail + _read(errors.fileno()))[-_STDERR_KEPT_BYTES:]
         self._pipes.close()
         for pipe in (self._process.stdin, self._process.stdout, errors):
             with contextlib.suppress(OSError):
                 _pipe(pipe).close()
 
-    def _account(self) -> str:
+    def _how_it_ended(self) -> str:
         code = self._process.returncode
         if code is None:
             return "could not be killed: it hangs in a driver"
         if code < 0:
             return f"was killed by signal {-code} ({signal.strsignal(-code)})"
-        lines = self._words.decode("utf-8", "backslashreplace").split("\n")
+        lines = self._stderr_tail.decode("utf-8", "backslashreplace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
         return f"ended with code {code}" + (f": {last.strip()[:200]!r}" if last else "")
 
@@ -176,7 +176,7 @@ class DetectorChild:
 def _read(descriptor: int) -> bytes:
     """What a pipe has now; empty where it has ended."""
     try:
-        return os.read(descriptor, _PIECE)
+        return os.read(descriptor, _READ_BYTES)
     except BlockingIOError:
         return b""
 

@@ -28,13 +28,13 @@ class Engine(Protocol):
         input_size: side of the square in pixels.
         operating_point: of the weights, if they bring one.
         name: what runs it and where, for people.
-        at_once: of so many squares that wait, one call is faster than a call for each.
+        batch_size: of so many squares that wait, one call is faster than a call for each.
     """
 
     input_size: int
     operating_point: OperatingPoint | None
     name: str
-    at_once: int
+    batch_size: int
 
     def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.networks.anchors.decode`).
@@ -43,6 +43,6 @@ class Engine(Protocol):
         """
         ...
 
-    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run_batch(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, as `__call__` gives them one by one."""
         ...

@@ -1,13 +1,18 @@
-"""ExportedEngine: an exported detector as the gate's engine, whatever library runs it."""
+"""ExportedEngine: an exported detector, run on the CPU by ONNX Runtime or by OpenVINO."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.files.export_metadata import ExportMetadata
+from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.errors import ModelError
+from mask_gate.models.files.export_metadata import ExportedFileError, ExportMetadata
+from mask_gate.models.files.onnx_file import OnnxFile
+from mask_gate.models.files.openvino_file import OpenVinoFile, has_bfloat16
 
 
 class ExportedFile(Protocol):
@@ -18,6 +23,29 @@ class ExportedFile(Protocol):
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[B, S, S, 3] BGR to predictions [B, N, 5 + C]."""
         ...
+
+
+def open_exported_engine(exported: Path, kind: EngineKind) -> ExportedEngine:
+    """The engine of an exported `.onnx` or `.xml`.
+
+    Args:
+        exported: the file.
+        kind: ONNX, which reads `.onnx` only, OPENVINO or OPENVINO_BF16.
+
+    Raises:
+        ModelError: the file cannot be used, or the processor lacks the precision.
+    """
+    if kind == EngineKind.OPENVINO_BF16 and not has_bfloat16():
+        raise ModelError("engine openvino-bf16: this processor has no bfloat16; take openvino")
+    try:
+        if kind == EngineKind.ONNX:
+            return ExportedEngine(OnnxFile(exported), "ONNX Runtime on cpu")
+        if kind == EngineKind.OPENVINO_BF16:
+            file = OpenVinoFile(exported, precision="bf16")
+            return ExportedEngine(file, "OpenVINO on cpu in bfloat16")
+        return ExportedEngine(OpenVinoFile(exported), "OpenVINO on cpu")
+    except ExportedFileError as error:
+        raise ModelError(str(error)) from error
 
 
 class ExportedEngine:
@@ -32,7 +60,7 @@ class ExportedEngine:
         self.input_size = file.about.input_size
         self.operating_point = file.about.operating_point
         self.name = f"{file.about.architecture} by {ran_by}"
-        self.at_once = 1  # a batch gains nothing on a CPU, as measured in docs/benchmarks.md
+        self.batch_size = 1  # a batch gains nothing on a CPU, as measured in docs/benchmarks.md
         self._file = file
         self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
 
@@ -41,6 +69,6 @@ class ExportedEngine:
         predictions: NDArray[np.float32] = self._file(square[None])[0]
         return predictions
 
-    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run_batch(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, one after the other."""
         return np.stack([self(square).copy() for square in squares])

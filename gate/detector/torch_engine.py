@@ -14,7 +14,7 @@ from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.device import DeviceError, choose_device
 from mask_gate.models.networks.fusion import fuse_norms
 
-AT_ONCE_ON_CUDA = 16
+BATCH_SIZE_ON_CUDA = 16
 """As many cameras as one gate may have (`gate.config.schema`)."""
 
 
@@ -48,7 +48,7 @@ class TorchEngine:
         self.input_size = checkpoint.input_size
         self.operating_point = checkpoint.operating_point
         self.name = f"{checkpoint.architecture} by torch on {device}"
-        self.at_once = AT_ONCE_ON_CUDA if device.type == "cuda" else 1
+        self.batch_size = BATCH_SIZE_ON_CUDA if device.type == "cuda" else 1
         self._device = device
         self._dtype = torch.float16 if device.type == "cuda" else torch.float32
         network = checkpoint.network()
@@ -58,11 +58,11 @@ class TorchEngine:
 
     def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[S, S, 3] BGR to [N, 5 + C] predictions."""
-        predictions: NDArray[np.float32] = self.together(square[None])[0]
+        predictions: NDArray[np.float32] = self.run_batch(square[None])[0]
         return predictions
 
     @torch.inference_mode()
-    def together(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run_batch(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[B, S, S, 3] BGR to [B, N, 5 + C] predictions."""
         rgb = torch.from_numpy(squares[..., ::-1].copy()).to(self._device)
         images = rgb.permute(0, 3, 1, 2).to(self._dtype).div_(255)

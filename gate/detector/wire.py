@@ -1,13 +1,14 @@
-"""DetectorWire: how frames reach the detector's process, and how its answers come back.
+"""Wire: how frames reach the detector's process, and how its answers come back.
 
 The pixels lie in memory that both processes see; once they are whole, a question with their number,
 place and size goes through a pipe. Messages come back through another: numbers as raw arrays, words
-as UTF-8. Every message bears the number of its frame, and they come in the order of the questions.
+as UTF-8. Each message has the number of its frame; they come in the order of the questions.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import mmap
 import os
 import select
@@ -20,23 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.detections import Detections
+from mask_gate.models.operating_point import OperatingPoint
 
-MOST_FACES = 1000
+MAX_FACES = 1000
 """No answer holds more; a bound that does not depend on configuration."""
 
 _MAGIC = b"mgd1"
 _QUESTION = struct.Struct("<4sQQII")  # magic, number, offset in bytes, height, width
 _HEADER = struct.Struct("<4sIQI")  # magic, kind, number, bytes that follow
 _FACE_BYTES = 32  # box 4 x float32, score float32, margin float32, label int64
-_MOST_BYTES = MOST_FACES * _FACE_BYTES
+_MAX_BYTES = MAX_FACES * _FACE_BYTES
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class WireError(ValueError):
-    """What came through the pipe is nothing the other side would say."""
+    """What came through the pipe is nothing that the other side would send."""
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     """What a message is."""
 
     READY = 1
@@ -45,7 +47,7 @@ class Kind(IntEnum):
     LOG = 4
 
 
-_KINDS = frozenset(int(kind) for kind in Kind)
+_KINDS = frozenset(int(kind) for kind in MessageKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing the detector's process says.
+    """One message of the detector's process.
 
     Attributes:
         number: of the frame it is about; with LOG the level, with READY 0.
-        payload: with ANSWER arrays (`unpack_answer`), with READY JSON, else a sentence.
+        payload: with ANSWER arrays (`unpack_answer`), with READY JSON (`unpack_introduction`), else
+            a sentence.
     """
 
-    kind: Kind
+    kind: MessageKind
     number: int
     payload: bytes
 
@@ -80,6 +83,21 @@ class Message:
     def text(self) -> str:
         """The payload as a sentence, on one line."""
         return " ".join(self.payload.decode("utf-8", "backslashreplace").split())
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a process says of itself once it has loaded the weights.
+
+    Attributes:
+        model_id: fingerprint of the weights.
+        engine_name: what runs the network and where, for people.
+        operating_point: what the weights bring, if they bring one.
+    """
+
+    model_id: str
+    engine_name: str
+    operating_point: OperatingPoint | None
 
 
 class FrameMemory:
@@ -99,7 +117,7 @@ class FrameMemory:
         self._map = mmap.mmap(descriptor, self.size, access=access)
 
     @classmethod
-    def of(cls, max_pixels: int, pictures: int = 1) -> FrameMemory:
+    def create(cls, max_pixels: int, pictures: int = 1) -> FrameMemory:
         """Room for pictures of so many pixels each; a page takes memory once it is used.
 
         Raises:
@@ -134,26 +152,26 @@ def pack_question(question: Question) -> bytes:
 
 
 class QuestionReader:
-    """Questions out of a pipe, several at a time where several wait."""
+    """Reads questions from a pipe, several at a time where several wait."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._unread = bytearray()
 
-    def read(self, most: int = 1) -> list[Question]:
+    def read(self, max_count: int = 1) -> list[Question]:
         """Wait for a question, and take what waits beside it; empty when no more will come.
 
         Raises:
             WireError: this is no question.
         """
-        while len(self._unread) < most * _QUESTION.size:
+        while len(self._unread) < max_count * _QUESTION.size:
             has_one = len(self._unread) >= _QUESTION.size
             if has_one and not select.select([self._descriptor], [], [], 0)[0]:
                 break
             if not (data := os.read(self._descriptor, 4096)):
                 break
             self._unread += data
-        count = min(most, len(self._unread) // _QUESTION.size)
+        count = min(max_count, len(self._unread) // _QUESTION.size)
         return [self._next() for _ in range(count)]
 
     def _next(self) -> Question:
@@ -164,9 +182,36 @@ class QuestionReader:
         return Question(number, (height, width), offset)
 
 
-def pack_message(kind: Kind, number: int, payload: bytes) -> bytes:
+def pack_message(kind: MessageKind, number: int, payload: bytes) -> bytes:
     """One message as bytes."""
     return _HEADER.pack(_MAGIC, kind, number, len(payload)) + payload
+
+
+def pack_introduction(introduction: Introduction) -> bytes:
+    """An introduction as JSON."""
+    point = introduction.operating_point
+    about = {
+        "model_id": introduction.model_id,
+        "engine_name": introduction.engine_name,
+        "operating_point": None if point is None else point.to_plain(),
+    }
+    return json.dumps(about).encode()
+
+
+def unpack_introduction(message: Message) -> Introduction:
+    """The inverse of `pack_introduction`.
+
+    Raises:
+        WireError: the message is no introduction.
+    """
+    if message.kind is not MessageKind.READY:
+        raise WireError(f"{message.kind.name}, expected an introduction")
+    try:
+        about = json.loads(message.payload)
+        point = OperatingPoint.from_plain(about["operating_point"])
+        return Introduction(str(about["model_id"]), str(about["engine_name"]), point)
+    except (ValueError, LookupError, TypeError) as error:
+        raise WireError(f"{message.payload[:80]!r}, expected an introduction") from error
 
 
 def pack_answer(found: Detections) -> bytes:
@@ -175,8 +220,8 @@ def pack_answer(found: Detections) -> bytes:
     Raises:
         ValueError: more faces than any answer may hold.
     """
-    if len(found) > MOST_FACES:
-        raise ValueError(f"the detector gave {len(found)} faces, expected at most {MOST_FACES}")
+    if len(found) > MAX_FACES:
+        raise ValueError(f"the detector gave {len(found)} faces, expected at most {MAX_FACES}")
     return b"".join(
         (
             np.asarray(found.boxes_xyxy, "<f4").tobytes(),
@@ -206,13 +251,13 @@ def unpack_answer(payload: bytes) -> Detections:
 
 
 class MessageReader:
-    """Whole messages out of the pieces a pipe gives."""
+    """Joins the pieces that a pipe gives to whole messages."""
 
     def __init__(self) -> None:
         self._unread = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Take in a piece; gives the messages that are whole with it.
+        """Take in a piece; returns the messages that are whole with it.
 
         Raises:
             WireError: this is no message; nothing after it can be read.
@@ -220,11 +265,11 @@ class MessageReader:
         self._unread += data
         while len(self._unread) >= _HEADER.size:
             magic, kind, number, length = _HEADER.unpack_from(self._unread)
-            if magic != _MAGIC or kind not in _KINDS or length > _MOST_BYTES:
+            if magic != _MAGIC or kind not in _KINDS or length > _MAX_BYTES:
                 raise WireError(f"expected a message, got {bytes(self._unread[:16])!r}")
             end = _HEADER.size + length
             if len(self._unread) < end:
                 return
             payload = bytes(self._unread[_HEADER.size : end])
             del self._unread[:end]
-            yield Message(Kind(kind), number, payload)
+            yield Message(MessageKind(kind), number, payload)

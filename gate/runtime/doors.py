@@ -77,7 +77,7 @@ class _Lane:
     """One door and the thread that holds it.
 
     Attributes:
-        number: of its seat at the detector.
+        number: of its camera at the detector.
         ever_watched: whether its loop has begun once.
         view: what the guard's console may know of it, where there is one.
         fault: why it is not held just now, or how it ended.
@@ -295,7 +295,7 @@ class Doors:
                 config,
                 entrance,
                 camera,
-                partial(detector, number=lane.number),
+                partial(detector, camera=lane.number),
                 detector.operating_point,
                 picture,
                 partial(self._turn, lane),

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.config import default_audit_path
 from mask_gate.gate.audit.event_log import EventLog
-from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.camera.camera import Camera, open_camera
 from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.camera.source import SourceKind, parse_source
@@ -32,9 +32,10 @@ from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.decision.vote_thresholds import NO_VOTES, VoteThresholds
 from mask_gate.gate.detector.child import worker_command
-from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
-from mask_gate.gate.detector.detector_process import SelfTest as SelfTesting
+from mask_gate.gate.detector.detector_process import DetectorProcess
 from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
+from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.selftest import SelfTest
 from mask_gate.gate.display.presenter import Presenter, Watcher
 from mask_gate.gate.display.sound import SoundOutput, find_player
@@ -111,7 +112,7 @@ class Entrance:
         """From now on, events and audit name this detector."""
         self.maker.model = model_id
         if self.audit is not None:
-            self.audit.model = model_id
+            self.audit.stamp.model = model_id
 
 
 @contextlib.contextmanager
@@ -234,7 +235,7 @@ def open_detector(
 ) -> DetectorProcess:
     """The detector, in a process of its own, once it has passed the self-test.
 
-    It must be good enough for each of `doors`, which have a seat each; without them, for `config`.
+    It must be good enough for each of `doors`, each with a camera; without them, for `config`.
 
     Raises:
         ModelError: the weights cannot be used, or must not be.
@@ -253,7 +254,7 @@ def open_detector(
         worker_command(weights, wanted.device, EngineKind(wanted.engine)),
         _selftest(asking),
         limits,
-        seats=len(asking),
+        cameras=len(asking),
     )
 
 

@@ -10,11 +10,11 @@ import annotated_types
 import pytest
 
 from mask_gate.gate.audit.config import AuditConfig
-from mask_gate.gate.audit.writer import CLOSE_S as AUDIT_CLOSE_S
-from mask_gate.gate.camera import live_camera
+from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.camera.camera import open_camera
+from mask_gate.gate.camera.live_camera import CaptureLimits
 from mask_gate.gate.config.schema import DetectorConfig, GateConfig
-from mask_gate.gate.detector import detector_process
+from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.display import video_recorder as recorder
 from mask_gate.gate.door.lease import DoorConfig
 from mask_gate.gate.door.ownership import WAIT_S, runtime_folder
@@ -95,9 +95,9 @@ class TestTheWatchdog:
             PING_S
             + runtime._SLICE_S
             + config.camera.timeout_s
-            + live_camera.SILENCE_LIMIT_S
+            + CaptureLimits().silence_s
             + config.door.max_age_s
-            + detector_process.ProcessLimits(None).hang_s
+            + ProcessLimits(None).hang_s
             + AuditConfig().wait_s
             + CommandRelayConfig(kind="command").limit_s
             + guarded_relay.ANSWER_S
@@ -138,9 +138,9 @@ class TestStartAndEnd:
         relay_s = patience_s + relay_worker.END_S + guarded_relay.ANSWER_S + guarded_relay._REAP_S
         rest_s = (
             shutdown.PATIENCE_S
-            + detector_process._CLOSE_S
-            + live_camera._CLOSE_S
-            + AUDIT_CLOSE_S
+            + ProcessLimits(None).close_s
+            + CaptureLimits().close_s
+            + AuditLimits().close_s
             + mqtt_state.CLOSE_S
             + mqtt_link._JOIN_S
             + recorder.CLOSE_TIMEOUT_S

@@ -16,8 +16,8 @@ import threading
 import time
 from pathlib import Path
 
+from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.reader import AuditReader
-from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 
 EVENT = {

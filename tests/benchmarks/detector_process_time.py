@@ -22,7 +22,8 @@ import numpy as np
 
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.detector.child import worker_command
-from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLimits
+from mask_gate.gate.detector.detector_process import DetectorProcess
+from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.selftest import SelfTest
 from mask_gate.gate.domain import Frame
 
@@ -36,7 +37,7 @@ from mask_gate.gate.detector.worker import serve
 from mask_gate.models.detections import Detections
 
 class AtOnce:
-    model_id, engine, at_once = "none", SimpleNamespace(name="none"), 1
+    model_id, engine, batch_size = "none", SimpleNamespace(name="none", operating_point=None), 1
 
     def __call__(self, frame):
         ones = np.ones(3, np.float32)

@@ -14,9 +14,9 @@ import threading
 import time
 from pathlib import Path
 
+from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import COLUMNS
 from mask_gate.gate.audit.reader import AuditReader
-from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 
 LONG_S = 30.0

@@ -20,20 +20,20 @@ from pathlib import Path
 
 import pytest
 
-from mask_gate.gate.audit import writer as audit_writer
+from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import COLUMNS
+from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.audit.reader import AuditReader
-from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.errors import AuditError
 
 LONG_S = 30.0
+PATIENT = AuditLimits(close_s=LONG_S)
 
 
-@pytest.fixture(autouse=True)
-def _busy_machine(monkeypatch):
+def patient_audit(path, **settings):
     """Whatever else the machine does, there is time to write what waits at the end."""
-    monkeypatch.setattr(audit_writer, "CLOSE_S", LONG_S)
+    return Audit(path, "lobby", wait_s=LONG_S, limits=PATIENT, **settings)
 
 
 def opening(name):
@@ -55,7 +55,7 @@ def intended(audit, name):
 
 def live_through(path, mend, connect=sqlite3.connect):
     """Live with a fault in it somewhere, until `mend` ends the fault; then all is as it must be."""
-    audit = Audit(path, "lobby", wait_s=LONG_S, connect=connect)
+    audit = patient_audit(path, connect=connect)
     opened = {}
     for number in range(4):
         opened[f"s{number}"] = intended(audit, f"s{number}")
@@ -266,7 +266,7 @@ def test_the_database_may_not_grow_beyond_some_pages(tmp_path):
 
     mended = []
     path = tmp_path / "audit.sqlite"
-    audit = Audit(path, "lobby", wait_s=LONG_S, connect=connect)
+    audit = patient_audit(path, connect=connect)
     audit.check(LONG_S)
     names = [f"e{number}" for number in range(200)]
     for name in names:
@@ -301,7 +301,7 @@ def in_a_small_disk(folder):
 def full(folder):
     """Fill the disk, go on for a while, make room again."""
     path = folder / "audit.sqlite"
-    audit = Audit(path, "lobby", wait_s=LONG_S)
+    audit = patient_audit(path)
     audit.check(LONG_S)
     opened = {"first": intended(audit, "first")}
     fill_up(folder / "ballast")
@@ -312,7 +312,7 @@ def full(folder):
         opened[f"s{number}"] = intended(audit, f"s{number}")
         if list(opened.values()).count(False) >= 3:
             break
-    late = Audit(folder / "begun-on-a-full-disk.sqlite", "lobby", wait_s=LONG_S)
+    late = patient_audit(folder / "begun-on-a-full-disk.sqlite")
     assert not intended(late, "s1")
     for _ in range(10):
         names.append(f"e{len(names)}")
@@ -362,13 +362,13 @@ def readonly(_):
             os.setresuid(65534, 65534, 0)
         said = []
         try:
-            audit = Audit(path, "lobby", wait_s=LONG_S)
+            audit = patient_audit(path)
             assert intended(audit, "s1")
             audit.close()
             for harmed in (path, folder):
                 mode = harmed.stat().st_mode
                 harmed.chmod(mode & ~0o222)
-                audit = Audit(path, "lobby", wait_s=LONG_S)
+                audit = patient_audit(path)
                 try:
                     audit.intend(opening("s2"), {})
                 except AuditError as error:
@@ -388,6 +388,5 @@ def readonly(_):
 
 
 if __name__ == "__main__":
-    audit_writer.CLOSE_S = LONG_S
     program = {"writes": writes, "sizes": sizes, "full": full, "readonly": readonly}[sys.argv[1]]
     print(json.dumps(program(Path(sys.argv[2]))))

@@ -9,14 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from mask_gate.gate.audit.chain import COLUMNS, START, Row, Tip
+from mask_gate.gate.audit.damaged_file import set_aside
 from mask_gate.gate.audit.reader import AuditReader
-from mask_gate.gate.audit.store import (
-    MOST_SET_ASIDE,
-    PRUNE_ROWS,
-    AuditStore,
-    _make_folder,
-    _set_aside,
-)
+from mask_gate.gate.audit.store import MAX_SET_ASIDE, PRUNE_ROWS, AuditStore, make_folder
 from mask_gate.gate.errors import OutputError
 
 WALL = datetime(2026, 5, 1, 8, 0, 0, tzinfo=UTC)
@@ -175,7 +170,7 @@ class TestTheFile:
 
     def test_leaves_folders_alone_that_were_there(self, tmp_path):
         tmp_path.chmod(0o705)
-        _make_folder(tmp_path)
+        make_folder(tmp_path)
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o705
 
     def test_that_vanished_is_not_the_one_at_its_path(self, store, path):
@@ -406,7 +401,7 @@ class TestDamage:
     def test_takes_along_what_is_kept_beside_the_file(self, path):
         for ending in ("", "-wal", "-shm"):
             path.with_name(path.name + ending).write_text(f"damaged{ending}")
-        aside = _set_aside(path, WALL)
+        aside = set_aside(path, WALL)
         kept = {each.name: each.read_text() for each in path.parent.iterdir()}
         assert kept == {f"{aside.name}{end}": f"damaged{end}" for end in ("", "-wal", "-shm")}
 
@@ -434,7 +429,7 @@ class TestDamage:
         assert [each.read_text()[:13] for each in kept] == [f"no database {n}" for n in range(3)]
 
     def test_again_and_again_ends_in_an_error_not_in_a_full_folder(self, store, path):
-        for _ in range(MOST_SET_ASIDE):
+        for _ in range(MAX_SET_ASIDE):
             store.close()
             text(path)
             assert store.open() is not None
@@ -442,7 +437,7 @@ class TestDamage:
         text(path)
         with pytest.raises(OutputError, match="check the disk"):
             store.open()
-        assert len(list(path.parent.glob("*.corrupt-*"))) == MOST_SET_ASIDE
+        assert len(list(path.parent.glob("*.corrupt-*"))) == MAX_SET_ASIDE
 
     def test_whose_new_file_cannot_be_made_is_still_told_later(self, store, path, monkeypatch):
         fill(store, 3)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mask_gate.gate.camera import live_camera
-from mask_gate.gate.camera.live_camera import MAX_FRAME_AGE_S, SILENCE_LIMIT_S, LiveCamera
+from mask_gate.gate.camera.live_camera import MAX_FRAME_AGE_S, CaptureLimits, LiveCamera
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.errors import CameraError
@@ -269,11 +269,10 @@ class TestADriverThatHangs:
 
     @pytest.mark.parametrize("place", ["grab", "open", "start"])
     def test_is_killed_and_another_one_gives_frames(
-        self, fake_camera, fifo, number_of, caplog, monkeypatch, place
+        self, fake_camera, fifo, number_of, caplog, place
     ):
-        monkeypatch.setattr(live_camera, "START_LIMIT_S", 8.0)
-        source = Source(SourceKind.URL, fake_camera.url)
-        with closing(LiveCamera(source, "cam", command=fifo.command)) as camera:
+        source, limits = Source(SourceKind.URL, fake_camera.url), CaptureLimits(start_s=8.0)
+        with closing(LiveCamera(source, "cam", command=fifo.command, limits=limits)) as camera:
             camera.wait_for_first_frame(PATIENCE_S)
             hung = camera.pid
             fifo(place)
@@ -305,7 +304,7 @@ class TestACaptureProcess:
         begin_s = time.monotonic()
         stopped = camera.pid
         assert until(lambda: camera.restarts == 1)
-        assert time.monotonic() - begin_s >= SILENCE_LIMIT_S - 0.5
+        assert time.monotonic() - begin_s >= CaptureLimits().silence_s - 0.5
         assert until(lambda: not is_running(stopped))
         fresh = len(fake_camera.sent_s)
         assert until(lambda: (f := camera.read(0.2)) and number_of(f) >= fresh)
@@ -358,10 +357,9 @@ class TestACaptureProcess:
             assert until(lambda: camera.restarts >= 2)
         assert ("ValueError: what" in caplog.text) == ("!" in words)
 
-    def test_that_does_not_die_at_once_is_buried_later(self, fake_camera, monkeypatch):
-        monkeypatch.setattr(live_camera, "_REAP_S", 0.0)
+    def test_that_does_not_die_at_once_is_buried_later(self, fake_camera):
         source = Source(SourceKind.URL, fake_camera.url)
-        with closing(LiveCamera(source, "cam")) as camera:
+        with closing(LiveCamera(source, "cam", limits=CaptureLimits(kill_s=0.0))) as camera:
             camera.wait_for_first_frame(PATIENCE_S)
             first = camera.pid
             for _ in range(2):
@@ -378,10 +376,11 @@ class TestACaptureProcess:
             live_camera._Child, "kill", lambda self: started.append(self._process.kill())
         )
         source = Source(SourceKind.URL, "http://127.0.0.1:9/")
-        with closing(LiveCamera(source, "cam", command=("/bin/false",))) as camera:
-            assert until(lambda: camera.restarts == live_camera._MAX_UNDEAD)
-            time.sleep(2 * live_camera._LOOK_S)
-            assert camera.restarts == live_camera._MAX_UNDEAD
+        limits = CaptureLimits(max_unkillable=2, unkillable_retry_s=0.1)
+        with closing(LiveCamera(source, "cam", command=("/bin/false",), limits=limits)) as camera:
+            assert until(lambda: camera.restarts == limits.max_unkillable)
+            time.sleep(5 * limits.unkillable_retry_s)
+            assert camera.restarts == limits.max_unkillable
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_whose_watcher_breaks_down_is_never_silent(self, monkeypatch):

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import Row
 from mask_gate.gate.audit.rows import start_detail
 from mask_gate.gate.audit.store import AuditStore
-from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.console import door_history as console_history
 from mask_gate.gate.console.door_history import read_today
 from mask_gate.gate.console.door_state import DoorState

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mask_gate.gate.decision.policy import Policy, PolicyConfig, contains
+from mask_gate.gate.decision.policy import Policy, PolicyConfig
+from mask_gate.gate.decision.zone import contains
 from mask_gate.gate.domain import Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
@@ -618,13 +619,6 @@ class TestPassage:
             for i in range(round(3.5 * fps))
         ]
         assert starts(decisions) <= 1
-
-    def test_what_is_remembered_is_bounded(self):
-        gate = Entrance(cool_down_s=0.5)
-        for index in range(100):
-            gate.let_in(**{chr(ord("A") + index): MASK})
-        assert len(gate.policy._cooling) <= 3
-        assert len(gate.policy._frames_s) <= 12
 
 
 class TestConfig:

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mask_gate.gate.detector.wire import Kind, QuestionReader, pack_answer, pack_message
+from mask_gate.gate.detector.wire import MessageKind, QuestionReader, pack_answer, pack_message
 from mask_gate.gate.detector.worker import serve
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
@@ -87,11 +87,11 @@ def answers(found, value):
 class FaultyDetector:
     """Does what the pixels say, or fails at random."""
 
-    def __init__(self, model_id="sha256:faulty", failing_share=0.0, at_once=1):
+    def __init__(self, model_id="sha256:faulty", failing_share=0.0, batch_size=1):
         self.model_id = model_id
         self.engine = SimpleNamespace(name="faulty by test", operating_point=None)
-        self.at_once = at_once
-        self.call_s = 0.1 if at_once > 1 else 0.0
+        self.batch_size = batch_size
+        self.call_s = 0.1 if batch_size > 1 else 0.0
         self.failing_share = failing_share
         self.dice = random.Random(0)
         self.kept = []
@@ -104,7 +104,7 @@ class FaultyDetector:
             raise RuntimeError("CUDA error: device-side assert triggered")
         return self.spoil(found, Fault(fault), int(asked.image[0, 1, 1]), value)
 
-    def together(self, asked):
+    def run_batch(self, asked):
         """One model call for all; it tells of itself."""
         logging.getLogger("mask_gate.gate.detector.detector").warning(
             "%d frames in one call", len(asked)
@@ -165,23 +165,23 @@ def lie(mode):
     def say(kind, number, payload):
         os.write(1, pack_message(kind, number, payload))
 
-    say(Kind.READY, 0, INTRODUCTION)
+    say(MessageKind.READY, 0, INTRODUCTION)
     questions = QuestionReader(0)
     while asked := questions.read():
         number = asked[0].number
         answer = pack_answer(faces(1, 77))
         match mode:
             case "answers the frame before":
-                say(Kind.ANSWER, number - 1, answer)
+                say(MessageKind.ANSWER, number - 1, answer)
             case "answers the next frame":
-                say(Kind.ANSWER, number + 1, answer)
+                say(MessageKind.ANSWER, number + 1, answer)
             case "answers twice":
-                say(Kind.ANSWER, number, answer)
-                say(Kind.ANSWER, number, answer)
+                say(MessageKind.ANSWER, number, answer)
+                say(MessageKind.ANSWER, number, answer)
             case "answers half a face":
-                say(Kind.ANSWER, number, answer[:-7])
+                say(MessageKind.ANSWER, number, answer[:-7])
             case "introduces itself again":
-                say(Kind.READY, number, b"{}")
+                say(MessageKind.READY, number, b"{}")
             case "babbles":
                 os.write(1, random.Random(number).randbytes(1000))
             case "promises a gigabyte":
@@ -207,7 +207,7 @@ def main(mode, *arguments):
                 detector.engine.operating_point = SimpleNamespace(to_plain=lambda: point)
                 return detector
             case "runs them together":
-                return FaultyDetector(at_once=8)
+                return FaultyDetector(batch_size=8)
             case "has the weights of":
                 return FaultyDetector(Path(arguments[0]).read_text())
             case "warns":

@@ -107,7 +107,7 @@ class TestTogether:
     def test_is_what_each_frame_is_told_alone(self, weights):
         detector = Detector(weights, "cpu")
         frames = [frame(), frame(200, 100, seed=1), frame(480, 640, seed=2)]
-        together = detector.together(frames)
+        together = detector.run_batch(frames)
         for found, alone in zip(together, map(detector, frames), strict=True):
             np.testing.assert_allclose(found.boxes_xyxy, alone.boxes_xyxy, atol=0.01)
             np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
@@ -119,12 +119,12 @@ class TestTogether:
 
         def run(squares):
             calls.append(len(squares))
-            rows = real.together(squares)
+            rows = real.run_batch(squares)
             rows[1, -1, 4] = np.nan
             return rows
 
-        detector.engine = SimpleNamespace(input_size=real.input_size, together=run)
-        first, second, third = detector.together([frame(), frame(), frame(seed=1)])
+        detector.engine = SimpleNamespace(input_size=real.input_size, run_batch=run)
+        first, second, third = detector.run_batch([frame(), frame(), frame(seed=1)])
         assert calls == [3]
         assert "not finite" in str(second)
         assert len(first) > 0

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.gate.detector.wire import (
-    MOST_FACES,
+    MAX_FACES,
     FrameMemory,
-    Kind,
     Message,
+    MessageKind,
     MessageReader,
     Question,
     QuestionReader,
@@ -28,7 +28,7 @@ from mask_gate.models.detections import Detections
 
 messages = st.builds(
     Message,
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(MessageKind),
     number=st.integers(0, 2**64 - 1),
     payload=st.binary(max_size=200),
 )
@@ -46,13 +46,13 @@ def detections(count, seed=0):
 
 @pytest.fixture
 def memory():
-    made = FrameMemory.of(max_pixels=640 * 480)
+    made = FrameMemory.create(max_pixels=640 * 480)
     yield made
     os.close(made.descriptor)
 
 
 class TestAnswers:
-    @pytest.mark.parametrize("count", [0, 1, 2, 7, 100, MOST_FACES])
+    @pytest.mark.parametrize("count", [0, 1, 2, 7, 100, MAX_FACES])
     def test_come_back_to_the_bit(self, count):
         told = detections(count)
         heard = unpack_answer(pack_answer(told))
@@ -70,7 +70,7 @@ class TestAnswers:
 
     def test_of_more_faces_than_any_picture_has_are_not_sent(self):
         with pytest.raises(ValueError, match="1001 faces, expected at most 1000"):
-            pack_answer(detections(MOST_FACES + 1))
+            pack_answer(detections(MAX_FACES + 1))
 
     @given(st.binary(max_size=300))
     def test_are_whole_faces(self, payload):
@@ -94,7 +94,7 @@ class TestMessages:
     def test_rubbish_is_refused_or_waited_out(self, rubbish):
         reader = MessageReader()
         with contextlib.suppress(WireError):
-            assert not [m for m in reader.feed(rubbish) if m.kind not in Kind]
+            assert not [m for m in reader.feed(rubbish) if m.kind not in MessageKind]
 
     @given(rubbish=st.binary(min_size=17, max_size=60), said=messages)
     def test_rubbish_after_a_message_does_not_spoil_it(self, rubbish, said):
@@ -112,7 +112,7 @@ class TestMessages:
             list(MessageReader().feed(header))
 
     def test_words_stay_on_one_line(self):
-        assert Message(Kind.LOG, 0, b"one\ntwo\r\n\xff").text == "one two \\xff"
+        assert Message(MessageKind.LOG, 0, b"one\ntwo\r\n\xff").text == "one two \\xff"
 
 
 questions = st.builds(
@@ -167,11 +167,11 @@ class TestTheMemory:
         os.close(other.descriptor)
 
     def test_keeps_the_pictures_of_several_cameras_apart(self):
-        memory = FrameMemory.of(max_pixels=100 * 100, pictures=3)
-        for seat in range(3):
-            memory.picture((100, 100), 30_000 * seat)[:] = seat
-        for seat in range(3):
-            assert (memory.picture((100, 100), 30_000 * seat) == seat).all()
+        memory = FrameMemory.create(max_pixels=100 * 100, pictures=3)
+        for camera in range(3):
+            memory.picture((100, 100), 30_000 * camera)[:] = camera
+        for camera in range(3):
+            assert (memory.picture((100, 100), 30_000 * camera) == camera).all()
         with pytest.raises(ValueError, match="a picture of up to 10000 pixels"):
             memory.picture((101, 100), 60_000)
         os.close(memory.descriptor)
@@ -189,7 +189,7 @@ class TestTheMemory:
             fcntl.fcntl(memory.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
 
     def test_takes_pages_only_for_what_was_shown(self):
-        large = FrameMemory.of(max_pixels=100_000_000)
+        large = FrameMemory.create(max_pixels=100_000_000)
         large.picture((64, 64))[:] = 7
         assert os.fstat(large.descriptor).st_blocks * 512 <= 16 * mmap.PAGESIZE
         os.close(large.descriptor)

@@ -54,7 +54,7 @@ class FakeDetector:
     asked = None
     brings = None
 
-    def __init__(self, command, selftest, limits, seats=1):
+    def __init__(self, command, selftest, limits, cameras=1):
         type(self).asked = tuple(command[-3:-1])
         self.model_id = "sha256:fake"
         self.engine_name = "fake by test on cpu"
@@ -494,7 +494,7 @@ class Camera:
 
 class Detector:
     model_id, engine_name, operating_point = "sha256:fake", "fake", None
-    def __init__(self, command, selftest, limits, seats=1):
+    def __init__(self, command, selftest, limits, cameras=1):
         if LOADS:
             print("loading", flush=True)
             time.sleep(600)

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mask_gate.gate.audit import writer as audit_writer
+from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import COLUMNS, Row, Tip
+from mask_gate.gate.audit.clock import AuditClock
+from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.audit.reader import AuditReader
 from mask_gate.gate.audit.store import AuditStore
-from mask_gate.gate.audit.writer import PRUNE_AFTER_S, Audit
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
 from mask_gate.gate.door.reporter import EventSink
 from mask_gate.gate.errors import AuditError, OutputError
@@ -25,6 +27,13 @@ from mask_gate.models.labels import MaskLabel
 
 LONG_S = 30.0
 """Long enough for any machine; a test that waits so long has failed."""
+
+PATIENT = AuditLimits(close_s=LONG_S, retry_s=0.1, idle_s=0.05)
+"""Whatever else the machine does, there is time to write what waits at the end."""
+
+SHORT_END = replace(PATIENT, close_s=0.3)
+SELDOM_RETRIED = replace(PATIENT, retry_s=LONG_S)
+"""What recovers does so because somebody asked, not because time passed."""
 
 
 class Wall:
@@ -79,12 +88,6 @@ class Disk:
         return sqlite3.connect(*where, factory=Connection, **how)
 
 
-@pytest.fixture(autouse=True)
-def _busy_machine(monkeypatch):
-    """Whatever else the machine does, there is time to write what waits at the end."""
-    monkeypatch.setattr(audit_writer, "CLOSE_S", LONG_S)
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "audit.sqlite"
@@ -107,7 +110,7 @@ def begin(path, clock, wall, disk):
 
         def begun(**settings):
             settings = {"clock": clock, "wall": wall, "connect": disk.connect} | settings
-            audit = Audit(path, "lobby", **{"wait_s": LONG_S} | settings)
+            audit = Audit(path, "lobby", **{"wait_s": LONG_S, "limits": PATIENT} | settings)
             stack.callback(audit.close)
             stack.callback(disk.mend)
             audit.check(LONG_S)
@@ -160,7 +163,7 @@ class TestAnOpening:
         assert [row["signal_id"] for row in rows(path) if row["kind"] == "intent"] == ["s1"]
 
     def test_leaves_a_row_that_says_everything(self, audit, path, clock):
-        audit.config = "sha256:def"
+        audit.stamp.config = "sha256:def"
         clock.advance(0.25)
         audit.intend(opening(), event())
         row = rows(path)[-1]
@@ -255,9 +258,8 @@ class TestASlowDisk:
         assert done.wait(LONG_S)
         assert not disk.go.is_set()
 
-    def test_does_not_hold_up_the_end_for_long(self, begin, disk, monkeypatch):
-        monkeypatch.setattr(audit_writer, "CLOSE_S", 0.3)
-        audit = begin()
+    def test_does_not_hold_up_the_end_for_long(self, begin, disk):
+        audit = begin(limits=SHORT_END)
         disk.hold()
         audit.write(denial(1))
         began_s = time.monotonic()
@@ -267,10 +269,9 @@ class TestASlowDisk:
 
 
 class TestADiskThatRefuses:
-    @pytest.fixture(autouse=True)
-    def _seldom_retried(self, monkeypatch):
-        """What recovers does so because somebody asked, not because time passed."""
-        monkeypatch.setattr(audit_writer, "RETRY_S", LONG_S)
+    @pytest.fixture
+    def audit(self, begin):
+        return begin(limits=SELDOM_RETRIED)
 
     def test_means_no_opening_at_once(self, audit, disk, path):
         disk.error = "database or disk is full"
@@ -317,10 +318,8 @@ class TestADiskThatRefuses:
         assert "nothing can be recorded: database or disk is full" in caplog.text
         assert "rows are written again" in caplog.text
 
-    def test_for_too_long_loses_the_newest_rows_and_counts_them(
-        self, audit, disk, path, monkeypatch, caplog
-    ):
-        monkeypatch.setattr(audit_writer, "BACKLOG_ROWS", 20)
+    def test_for_too_long_loses_the_newest_rows_and_counts_them(self, begin, disk, path, caplog):
+        audit = begin(limits=replace(SELDOM_RETRIED, backlog_rows=20))
         disk.error = "database or disk is full"
         for number in range(30):
             audit.write(denial(number))
@@ -332,19 +331,16 @@ class TestADiskThatRefuses:
         assert told[:22] == [*(f"d{number}" for number in range(20)), "11 rows lost", "stop"]
         assert caplog.text.count("rows are lost, 20 wait already") == 1
 
-    def test_and_lost_rows_says_so_even_when_nothing_happens_any_more(
-        self, audit, disk, path, monkeypatch
-    ):
-        monkeypatch.setattr(audit_writer, "BACKLOG_ROWS", 5)
-        monkeypatch.setattr(audit_writer, "RETRY_S", 0.05)
+    def test_and_lost_rows_says_so_even_when_nothing_happens_any_more(self, begin, disk, path):
+        audit = begin(limits=replace(PATIENT, backlog_rows=5, retry_s=0.05))
         disk.error = "database or disk is full"
         for number in range(8):
             audit.write(denial(number))
         disk.error = None
         eventually(lambda: any(row["detail"] == "3 rows lost" for row in rows(path)))
 
-    def test_until_the_end_costs_rows_but_not_the_end(self, audit, disk, caplog, monkeypatch):
-        monkeypatch.setattr(audit_writer, "CLOSE_S", 0.3)
+    def test_until_the_end_costs_rows_but_not_the_end(self, begin, disk, caplog):
+        audit = begin(limits=replace(SELDOM_RETRIED, close_s=0.3))
         disk.error = "disk I/O error"
         audit.write(denial(1))
         began_s = time.monotonic()
@@ -429,10 +425,9 @@ def test_a_file_that_another_process_keeps_locked_means_no_opening(begin, path):
 
 
 class TestTheStart:
-    def test_tells_when_the_file_cannot_be_used(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(audit_writer, "CLOSE_S", 0.3)
+    def test_tells_when_the_file_cannot_be_used(self, tmp_path):
         (tmp_path / "file").touch()
-        audit = Audit(tmp_path / "file" / "audit.sqlite", "lobby")
+        audit = Audit(tmp_path / "file" / "audit.sqlite", "lobby", limits=SHORT_END)
         with pytest.raises(AuditError, match=r"audit .*: Not a directory; see that"):
             audit.check(LONG_S)
         with pytest.raises(AuditError, match="Not a directory"):
@@ -441,7 +436,7 @@ class TestTheStart:
 
     def test_does_not_wait_for_ever(self, path, disk):
         disk.hold()
-        audit = Audit(path, "lobby", connect=disk.connect)
+        audit = Audit(path, "lobby", connect=disk.connect, limits=PATIENT)
         with pytest.raises(AuditError, match=r"not written within 0\.05 s"):
             audit.check(0.05)
         disk.go.set()
@@ -484,7 +479,7 @@ class TestTheEnd:
 
     def test_leaves_one_file_and_no_thread(self, audit, path):
         audit.close()
-        assert not audit._writer.is_alive()
+        assert "audit" not in {thread.name for thread in threading.enumerate()}
         assert [each.name for each in path.parent.iterdir()] == ["audit.sqlite"]
 
     def test_lets_nothing_open_after_it(self, audit, path):
@@ -537,7 +532,7 @@ class TestTheWallClock:
         assert walls[-1].startswith("2025-")
         assert len({row["mono_s"] for row in rows(path)}) == 1
 
-    def test_read_around_a_pause_of_the_process_is_no_step(self, path, disk):
+    def test_read_around_a_pause_of_the_process_is_no_step(self):
         """Stopped between two readings, the clocks disagree though nobody set them."""
         now = {"s": 1000.0}
         pauses = []
@@ -549,14 +544,10 @@ class TestTheWallClock:
         def wall():
             return datetime(2026, 5, 1, tzinfo=UTC) + timedelta(seconds=clock())
 
-        audit = Audit(path, "lobby", clock=clock, wall=wall, wait_s=LONG_S)
-        audit.check(LONG_S)
-        with audit._changed:
-            pauses.extend([60.0, 0.0])
-            assert audit._times.step_s() is None
-            assert audit._times.step_s() is None
-        audit.close()
-        assert "clock_step" not in kinds(path)
+        clocks = AuditClock(clock, wall, AuditLimits())
+        pauses.extend([60.0, 0.0])
+        assert clocks.step_s() is None
+        assert clocks.step_s() is None
 
 
 class TestOldRows:
@@ -572,7 +563,7 @@ class TestOldRows:
         audit = begin(keep_days=365.0)
         audit.intend(opening(), event())
         assert rows(path)[0]["signal_id"] == "o0"
-        clock.advance(PRUNE_AFTER_S + 1.0)
+        clock.advance(PATIENT.prune_after_s + 1.0)
         eventually(lambda: rows(path)[0]["kind"] == "start")
         assert kinds(path) == ["start", "intent", "pruned"]
         assert "older than 2025-05-01T09:00:01" in rows(path)[-1]["detail"]
@@ -582,7 +573,7 @@ class TestOldRows:
     def test_stay_while_the_wall_clock_cannot_be_trusted(self, begin, path, wall, clock):
         self.old_rows(path, wall)
         audit = begin(keep_days=365.0)
-        clock.advance(PRUNE_AFTER_S - 10.0)
+        clock.advance(PATIENT.prune_after_s - 10.0)
         wall.step(3600.0)
         audit.intend(opening(), event())
         clock.advance(20.0)
@@ -594,7 +585,7 @@ class TestOldRows:
 
 class TestWhatIsKept:
     def test_is_text_that_cannot_fool_a_terminal(self, path, disk):
-        audit = Audit(path, "lob\x1b[2Jby\n", wait_s=LONG_S)
+        audit = Audit(path, "lob\x1b[2Jby\n", wait_s=LONG_S, limits=PATIENT)
         audit.result("s\0", "relay\r\n2026-01-01 forged", "\u202edekcolnu")
         audit.alarm("two\nlines")
         audit.close()
@@ -621,7 +612,7 @@ class TestWhatIsKept:
 
     def test_names_model_and_configuration_from_when_they_are_known(self, audit, path):
         audit.write({"id": "d1"})
-        audit.model, audit.config = "sha256:m", "sha256:c"
+        audit.stamp.model, audit.stamp.config = "sha256:m", "sha256:c"
         audit.write({"id": "d2"})
         audit.write({"id": "d3", "model": "sha256:other"})
         audit.close()
