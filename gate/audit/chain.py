@@ -1,4 +1,4 @@
-"""The audit's chain: what a row holds, how it is sealed, and where a chain is broken."""
+"""The audit's chain of hashes: what a row holds, how it is sealed, where a chain is broken."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Value = str | int | float | None
 START_HASH = "0" * 64
 """What the first row of a file names as the hash before it."""
 
-MOST_TOLD = 20
-"""So many breaks of one chain are put into words; more are only counted."""
+MAX_LISTED_BREAKS = 20
+"""So many breaks of one chain are described; more are only counted."""
 
 _TIP = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
@@ -84,9 +84,9 @@ class Row:
     gate: str = ""
 
 
-_SAID = tuple(field.name for field in fields(Row))
+_ROW_FIELDS = tuple(field.name for field in fields(Row))
 
-COLUMNS = ("seq", *_SAID, "previous", "hash")
+COLUMNS = ("seq", *_ROW_FIELDS, "previous", "hash")
 """Names of what a sealed row holds, in its order."""
 
 _SEQ, _PREVIOUS, _HASH = 0, len(COLUMNS) - 2, len(COLUMNS) - 1
@@ -94,7 +94,7 @@ _SEQ, _PREVIOUS, _HASH = 0, len(COLUMNS) - 2, len(COLUMNS) - 1
 
 def seal(row: Row, tip: Tip) -> tuple[Value, ...]:
     """The row in its place after `tip`: one value for each of `COLUMNS`."""
-    values = (tip.seq + 1, *(getattr(row, name) for name in _SAID), tip.hash)
+    values = (tip.seq + 1, *(getattr(row, name) for name in _ROW_FIELDS), tip.hash)
     return (*values, row_hash(values))
 
 
@@ -182,5 +182,5 @@ class ChainCheck:
 
     def _break(self, what: str) -> None:
         self.broken += 1
-        if len(self.breaks) < MOST_TOLD:
+        if len(self.breaks) < MAX_LISTED_BREAKS:
             self.breaks.append(what)

@@ -1,4 +1,4 @@
-"""The audit read back: rows of one moment, in order, from a file that may be in use or damaged."""
+"""AuditReader: the rows of one moment, in order, from a file that may be in use or damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mask_gate.gate.errors import OutputError
 
 SealedRow = tuple[Value, ...]
 
-BUSY_S = 5.0
+_BUSY_S = 5.0
 
 _ALL = f"SELECT {', '.join(COLUMNS)} FROM rows"
 _PRUNED = (
@@ -36,7 +36,7 @@ class AuditReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._complaints():
+        with self._as_output_error():
             # Without a log beside it, nobody has the file open; then nothing is made beside it
             # either, which a gate of another user could not write to.
             self._idle = not path.with_name(f"{path.name}-wal").exists()
@@ -55,7 +55,7 @@ class AuditReader:
         Args:
             anchor: number and hash of a row, as noted elsewhere.
         """
-        with self._complaints():
+        with self._as_output_error():
             pruned = self._connection.execute(_PRUNED).fetchone()
             check = ChainCheck(None if pruned is None else Tip(*pruned), anchor)
             for row in self._connection.execute(f"{_ALL} ORDER BY seq"):
@@ -72,7 +72,7 @@ class AuditReader:
             since: the earliest wall time, as in `Row.wall`; empty is all.
             until: the first wall time that is too late; empty is none.
         """
-        with self._complaints():
+        with self._as_output_error():
             yield from self._connection.execute(
                 f"{_ALL} WHERE wall >= ? AND (? = '' OR wall < ?) ORDER BY seq",
                 (since, until, until),
@@ -80,17 +80,17 @@ class AuditReader:
 
     def newest(self, count: int) -> list[SealedRow]:
         """The last `count` rows, oldest first."""
-        with self._complaints():
+        with self._as_output_error():
             rows = self._connection.execute(f"{_ALL} ORDER BY seq DESC LIMIT ?", (count,))
             return list(rows)[::-1]
 
     def backwards(self) -> Generator[SealedRow, None, None]:
         """Every row, the newest first."""
-        with self._complaints():
+        with self._as_output_error():
             yield from self._connection.execute(f"{_ALL} ORDER BY seq DESC")
 
     @contextlib.contextmanager
-    def _complaints(self) -> Iterator[None]:
+    def _as_output_error(self) -> Iterator[None]:
         try:
             yield
         except OutputError:
@@ -113,7 +113,7 @@ class AuditReader:
 def _connected(path: Path, idle: bool) -> sqlite3.Connection:
     """A connection in a transaction of its own, so that all it reads is of one moment."""
     address = f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if idle else "")
-    connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None)
     try:
         # What somebody put there instead of text must not end the walk through the chain.
         connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Audit rows: the events of the gate in the words of the audit, safe to print, bounded in size."""
+"""Audit rows made from events of the gate: safe to print, bounded in size."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mask_gate.gate.events import Event
 LABEL_LETTERS = 40
 NAME_LETTERS = 200
 DETAIL_LETTERS = 1000
-MOST_TRACKS = 100
-MOST_CLASSES = 10
+MAX_TRACKS = 100
+MAX_CLASSES = 10
 """What is longer is cut, so that a row stays far below 64 kB whatever it is made of."""
 
 SEEN = "seen"
 """In `Row.detail`, before the tracks that votes were cast for, each with what most were for."""
 
 _LARGEST = 2**53
-_TOLD = ("type", "state", "door", "until_s", "latency_ms")
+_DETAIL_FIELDS = ("type", "state", "door", "until_s", "latency_ms")
 
 
 def printable(text: str, most: int = NAME_LETTERS) -> str:
@@ -38,12 +38,12 @@ def printable(text: str, most: int = NAME_LETTERS) -> str:
 def row_of_event(event: Event, kind: str = "event") -> Row:
     """What the audit keeps of an event (see `gate.events`); whatever is in it, this works."""
     tracks = event.get("tracks")
-    listed = tracks[:MOST_TRACKS] if isinstance(tracks, (list, tuple)) else ()
+    listed = tracks[:MAX_TRACKS] if isinstance(tracks, (list, tuple)) else ()
     seen = [track for track in listed if isinstance(track, Mapping)]
     labels = Counter(_name(track.get("label"), LABEL_LETTERS) for track in seen)
     labels.pop(None, None)
     scores = [_number(track.get("score")) for track in seen]
-    told = [(name, event.get(name)) for name in _TOLD]
+    told = [(name, event.get(name)) for name in _DETAIL_FIELDS]
     told.append((SEEN, " ".join(filter(None, map(_leading, seen))) or None))
     return Row(
         kind=kind,
@@ -51,7 +51,7 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
         decision=_name(event.get("signal") or event.get("state")),
         reason=_name(event.get("reason")),
         faces=_count(event.get("faces")),
-        classes=_json(dict(labels.most_common(MOST_CLASSES))),
+        classes=_json(dict(labels.most_common(MAX_CLASSES))),
         confidences=_json([None if score is None else round(score, 3) for score in scores]),
         model=_name(event.get("model")),
         detail=detail(", ".join(f"{name} {value}" for name, value in told if value is not None)),

@@ -1,4 +1,4 @@
-"""The audit's file: rows that are only ever added, in SQLite, each batch durable on return.
+"""AuditStore: rows that are only ever added, in SQLite, each batch durable on return.
 
 What is damaged is set aside, never repaired and never deleted, and a file of its own begins.
 """
@@ -62,9 +62,9 @@ class AuditStore:
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # device and inode of what is open
-        self._doubt: Tip | None = None  # end of a transaction that failed, though it may be there
+        self._uncertain_tip: Tip | None = None  # of a failed batch that may be there
         self._damage = ""
-        self._made = False  # by this run, and not used yet
+        self._is_new = False  # made by this run, and not used yet
         self._is_checked = False
         self._aside_count = 0
         self._alarm: Row | None = None
@@ -82,13 +82,13 @@ class AuditStore:
         """
         self.close()
         if self._damage:
-            self._put_aside()
+            self._set_aside_damaged()
         try:
             found = self._open()
         except sqlite3.DatabaseError:
             if not self._damage:
                 raise
-            self._put_aside()
+            self._set_aside_damaged()
             found = self._open()
         differs = self._compare(found)
         alarm, self._alarm = self._alarm or differs, None
@@ -107,7 +107,7 @@ class AuditStore:
 
     def took_failed_batch(self) -> bool:
         """Whether the batch whose `append` failed last is there after all; to ask after `open`."""
-        doubt, self._doubt = self._doubt, None
+        doubt, self._uncertain_tip = self._uncertain_tip, None
         return doubt is not None and doubt == self.tip
 
     def append(self, rows: Sequence[Row]) -> None:
@@ -116,8 +116,8 @@ class AuditStore:
         Raises:
             sqlite3.Error: they were not added; whether they are there is known after `open`.
         """
-        connection = self._opened()
-        self._doubt = None
+        connection = self._open_connection()
+        self._uncertain_tip = None
         try:
             connection.execute("BEGIN IMMEDIATE")
             tip = last_row(connection)
@@ -127,13 +127,13 @@ class AuditStore:
             for row in rows:
                 sealed.append(seal(row, tip))
                 tip = tip_of(sealed[-1])
-            self._doubt = tip
+            self._uncertain_tip = tip
             connection.executemany(_INSERT, sealed)
             connection.execute("COMMIT")
         except BaseException as error:
             self._failed(error)
             raise
-        self.tip, self._doubt = tip, None
+        self.tip, self._uncertain_tip = tip, None
 
     def prune(self, before: str, until: str, note: Callable[[Tip], Row]) -> bool:
         """Delete some of the rows older than `before`; call again while it says True.
@@ -148,7 +148,7 @@ class AuditStore:
         Raises:
             sqlite3.Error: nothing was deleted by this call.
         """
-        connection = self._opened()
+        connection = self._open_connection()
         try:
             if self._delete_pruned(connection):
                 return True
@@ -170,7 +170,7 @@ class AuditStore:
             except sqlite3.Error as error:
                 log.warning("audit %s: could not be closed: %s", self.path, error)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise sqlite3.OperationalError("the file is not open")
         return self._connection
@@ -196,7 +196,7 @@ class AuditStore:
             return
         with os.fdopen(descriptor) as file:
             os.fchmod(file.fileno(), _FILE_MODE)
-        self._made = True
+        self._is_new = True
 
     def _open(self) -> Tip:
         """Connect to the file, made when it is missing, and see that it is an audit; its end."""
@@ -218,18 +218,18 @@ class AuditStore:
     def _compare(self, found: Tip) -> Row | None:
         """Hold the end of the chain on the disk against the one in memory."""
         known, self.tip = self.tip, found
-        made, self._made = self._made, False
-        if found == self._doubt or (known is None and (made or found != START)):
+        is_new, self._is_new = self._is_new, False
+        if found == self._uncertain_tip or (known is None and (is_new or found != START)):
             return None
         if known is None:
             return Row("alarm", detail="the file was there already, but empty")
         if found == known:
             return None
-        what = "the file was gone" if made else "the last rows are not those that were written"
+        what = "the file was gone" if is_new else "the last rows are not those that were written"
         log.error("audit %s: %s; the last one written was %s", self.path, what, known)
         return Row("alarm", detail=what, anchor_seq=known.seq, anchor_hash=known.hash)
 
-    def _put_aside(self) -> None:
+    def _set_aside_damaged(self) -> None:
         """Make room for a file in place of the damaged one, and an alarm to be its first row."""
         if self._aside_count >= MAX_SET_ASIDE:
             said = f"{self._aside_count} damaged files were set aside already; check the disk"

@@ -153,7 +153,7 @@ class _Judgement:
 
 
 @dataclass(slots=True)
-class _Permission:
+class _Grant:
     """A permission in force: whom it was given to, as last seen, and how far it reaches."""
 
     tracks: dict[int, Track]
@@ -162,12 +162,12 @@ class _Permission:
 
 
 class Policy:
-    """Decides frame by frame; remembers only permissions, so that one passage has one opening.
+    """Decides frame by frame; remembers only grants, so that one passage has one opening.
 
-    A permission is given to all faces in the zone together. It holds while each of them complies
+    A grant is given to all faces in the zone together. It holds while each of them complies
     and nobody unproven joins, for `hold_s` at most. From its end, whatever ended it, each of them
     waits `cool_down_s`; whoever still stands there then may earn the next. A newcomer need not
-    wait: when all comply, the newcomer's permission takes in those who are waiting. A face that
+    wait: when all comply, the newcomer's grant takes in those who are waiting. A face that
     appears where one of them was lost is taken for the same person.
 
     Args:
@@ -185,7 +185,7 @@ class Policy:
         if not config.incorrect_is_violation:
             self._compliant.add(MaskLabel.MASK_WEARED_INCORRECT)
         self._window = EvidenceWindow(config.window_s)
-        self._permission: _Permission | None = None
+        self._grant: _Grant | None = None
         self._cool_downs = CoolDowns()
 
     def decide(
@@ -203,17 +203,17 @@ class Policy:
         if min(frame_hw) < 1:
             return self.fault(Reason.BAD_IMAGE, frame_time_s)
         self._window.add_frame(frame_time_s)
-        if self._permission is not None and frame_time_s > self._permission.until_s:
-            self._end_permission(frame_time_s)  # nothing renewed it in time
+        if self._grant is not None and frame_time_s > self._grant.until_s:
+            self._end_grant(frame_time_s)  # nothing renewed it in time
         self._cool_downs.end_by(frame_time_s)
 
         evidence = {track.id: self._window.evidence_of(track, self.votes) for track in tracks}
         state, reason = self._rule(tracks, evidence, frame_hw)
         until_s = None
-        if state is State.ALLOW and self._permission is not None:
-            until_s = self._permission.until_s
+        if state is State.ALLOW and self._grant is not None:
+            until_s = self._grant.until_s
         else:
-            self._end_permission(frame_time_s)
+            self._end_grant(frame_time_s)
         self._cool_downs.follow(tracks)
         votes = {
             track_id: dict(Counter(vote.label for vote in of_track.votes))
@@ -224,11 +224,11 @@ class Policy:
     def fault(self, reason: Reason, time_s: float) -> Decision:
         """The FAULT decision for a frame that could not be judged, or for one that never came.
 
-        It ends a permission, and no evidence from before `time_s` counts any more.
+        It ends a grant, and no evidence from before `time_s` counts any more.
         """
         at_s = time_s if math.isfinite(time_s) else max(self._window.newest_s, 0.0)
         self._window.forget_until(at_s)
-        self._end_permission(at_s)
+        self._end_grant(at_s)
         return Decision(State.FAULT, reason, at_s)
 
     def _rule(
@@ -237,7 +237,7 @@ class Policy:
         evidence: Mapping[int, Evidence],
         frame_hw: tuple[int, int],
     ) -> tuple[State, Reason]:
-        """Everyone near in the zone must comply; ALLOW begins or renews the permission."""
+        """Everyone near in the zone must comply; ALLOW begins or renews the grant."""
         inside = [track for track in tracks if self._is_inside(track, frame_hw)]
         if not inside:
             return State.IDLE, Reason.NO_FACE
@@ -248,7 +248,7 @@ class Policy:
         ]
         if not judged:
             return State.IDLE, Reason.TOO_SMALL
-        if self._permission is None and not any(face.is_big for face in judged):
+        if self._grant is None and not any(face.is_big for face in judged):
             return State.CHECKING, Reason.TOO_SMALL
         reasons = {face.reason for face in judged}
         violations = reasons & {Reason.NO_MASK, Reason.MASK_INCORRECT}
@@ -262,17 +262,17 @@ class Policy:
         return self._permit(judged)
 
     def _permit(self, judged: Sequence[_Judgement]) -> tuple[State, Reason]:
-        """All comply: renew the permission, or begin one where somebody may have it."""
+        """All comply: renew the grant, or begin one where somebody may have it."""
         now_s = self._window.newest_s
-        if self._permission is None:
+        if self._grant is None:
             if not any(face.is_big and face.track.id not in self._cool_downs for face in judged):
                 return State.CHECKING, Reason.COOL_DOWN
-            self._permission = _Permission({}, began_s=now_s, until_s=now_s)
-        elif now_s - self._permission.began_s >= self._config.hold_s - ROUNDING_S:
+            self._grant = _Grant({}, began_s=now_s, until_s=now_s)
+        elif now_s - self._grant.began_s >= self._config.hold_s - ROUNDING_S:
             return State.CHECKING, Reason.COOL_DOWN
-        self._permission.tracks.update((face.track.id, face.track) for face in judged)
+        self._grant.tracks.update((face.track.id, face.track) for face in judged)
         # The frame's time when everyone was seen in it; a face missed meanwhile renews nothing.
-        self._permission.until_s = min(face.proven_s for face in judged) + self._config.lease_s
+        self._grant.until_s = min(face.proven_s for face in judged) + self._config.lease_s
         return State.ALLOW, Reason.COMPLIANT
 
     def _judge(self, track: Track, evidence: Evidence, size: float) -> _Judgement:
@@ -303,9 +303,9 @@ class Policy:
     def _proven_s(self, track: Track, evidence: Evidence) -> float | None:
         """Time of its newest compliant sighting where there is enough evidence for a face."""
         config = self._config
-        has_permission = self._permission is not None and track.id in self._permission.tracks
+        has_grant = self._grant is not None and track.id in self._grant.tracks
         share, age_s = (
-            (config.leave_share, config.max_age_s) if has_permission else (config.enter_share, 0.0)
+            (config.leave_share, config.max_age_s) if has_grant else (config.enter_share, 0.0)
         )
         sightings = evidence.sightings
         good_s = [vote.time_s for vote in evidence.votes if vote.label in self._compliant]
@@ -327,13 +327,13 @@ class Policy:
         height, width = frame_hw
         return contains(self._config.zone, ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height))
 
-    def _end_permission(self, at_s: float) -> None:
-        """End the permission in force, if there is one; its people wait from now on."""
-        if self._permission is None:
+    def _end_grant(self, at_s: float) -> None:
+        """End the grant in force, if there is one; its people wait from now on."""
+        if self._grant is None:
             return
-        ends_s = min(at_s, self._permission.until_s) + self._config.cool_down_s
-        self._cool_downs.begin(self._permission.tracks.values(), ends_s)
-        self._permission = None
+        ends_s = min(at_s, self._grant.until_s) + self._config.cool_down_s
+        self._cool_downs.begin(self._grant.tracks.values(), ends_s)
+        self._grant = None
 
 
 def _is_sound(track: Track) -> bool:

@@ -27,7 +27,7 @@ LEAD = 0.9
 """The default is left only for an engine that takes less than this share of its time."""
 
 _TRIAL_LIMIT_S = 60.0
-_MOST_REMEMBERED = 50
+_MAX_REMEMBERED = 50
 _LIBRARIES = ("onnxruntime", "openvino", "torch")
 
 Trial = Callable[[Path, EngineKind], float | None]
@@ -104,7 +104,7 @@ class EngineChoice:
         return content if isinstance(content, dict) else {}
 
     def _remember(self, content: dict[str, Any]) -> None:
-        newest = dict(list(content.items())[-_MOST_REMEMBERED:])
+        newest = dict(list(content.items())[-_MAX_REMEMBERED:])
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(

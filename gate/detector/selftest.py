@@ -1,8 +1,8 @@
 """SelfTest: four pictures a detector must understand before any answer of it counts.
 
 It is there to keep an inverted, damaged or untrained detector from a door, not to examine a good
-one: a face counts as found from the score on at which the gate follows one, and a class as told
-when it leads by the margin a vote needs. What would only keep the door shut is a remark.
+one: a face counts as found from the score on at which the gate follows one, and a class as known
+when it leads by the margin a vote needs. What would only keep the door locked is a remark.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from mask_gate.gate.errors import ModelError
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
 
-LEAST_MARGIN = 0.05
-"""A class is never told by less, whatever the gate's own margin: untrained heads do that well."""
+MIN_MARGIN = 0.05
+"""With a smaller lead no class is known, whatever the gate's own margin: untrained heads reach it."""
 
 _EMPTY = "empty"
 # Where the stills of assets/make_demo.py have their one face, in fractions of the picture.
@@ -34,7 +34,7 @@ _REFUSED = (
 
 
 class SelfTest:
-    """Asks a detector about stills with known answers.
+    """Asks a detector about pictures with known answers.
 
     Refused is a detector that sees no face where one is or a face where none is, that does not tell
     a worn mask from a bare face, or that might let a bare face vote for a worn mask. Badly worn
@@ -56,7 +56,7 @@ class SelfTest:
         self._stills = {name: _still(folder, name) for name in (_EMPTY, *map(_name, MaskLabel))}
 
     def __call__(self, detect: Callable[[Frame], Detections]) -> list[str]:
-        """Ask about every still; remarks for the operator come back, one sentence each.
+        """Ask about every picture; returns remarks for the operator, one sentence each.
 
         Raises:
             ModelError: the detector must not be used, with the reason; or what `detect` raises.
@@ -68,8 +68,8 @@ class SelfTest:
         if len(ghost := found[_EMPTY]):
             raise _refused(f"sees {_best(ghost)} in {_EMPTY}.jpg, where nobody is")
         remarks = [
-            *self._told(MaskLabel.WITH_MASK, found),
-            *self._told(MaskLabel.WITHOUT_MASK, found),
+            *self._check_class(MaskLabel.WITH_MASK, found),
+            *self._check_class(MaskLabel.WITHOUT_MASK, found),
         ]
         bare = found[_name(MaskLabel.WITHOUT_MASK)]
         if (bare[self._votes(bare)].labels == MaskLabel.WITH_MASK).any():
@@ -85,15 +85,15 @@ class SelfTest:
         sure: NDArray[np.bool_] = found.scores >= self._min_scores[found.labels]
         return sure & (found.margins >= self._min_margin)
 
-    def _told(self, label: MaskLabel, found: dict[str, Detections]) -> list[str]:
-        """Refuse unless the best face of a still is where it must be, and of this class."""
+    def _check_class(self, label: MaskLabel, found: dict[str, Detections]) -> list[str]:
+        """Refuse unless the best face of a picture is where it must be, and of this class."""
         name = _name(label)
         faces, height = found[name], self._stills[name].shape[0]
         if not len(faces):
             raise _refused(f"sees no face in {name}.jpg")
         if faces.labels[0] != label or not _is_on_face(faces.boxes_xyxy[0] / height):
             raise _refused(f"sees {_best(faces)} in {name}.jpg")
-        if not faces.margins[0] >= max(self._min_margin, LEAST_MARGIN):
+        if not faces.margins[0] >= max(self._min_margin, MIN_MARGIN):
             margin = f"the next class is only {faces.margins[0]:.2f} behind"
             raise _refused(f"cannot tell the class in {name}.jpg ({margin})")
         if self._votes(faces)[0]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mask_gate.gate.audit.chain import (
     COLUMNS,
-    MOST_TOLD,
+    MAX_LISTED_BREAKS,
     START,
     ChainCheck,
     Row,
@@ -119,7 +119,7 @@ def test_an_inserted_row_is_found():
 def test_many_breaks_are_counted_but_not_all_told():
     rows = [changed(row, "reason", "x") for row in WHOLE]
     check = checked(rows)
-    assert (check.broken, len(check.breaks)) == (50, MOST_TOLD)
+    assert (check.broken, len(check.breaks)) == (50, MAX_LISTED_BREAKS)
 
 
 class TestAnAnchor:
@@ -189,9 +189,9 @@ class TestATip:
         tip = parse_tip(text)
         assert tip is None or str(tip).lstrip("0") == text.strip().lstrip("0")
 
-    @pytest.mark.parametrize("text", ["", "5", "5:", "x:" + "0" * 64, "5:" + "0" * 63, "-1:0"])
-    def test_of_another_form_is_none(self, text):
-        assert parse_tip(text) is None
+    def test_of_another_form_is_none(self):
+        for text in ["", "5", "5:", "x:" + "0" * 64, "5:" + "0" * 63, "-1:0"]:
+            assert parse_tip(text) is None
 
 
 def test_every_hash_of_a_chain_is_its_own():

@@ -19,50 +19,44 @@ def test_by_default_nothing_opens_unrecorded_and_rows_are_kept_for_a_year():
     )
 
 
-@pytest.mark.parametrize("path", ["a.sqlite", "/var/lib/mask-gate/입구 1.db", "x/y.sqlite3"])
-def test_a_database_file_is_taken(path):
-    assert AuditConfig(path=path).path == path
+def test_a_database_file_is_taken():
+    for path in ["a.sqlite", "/var/lib/mask-gate/입구 1.db", "x/y.sqlite3"]:
+        assert AuditConfig(path=path).path == path
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", ".sqlite", "a/.db", "a\n.db", "a.sqlite\n"])
-def test_a_path_that_is_no_database_file_is_refused(path):
-    with pytest.raises(ValidationError, match="path"):
-        AuditConfig(path=path)
+def test_a_path_that_is_no_database_file_is_refused():
+    for path in ["", "/etc/passwd", ".sqlite", "a/.db", "a\n.db", "a.sqlite\n"]:
+        with pytest.raises(ValidationError, match="path"):
+            AuditConfig(path=path)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
+def test_a_value_out_of_range_is_refused():
+    for values in [
         {"keep_days": 0.5},
         {"keep_days": float("nan")},
         {"wait_s": 0.0},
         {"wait_s": 3.0},
         {"required": "no"},
         {"pth": "a.db"},
-    ],
-)
-def test_a_value_out_of_range_is_refused(values):
-    with pytest.raises(ValidationError):
-        AuditConfig(**values)
+    ]:
+        with pytest.raises(ValidationError):
+            AuditConfig(**values)
 
 
-@pytest.mark.parametrize(
-    ("environment", "path"),
-    [
+def test_the_default_file_lies_where_the_system_keeps_state():
+    for environment, path in [
         ({"STATE_DIRECTORY": "/var/lib/mask-gate", "HOME": "/h"}, "/var/lib/mask-gate/east.sqlite"),
         ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, "/var/lib/a/east.sqlite"),
         ({"XDG_STATE_HOME": "/state", "HOME": "/h"}, "/state/mask-gate/east.sqlite"),
         ({"XDG_STATE_HOME": "not/absolute", "HOME": "/h"}, "/h/.local/state/mask-gate/east.sqlite"),
-    ],
-)
-def test_the_default_file_lies_where_the_system_keeps_state(environment, path):
-    assert default_audit_path("east", environment) == Path(path)
+    ]:
+        assert default_audit_path("east", environment) == Path(path)
 
 
-@pytest.mark.parametrize("gate", ["", "../x", "a/b", ".hidden", "a\nb", "x" * 65])
-def test_a_name_that_leads_elsewhere_is_refused(gate):
-    with pytest.raises(ConfigError, match="gate: expected a name"):
-        default_audit_path(gate, {"HOME": "/h"})
+def test_a_name_that_leads_elsewhere_is_refused():
+    for gate in ["", "../x", "a/b", ".hidden", "a\nb", "x" * 65]:
+        with pytest.raises(ConfigError, match="gate: expected a name"):
+            default_audit_path(gate, {"HOME": "/h"})
 
 
 def test_without_a_home_a_path_must_be_given():

@@ -52,9 +52,8 @@ def test_a_jpeg_with_a_hole_is_complained_about_once():
     assert told(program.replace("\n    ", "\n")) == ["heard", "nothing", "nothing"]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+def test_whatever_decoders_say_is_damage():
+    for line in [
         b"[h264 @ 0x1] error while decoding MB 33 13",
         b"[mjpeg @ 0x1] overread 8",
         b"Corrupt JPEG data: premature end of data segment",
@@ -62,10 +61,8 @@ def test_a_jpeg_with_a_hole_is_complained_about_once():
         b"Corrupt JPEG data: 3 extraneous bytes before marker 0xd4",
         b"[h264 @ 0x1] SEI type 1\n[h264 @ 1] error while decoding MB 1 1\n",
         b"\xff\xfe",
-    ],
-)
-def test_whatever_decoders_say_is_damage(line):
-    assert tells_of_damage(line)
+    ]:
+        assert tells_of_damage(line)
 
 
 @pytest.mark.parametrize(

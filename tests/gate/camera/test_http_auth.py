@@ -60,9 +60,8 @@ class TestDigest:
     def test_two_answers_differ(self):
         assert answer(asked("MD5")) != answer(asked("MD5"))
 
-    @pytest.mark.parametrize(
-        "challenge",
-        [
+    def test_what_cannot_be_answered_is_not(self):
+        for challenge in [
             'Digest realm="x"',
             'Digest nonce="x"',
             'Digest realm="x", nonce="y", algorithm=SHA-512-256',
@@ -71,11 +70,9 @@ class TestDigest:
             "Digest ,,,=",
             "Negotiate",
             "",
-        ],
-    )
-    def test_what_cannot_be_answered_is_not(self, challenge):
-        assert answer(challenge) is None
-        assert answer(challenge, "Basic realm=x").startswith("Basic ")
+        ]:
+            assert answer(challenge) is None
+            assert answer(challenge, "Basic realm=x").startswith("Basic ")
 
     def test_a_user_with_quotes_stays_inside_them(self):
         assert r'username="a\"b\\c"' in answer(asked("MD5"), user='a"b\\c')

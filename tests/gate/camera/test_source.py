@@ -8,9 +8,8 @@ from mask_gate.gate.camera.source import DEMO_CLIP, Source, SourceKind, masked, 
 from mask_gate.gate.errors import ConfigError
 
 
-@pytest.mark.parametrize(
-    ("words", "kind", "address"),
-    [
+def test_words_name_a_source():
+    for words, kind, address in [
         ("0", SourceKind.INDEX, "0"),
         (" 12 ", SourceKind.INDEX, "12"),
         ("007", SourceKind.INDEX, "7"),
@@ -25,15 +24,12 @@ from mask_gate.gate.errors import ConfigError
         ("입구 영상/", SourceKind.PATH, "입구 영상/"),
         ("./demo", SourceKind.PATH, "./demo"),
         ("demo", SourceKind.DEMO, str(DEMO_CLIP)),
-    ],
-)
-def test_words_name_a_source(words, kind, address):
-    assert parse_source(words) == Source(kind, address)
+    ]:
+        assert parse_source(words) == Source(kind, address)
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
+def test_other_words_are_refused_with_a_sentence():
+    for words, told in [
         ("", "empty"),
         ("   ", "empty"),
         ("-1", "0 or more"),
@@ -48,18 +44,15 @@ def test_words_name_a_source(words, kind, address):
         ("http://[::1/live", "not a valid URL"),
         ("cam\nera", "control characters"),
         ("cam\x1b[31m", "control characters"),
-    ],
-)
-def test_other_words_are_refused_with_a_sentence(words, told):
-    with pytest.raises(ConfigError, match="--camera") as refused:
-        parse_source(words)
-    assert told in str(refused.value)
-    assert refused.value.exit_code == 2
+    ]:
+        with pytest.raises(ConfigError, match="--camera") as refused:
+            parse_source(words)
+        assert told in str(refused.value)
+        assert refused.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
+def test_credentials_are_hidden():
+    for url, shown in [
         ("rtsp://cam:554/live", "rtsp://cam:554/live"),
         ("rtsp://admin:pw@cam:554/live", "rtsp://***@cam:554/live"),
         ("rtsp://admin@cam/live", "rtsp://***@cam/live"),
@@ -69,10 +62,8 @@ def test_other_words_are_refused_with_a_sentence(words, told):
         ("http://cam/v.cgi?token", "http://cam/v.cgi?***"),
         ("http://cam/v?mail=a@b&pwd=p", "http://***"),
         ("rtsp://cam/user=u&password=p&channel=1", "rtsp://cam/user=***&password=***&channel=***"),
-    ],
-)
-def test_credentials_are_hidden(url, shown):
-    assert masked(url) == shown
+    ]:
+        assert masked(url) == shown
 
 
 def messages_about(url: str) -> str:

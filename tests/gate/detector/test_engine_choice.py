@@ -29,18 +29,16 @@ def choose(path, trial, identity="sha256:a", kinds=KINDS):
     return EngineChoice(path, trial)(WEIGHTS, identity, kinds)
 
 
-@pytest.mark.parametrize(
-    ("times_ms", "chosen"),
-    [
+def test_the_fastest_is_taken_where_it_leads_clearly(tmp_path):
+    rows = [
         ({"onnx": 20.0, "openvino": 10.0, "torch": 40.0}, OPENVINO),
         ({"onnx": 20.0, "openvino": 19.0, "torch": 40.0}, ONNX),  # not worth leaving the default
         ({"onnx": 20.0}, ONNX),
         ({"openvino": 90.0, "torch": 40.0}, TORCH),  # the default cannot run it
         ({}, ONNX),
-    ],
-)
-def test_the_fastest_is_taken_where_it_leads_clearly(tmp_path, times_ms, chosen):
-    assert choose(tmp_path / "e.json", Trial(**times_ms)) is chosen
+    ]
+    for number, (times_ms, chosen) in enumerate(rows):
+        assert choose(tmp_path / f"{number}.json", Trial(**times_ms)) is chosen
 
 
 def test_it_is_measured_once(tmp_path):
