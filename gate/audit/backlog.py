@@ -182,7 +182,7 @@ class Backlog:
             self._tried = []
 
     def forget_settled(self) -> None:
-        """Forget the openings that have been told."""
+        """Forget the openings that no longer wait."""
         with self._changed:
             self._tried = [each for each in self._tried if not each.is_settled]
 

@@ -47,7 +47,7 @@ class AuditClock:
         """
         before_s, wall_s, after_s = self._clock(), self._wall().timestamp(), self._clock()
         if after_s - before_s > self._limits.clock_step_s / 4:
-            return None  # stopped in between: nothing can be told
+            return None  # this process was stopped in between: nothing is known
         offset_s = wall_s - after_s
         step_s, self._offset_s = offset_s - self._offset_s, offset_s
         if abs(step_s) <= self._limits.clock_step_s:

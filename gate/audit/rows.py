@@ -43,8 +43,8 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
     labels = Counter(_name(track.get("label"), LABEL_LETTERS) for track in seen)
     labels.pop(None, None)
     scores = [_number(track.get("score")) for track in seen]
-    told = [(name, event.get(name)) for name in _DETAIL_FIELDS]
-    told.append((SEEN, " ".join(filter(None, map(_leading, seen))) or None))
+    parts = [(name, event.get(name)) for name in _DETAIL_FIELDS]
+    parts.append((SEEN, " ".join(filter(None, map(_leading, seen))) or None))
     return Row(
         kind=kind,
         signal_id=_name(event.get("id")),
@@ -54,7 +54,7 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
         classes=_json(dict(labels.most_common(MAX_CLASSES))),
         confidences=_json([None if score is None else round(score, 3) for score in scores]),
         model=_name(event.get("model")),
-        detail=detail(", ".join(f"{name} {value}" for name, value in told if value is not None)),
+        detail=detail(", ".join(f"{name} {value}" for name, value in parts if value is not None)),
     )
 
 

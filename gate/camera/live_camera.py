@@ -251,7 +251,7 @@ class LiveCamera:
                 return f"its capture process gave no sign of life for {limit_s:g} s"
             words, broken, account = heard.partition(bytes([Word.BROKEN]))
             if not set(words) <= _WORDS:
-                return "its capture process talks nonsense"
+                return "its capture process broke the protocol"
             for byte in words:
                 self._understand(child, byte)
             if broken:

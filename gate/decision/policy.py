@@ -343,7 +343,7 @@ def _is_sound(track: Track) -> bool:
 
 
 def _face_size(track: Track, frame_hw: tuple[int, int]) -> float:
-    """Longer side of a face over the picture's height; NaN, never small nor big, for nonsense.
+    """Longer side of a face over the picture's height; NaN for a box that no face can have.
 
     Not always its height: the picture's edge cuts the face of somebody who stands near.
     """

@@ -29,8 +29,8 @@ class Detector:
     Args:
         weights: a checkpoint (see `models.files.open_weights`) or an exported `.onnx` or `.xml`.
         device: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:N`.
-        score_threshold: lowest score of a face that is told; by default half of the weights' own
-            `face_score` or `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
+        score_threshold: lowest score of a face that counts as found; by default half of the
+            weights' own `face_score` or `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
         engine: what runs it.
 
     Attributes:

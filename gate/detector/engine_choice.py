@@ -91,8 +91,8 @@ class EngineChoice:
         log.warning("measuring %s, once for this model on this machine", ", ".join(kinds))
         times_ms = {kind: self._trial(weights, kind) for kind in kinds}
         chosen = _fastest(times_ms)
-        told = ", ".join(f"{k} {'-' if t is None else f'{t:.1f} ms'}" for k, t in times_ms.items())
-        log.warning("engine %s: %s", chosen, told)
+        shown = (f"{k} {'-' if t is None else f'{t:.1f} ms'}" for k, t in times_ms.items())
+        log.warning("engine %s: %s", chosen, ", ".join(shown))
         self._remember({**remembered, key: {"engine": chosen, "ms": times_ms, **about}})
         return chosen
 

@@ -21,7 +21,7 @@ from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
 
 MIN_MARGIN = 0.05
-"""With a smaller lead no class is known, whatever the gate's own margin: untrained heads reach it."""
+"""No class is known with a smaller lead, whatever the gate's margin: untrained heads reach it."""
 
 _EMPTY = "empty"
 # Where the stills of assets/make_demo.py have their one face, in fractions of the picture.

@@ -39,7 +39,7 @@ _OOM_SCORE = 600  # of -1000..1000: short of memory, the kernel ends this proces
 
 
 class EngineAbout(Protocol):
-    """What is told of an `Engine`.
+    """What the introduction says of an `Engine`.
 
     Attributes:
         name: what runs the network and where, for people.
@@ -89,10 +89,10 @@ def main(argv: Sequence[str]) -> int:
 def serve(open_detector: Callable[[], BatchDetector], descriptor: int) -> int:
     """Answer questions on standard input until it ends.
 
-    Whatever the detector raises about a frame is told as the fault of that frame.
+    Whatever the detector raises about a frame is sent as the fault of that frame.
 
     Args:
-        open_detector: makes the detector; a GateError it raises is told and ends the process.
+        open_detector: makes the detector; a GateError it raises is sent, and ends the process.
         descriptor: of the memory that frames come in.
     """
     send = _MessageSender(os.dup(1))
@@ -125,7 +125,7 @@ def _answers(detector: BatchDetector, frames: Sequence[Frame]) -> Sequence[Detec
     """What the detector finds in each frame, or why it does not."""
     try:
         return [detector(frames[0])] if len(frames) == 1 else detector.run_batch(frames)
-    except Exception as error:  # noqa: BLE001  (told to the gate, which judges and logs it)
+    except Exception as error:  # noqa: BLE001  (sent to the gate, which judges and logs it)
         return [error] * len(frames)
 
 
