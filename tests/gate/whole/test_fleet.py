@@ -92,7 +92,8 @@ class Site:
         config["mqtt"] = {"host": "127.0.0.1", "port": self.broker.port, "keepalive_s": 2}
         config["console"] = {"enabled": True, "metrics_token_file": str(self.token)}
         config["console"]["port"] = self.ports[name]
-        config |= {"detector": {"device": "cpu"}, "outputs": {"sound": False}}
+        config["detector"] = {"device": "cpu", "engine": "onnx", "weights": str(self.bench.WEIGHTS)}
+        config["outputs"] = {"sound": False}
         doors = config.get("doors")
         for door, own in [(name, config)] if doors is None else doors.items():
             called = door if doors is None else f"{name}-{door}"
@@ -213,10 +214,10 @@ def test_the_scraper_of_the_manual_asks_each_machine(tmp_path):
 
 
 def test_the_alerts_of_the_manual_ask_for_metrics_that_there_are():
-    from mask_gate.gate.console.door_state import Board
+    from mask_gate.gate.console.door_state import DoorState
     from mask_gate.gate.console.metrics import Metrics
 
-    post = SimpleNamespace(gate="a", board=Board(), pictures=SimpleNamespace(viewers=0))
+    post = SimpleNamespace(gate="a", state=DoorState(), pictures=SimpleNamespace(viewers=0))
     served = {metric.name for metric in Metrics([post]).collect()}
     rules = from_the_manual("alerts.yml")["groups"][0]["rules"]
     asked = set(re.findall(r"mask_gate_\w+", " ".join(rule["expr"] for rule in rules)))
