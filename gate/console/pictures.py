@@ -17,7 +17,7 @@ import numpy as np
 
 from mask_gate.gate.console.feed import Look
 from mask_gate.gate.console.wire import Shot
-from mask_gate.gate.display.blur import blurred
+from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw_boxes
@@ -76,7 +76,7 @@ class Pictures:
     """The newest picture of each kind, and who looks.
 
     Args:
-        words: what to call things.
+        texts: names of classes, states and reasons.
         privacy: for whom faces are blurred.
         room: for viewers of all doors.
         on_look: told how this door is looked at, when that has changed.
@@ -85,13 +85,13 @@ class Pictures:
 
     def __init__(
         self,
-        words: Texts,
+        texts: Texts,
         privacy: PrivacyConfig,
         room: Room,
         on_look: Callable[[Look], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._words = words
+        self._texts = texts
         self._blurs = {
             Audience.GUARD: privacy.blur_guard,
             Audience.TILE: privacy.blur_guard,
@@ -191,8 +191,8 @@ class Pictures:
     def _drawn(self, shot: Shot, audience: Audience) -> bytes:
         image = shot.image
         if self._blurs[audience]:
-            image = blurred(image, shot.tracks, shot.decision)
-        image = draw_boxes(image, shot.tracks, shot.decision, self._words)
+            image = blur_faces(image, shot.tracks, shot.decision)
+        image = draw_boxes(image, shot.tracks, shot.decision, self._texts)
         if audience is Audience.TILE:
             image = _at_most(image, TILE_PX)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])

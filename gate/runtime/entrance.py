@@ -36,7 +36,7 @@ from mask_gate.gate.detector.detector_process import DetectorProcess, ProcessLim
 from mask_gate.gate.detector.detector_process import SelfTest as SelfTesting
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.selftest import SelfTest
-from mask_gate.gate.display.presenter import Presenter, Watcher
+from mask_gate.gate.display.presenter import Presenter, SceneListener
 from mask_gate.gate.display.sound import SoundOutput, find_player
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.display.video_recorder import VideoRecorder
@@ -319,7 +319,7 @@ def open_picture(
     record: Path | None,
     *,
     kiosk: bool = False,
-    watcher: Watcher | None = None,
+    watcher: SceneListener | None = None,
     title: str = "mask-gate",
 ) -> Iterator[Presenter]:
     """The window, where one can be opened, and the recording, where one is wanted.
@@ -338,8 +338,14 @@ def open_picture(
                 screen = stack.enter_context(contextlib.closing(Window(title, full_screen=kiosk)))
             except OutputError as error:
                 log.warning("%s; going on without", error)
-        words = load_texts(config.language)
-        yield Presenter(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
+        yield Presenter(
+            screen,
+            recorder,
+            load_texts(config.language),
+            config.privacy,
+            visitor_screen=kiosk,
+            listener=watcher,
+        )
 
 
 def views_of(config: GateConfig) -> list[View] | None:

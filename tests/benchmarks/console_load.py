@@ -161,7 +161,7 @@ def measure(options: argparse.Namespace, others_core: int) -> dict[str, object]:
         detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
         stack.enter_context(open_console(config, views, say))
         address, password = terminal.heard(r"console: (http\S+)"), terminal.heard(r"run is (\S+)")
-        picture = Presenter(None, None, load_texts("en"), config.privacy, watcher=views[0])
+        picture = Presenter(None, None, load_texts("en"), config.privacy, listener=views[0])
         me = [sys.executable, __file__, "--core", str(others_core)]
         told = [address, password, str(options.viewers), str(options.requests)]
         turns = Turns(options, [*me, "--flood", *told], [*me, "--spin"])
