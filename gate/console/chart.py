@@ -1,4 +1,4 @@
-"""Chart: how many people were seen, by hour and class, as SVG that stands in a page."""
+"""Chart: how many people were seen, by hour and class, as SVG inside a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATTERNS = {
 
 
 def draw_chart(people: Mapping[str, Sequence[int]], texts: Texts) -> str:
-    """Bars for 24 hours.
+    """An SVG with a bar for each of 24 hours.
 
     Args:
         people: by name of the class, 24 counts.
@@ -33,8 +33,8 @@ def draw_chart(people: Mapping[str, Sequence[int]], texts: Texts) -> str:
     counts = {label: people[label.name.lower()] for label in labels}
     totals = [sum(counts[label][hour] for label in labels) for hour in range(24)]
     top = _round_up(max(totals))
-    said = ", ".join(f"{texts.labels[label]} {sum(counts[label])}" for label in labels)
-    title = escape(f"{texts.page['people']}: {said}")
+    summary = ", ".join(f"{texts.labels[label]} {sum(counts[label])}" for label in labels)
+    title = escape(f"{texts.page['people']}: {summary}")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{title}"><title>{title}</title><defs>',
