@@ -24,6 +24,7 @@ from mask_gate.gate.runtime.loop import Gate, Limits
 from mask_gate.gate.system.processes import module_command, module_environment
 from mask_gate.gate.system.terminal import Terminal
 
+_PREFIX = b"mask_gate."
 _FIRST_DECISION = '"type": "decision"'
 
 
@@ -132,8 +133,8 @@ def _memory_mb(pid: int) -> dict[str, float]:
     whole = 0.0
     for process in [pid, *_descendants(pid)]:
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-        modules = [word.decode() for word in words if word.startswith(b"mask_gate.")]
-        name = modules[0] if modules else "gate" if process == pid else words[0].decode()
+        modules = [word[len(_PREFIX) :].decode() for word in words if word.startswith(_PREFIX)]
+        name = "gate" if process == pid else modules[0] if modules else words[0].decode()
         found[name] = _field_mb(process, "status", "VmRSS:")
         whole += _field_mb(process, "smaps_rollup", "Pss:")
     return {

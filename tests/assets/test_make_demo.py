@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mask_gate.gate.camera.camera import open_camera
-from mask_gate.gate.camera.frame_check import FrameGuard, FrameGuardConfig
+from mask_gate.gate.camera.frame_check import FrameCheck, FrameCheckConfig
 from mask_gate.gate.domain import Frame
 from mask_gate.models.labels import CLASS_NAMES
 
@@ -82,7 +82,7 @@ class TestTheClipAsShipped:
         assert len({frame.image.tobytes() for frame in frames}) == len(frames)
 
     def test_is_a_picture_that_the_gate_trusts_from_start_to_end(self, frames):
-        guard = FrameGuard(FrameGuardConfig())
+        guard = FrameCheck(FrameCheckConfig())
         assert [guard.inspect(frame) for frame in frames] == [None] * len(frames)
 
     def test_was_drawn_by_this_script(self, demo, frames):

@@ -53,7 +53,11 @@ class Entrance:
 @pytest.fixture
 def entrance(tmp_path, gate_bench, camera, systemd_machine):
     machine = systemd_machine.Machine(tmp_path)
-    text = gate_bench.CONFIG.format(url=camera.url, folder="/var/lib/mask-gate")
+    text = gate_bench.CONFIG.format(
+        url=camera.url,
+        folder="/var/lib/mask-gate",
+        weights=systemd_machine.ROOT / "assets/weights/mask-gate-lite.onnx",
+    )
     (machine.etc / "gate.yaml").write_text(text)
     with machine:
         yield Entrance(machine, gate_bench.Probe(machine.state))

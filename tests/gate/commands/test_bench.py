@@ -29,7 +29,7 @@ def test_everything_is_measured(tmp_path, capsys, monkeypatch):
     assert all(found["frames"] > 0 for found in report["latency"])
     start = report["start"]["onnx"]
     assert start["first_decision_s"] > 0
-    assert {"gate", "mask_gate.gate.detector.worker"} <= set(start["memory_mb"])
+    assert {"gate", "gate.detector.worker"} <= set(start["memory_mb"])
     told = capsys.readouterr().out
     assert "float32 product, GFLOP/s" in told
     assert "outside the model" in told

@@ -44,9 +44,12 @@ COMMAND = (
     "import sys; from mask_gate.gate.commands.gate import main; sys.exit(main())",
 )
 
+WEIGHTS = None
+"""Of the detector; the session's conftest fills it in."""
+
 CONFIG = """\
 camera: {{source: "{url}"}}
-detector: {{device: cpu}}
+detector: {{device: cpu, engine: onnx, weights: "{weights}"}}
 policy: {{hold_s: 9.0, lease_s: 1.0, cool_down_s: 0.2}}
 door: {{max_open_s: 10.0}}
 outputs: {{sound: false, events: "{folder}/events"}}
@@ -219,7 +222,7 @@ class Gate(Probe):
     ):
         super().__init__(folder)
         path = folder / "gate.yaml"
-        path.write_text(template.format(url=url, folder=folder) + config)
+        path.write_text(template.format(url=url, folder=folder, weights=WEIGHTS) + config)
         self.config = path
         self.began_s = time.monotonic()
         self.log = (folder / "log").open("ab")

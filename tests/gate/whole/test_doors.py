@@ -27,7 +27,7 @@ LEASE_S = 2.0
 
 SHARED = """\
 gate: lobby
-detector: {{device: cpu}}
+detector: {{device: cpu, engine: onnx, weights: "{weights}"}}
 policy: {{hold_s: 8.0, lease_s: {lease_s}, cool_down_s: 0.2}}
 door: {{max_open_s: 10.0, max_age_s: 1.5}}
 outputs: {{sound: false}}

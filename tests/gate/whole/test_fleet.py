@@ -92,7 +92,8 @@ class Site:
         config["mqtt"] = {"host": "127.0.0.1", "port": self.broker.port, "keepalive_s": 2}
         config["console"] = {"enabled": True, "metrics_token_file": str(self.token)}
         config["console"]["port"] = self.ports[name]
-        config |= {"detector": {"device": "cpu"}, "outputs": {"sound": False}}
+        config["detector"] = {"device": "cpu", "engine": "onnx", "weights": str(self.bench.WEIGHTS)}
+        config["outputs"] = {"sound": False}
         doors = config.get("doors")
         for door, own in [(name, config)] if doors is None else doors.items():
             called = door if doors is None else f"{name}-{door}"

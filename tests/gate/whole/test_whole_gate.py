@@ -179,7 +179,7 @@ class TestTheDetector:
             checkpoint.weights[name] = rows[[1, 0, 2]].flatten(0, 1)
         path = tmp_path / "swapped.pth"
         save_checkpoint(path, checkpoint)
-        gate = start(flags=("--weights", str(path)))
+        gate = start(flags=("--weights", str(path), "--engine", "torch"))
         assert gate.process.wait(120) == 4
         assert "the gate refuses to start with them" in gate.said
         assert {level for _, level, _ in gate.edges} == {"locked"}
@@ -586,7 +586,9 @@ class TestTheConfiguration:
         self, gate_bench, tmp_path, capfd, text, said
     ):
         config = tmp_path / "gate.yaml"
-        config.write_text(gate_bench.CONFIG.format(url="demo", folder=tmp_path) + text)
+        config.write_text(
+            gate_bench.CONFIG.format(url="demo", folder=tmp_path, weights=gate_bench.WEIGHTS) + text
+        )
         assert main(["--config", str(config), "--headless"]) == 2
         told = capfd.readouterr().err
         assert said in told
