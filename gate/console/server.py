@@ -38,9 +38,9 @@ from mask_gate.gate.display.texts import Texts, language_codes, load_texts
 from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.system.secret_file import read_secret
 
-RANK = 15
-"""Nice value: a thirtieth of a core that the gate wants for itself. The console is in the session
-of the gate, since Linux may share the processor among sessions first."""
+RANK = 19
+"""Nice value: a seventieth of a core that one thread of the gate wants too. It counts because the
+console is in the gate's session: Linux may share the processor among sessions first."""
 
 ALIVE_S = 2.0
 
