@@ -17,7 +17,7 @@ from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.detector.engine import Engine
-from mask_gate.gate.display.overlay import draw
+from mask_gate.gate.display.overlay import draw_overlay
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Frame
 from mask_gate.models.detections import Detections
@@ -78,7 +78,7 @@ def measure_stages(
     )
     box = Letterbox(size_hw, engine.input_size)
     square = box.square()
-    words = load_texts(config.language)
+    texts = load_texts(config.language)
     watch = Stopwatch()
     for index in range(frames + _WARM_UP):
         if index == _WARM_UP:
@@ -106,7 +106,7 @@ def measure_stages(
         with watch("decision"):
             decision = policy.decide(tracks, frame.time_s, size_hw)
         with watch("overlay"):
-            shown = draw(image, tracks, decision, words)
+            shown = draw_overlay(image, tracks, decision, texts)
         with watch("encode"):
             cv2.imencode(".jpg", shown)
     return {name: times.as_json() for name, times in watch.times.items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from mask_gate.gate.commands.set_up import ask_password, print_cameras, write_config
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.schema import GateConfig, Key, load_config, with_flags
-from mask_gate.gate.console.feed import View
+from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.display.sound import check_sounds
@@ -346,7 +346,7 @@ def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: boo
     supervisor.decided(scene, is_open)
 
 
-def _turn(supervisor: Supervisor, view: View | None) -> None:
+def _turn(supervisor: Supervisor, view: ConsoleFeed | None) -> None:
     """The loop has done its work once more: a watchdog and a guard may know."""
     supervisor.progress()
     if view is not None:

@@ -1,12 +1,12 @@
-"""Chart: how many people were seen, by hour and class, as SVG that stands in a page."""
+"""Chart: how many people were seen, by hour and class, as SVG inside a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from mask_gate.gate.display.drawing import INK, Bgr
-from mask_gate.gate.display.overlay import LABEL_LOOKS
+from mask_gate.gate.display.drawing import DARK, Bgr
+from mask_gate.gate.display.overlay import LABEL_STYLES
 from mask_gate.gate.display.texts import Texts
 from mask_gate.models.labels import MaskLabel
 
@@ -22,19 +22,19 @@ _PATTERNS = {
 """Lines over the colour, so that the classes differ without it."""
 
 
-def draw_chart(people: Mapping[str, Sequence[int]], words: Texts) -> str:
-    """Bars for 24 hours.
+def draw_chart(people: Mapping[str, Sequence[int]], texts: Texts) -> str:
+    """An SVG with a bar for each of 24 hours.
 
     Args:
         people: by name of the class, 24 counts.
-        words: what to call the classes.
+        texts: names of the classes.
     """
     labels = list(MaskLabel)
     counts = {label: people[label.name.lower()] for label in labels}
     totals = [sum(counts[label][hour] for label in labels) for hour in range(24)]
     top = _round_up(max(totals))
-    said = ", ".join(f"{words.labels[label]} {sum(counts[label])}" for label in labels)
-    title = escape(f"{words.page['people']}: {said}")
+    summary = ", ".join(f"{texts.labels[label]} {sum(counts[label])}" for label in labels)
+    title = escape(f"{texts.page['people']}: {summary}")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{title}"><title>{title}</title><defs>',
@@ -54,10 +54,10 @@ def draw_chart(people: Mapping[str, Sequence[int]], words: Texts) -> str:
                 parts.append(
                     f'<rect x="{left:.1f}" y="{base:.1f}" width="{step * _BAR:.1f}" '
                     f'height="{tall:.1f}" fill="url(#p{label})"><title>'
-                    f"{hour:02}:00 {escape(words.labels[label])} {counts[label][hour]}"
+                    f"{hour:02}:00 {escape(texts.labels[label])} {counts[label][hour]}"
                     "</title></rect>"
                 )
-    parts += _legend(words, counts)
+    parts += _legend(texts, counts)
     return "".join(parts) + "</svg>"
 
 
@@ -74,8 +74,8 @@ def _round_up(most: int) -> int:
 def _pattern(label: MaskLabel) -> str:
     return (
         f'<pattern id="p{label}" width="6" height="6" patternUnits="userSpaceOnUse">'
-        f'<rect width="6" height="6" fill="{_css(LABEL_LOOKS[label][0])}"/>'
-        f'<path d="{_PATTERNS[label]}" stroke="{_css(INK)}" stroke-width="1" fill="none"/>'
+        f'<rect width="6" height="6" fill="{_css(LABEL_STYLES[label][0])}"/>'
+        f'<path d="{_PATTERNS[label]}" stroke="{_css(DARK)}" stroke-width="1" fill="none"/>'
         "</pattern>"
     )
 
@@ -97,13 +97,13 @@ def _axes(top: int) -> list[str]:
     return parts
 
 
-def _legend(words: Texts, counts: Mapping[MaskLabel, Sequence[int]]) -> list[str]:
+def _legend(texts: Texts, counts: Mapping[MaskLabel, Sequence[int]]) -> list[str]:
     parts = []
     for place, label in enumerate(counts):
         x, y = _LEFT + 220 * place, _HEIGHT - 14
         parts.append(
             f'<rect x="{x}" y="{y}" width="14" height="14" fill="url(#p{label})"/>'
-            f'<text x="{x + 20}" y="{y + 12}">{escape(words.labels[label])} '
+            f'<text x="{x + 20}" y="{y + 12}">{escape(texts.labels[label])} '
             f"{sum(counts[label])}</text>"
         )
     return parts

@@ -1,4 +1,4 @@
-"""ConsoleConfig: what gate.yaml may say of the guard's console."""
+"""ConsoleConfig: what gate.yaml may say of the guard's console, and how long it waits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ import ipaddress
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _FILE = Field(default=None, min_length=1)
+
+
+class Timeouts(BaseModel):
+    """How long the console waits for browsers; not in gate.yaml.
+
+    Attributes:
+        slow_viewer_s: a viewer that does not take a picture in this time is dropped.
+        idle_connection_s: a request must be whole in this time, and begin in this time after the
+            answer to the one before.
+        login_form_s: the form with the password must be whole in this time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slow_viewer_s: float = 5.0
+    idle_connection_s: float = 10.0
+    login_form_s: float = 5.0
 
 
 class ConsoleConfig(BaseModel):

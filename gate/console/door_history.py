@@ -1,4 +1,4 @@
-"""History: what the audit knows of today, read back for a console that has just begun.
+"""Door history: what the audit knows of today, read for a console that has just begun.
 
 It is read by the console's process, never by the gate's, newest row first, for a bounded time and
 number of rows; what cannot be understood is left out.
@@ -23,16 +23,17 @@ from mask_gate.models.labels import CLASS_NAMES
 
 MOST_ROWS = 20_000
 MOST_S = 3.0
-"""A day that takes longer to read, or has more rows, is known from its newest ones alone."""
+"""Of a day that takes longer to read, or has more rows, only the newest ones are known."""
 
-_MET = re.compile(rf"(\d{{1,9}})=({'|'.join(CLASS_NAMES)})\b")
+_PERSON = re.compile(rf"(\d{{1,9}})=({'|'.join(CLASS_NAMES)})\b")
 
 
 class RecordedEvent(NamedTuple):
-    """An event that was, and in which run of the gate.
+    """An event of the audit.
 
     Attributes:
-        run: 0 is the present one, -1 the one before.
+        event: as far as the audit has kept it.
+        run: of the gate; 0 is the present one, -1 the one before.
     """
 
     event: Event
@@ -42,19 +43,21 @@ class RecordedEvent(NamedTuple):
 def read_today(
     path: Path,
     now: datetime,
-    process: int,
+    gate_pid: int,
     clock: Callable[[], float] = time.monotonic,
     *,
     most_s: float = MOST_S,
+    most_rows: int = MOST_ROWS,
 ) -> list[RecordedEvent]:
     """Today's events, oldest first.
 
     Args:
         path: the audit.
         now: the time of day where the machine stands.
-        process: number of the gate's process, by which its own run is known.
+        gate_pid: process id of the gate, by which the present run is known.
         clock: monotonic seconds.
         most_s: how long it may take.
+        most_rows: how many rows may be read.
 
     Raises:
         OutputError: the audit cannot be read, or not to its end.
@@ -66,10 +69,10 @@ def read_today(
     with AuditReader(path) as reader, contextlib.closing(reader.backwards()) as rows:
         for number, sealed in enumerate(rows):
             row = dict(zip(COLUMNS, sealed, strict=True))
-            if number >= MOST_ROWS or clock() >= end_s or str(row["wall"]) < since:
+            if number >= most_rows or clock() >= end_s or str(row["wall"]) < since:
                 break
             if row["kind"] == "start":
-                is_ours = is_ours if starts else row["detail"] == start_detail(process)
+                is_ours = is_ours if starts else row["detail"] == start_detail(gate_pid)
                 starts += 1
             elif row["kind"] == "event":
                 with contextlib.suppress(ValueError, TypeError, KeyError):
@@ -82,25 +85,25 @@ def _event(row: Mapping[str, Value]) -> Event:
     """The event of a row, as far as the audit has kept it.
 
     Raises:
-        ValueError, TypeError, KeyError: the row is of no event of ours.
+        ValueError, TypeError, KeyError: the row is not about an event of ours.
     """
-    words = str(row["detail"]).split(", ")
-    told = dict(word.split(" ", 1) for word in words if " " in word)
-    met = _MET.findall(told.get(SEEN, ""))
-    tracks = [{"id": int(track), "label": label, "votes": {label: 1}} for track, label in met]
+    parts = str(row["detail"]).split(", ")
+    detail = dict(part.split(" ", 1) for part in parts if " " in part)
+    people = _PERSON.findall(detail.get(SEEN, ""))
+    tracks = [{"id": int(track), "label": label, "votes": {label: 1}} for track, label in people]
     event: dict[str, object] = {
         "ts": datetime.fromisoformat(str(row["wall"])).isoformat(),
         "id": str(row["signal_id"]),
         "gate": str(row["gate"]),
-        "type": told["type"],
-        "state": State(told["state"]).value,
+        "type": detail["type"],
+        "state": State(detail["state"]).value,
         "reason": Reason(str(row["reason"])).value,
-        "door": told["door"],
+        "door": detail["door"],
         "faces": int(row["faces"] or 0),
-        "latency_ms": float(told.get("latency_ms", "0")),
+        "latency_ms": float(detail.get("latency_ms", "0")),
         "model": row["model"],
         "tracks": tracks,
     }
-    if told["type"] == "signal":
+    if detail["type"] == "signal":
         event["signal"] = SignalKind(str(row["decision"])).value
     return event

@@ -1,10 +1,10 @@
-"""DoorPages: what the console shows of one door: guard's page, visitor's page, and their parts."""
+"""DoorPages: what the console shows of one door: guard's page, visitor screen, and their parts."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,11 +13,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mask_gate.gate.console.chart import draw_chart
-from mask_gate.gate.console.door_state import PARTS, DoorState
-from mask_gate.gate.console.event_views import EVENT_TYPES, as_csv, asked_for, stretches, told
+from mask_gate.gate.console.config import Timeouts
+from mask_gate.gate.console.door_state import DoorState
+from mask_gate.gate.console.event_views import (
+    EVENT_TYPES,
+    as_csv,
+    event_json,
+    requested_filter,
+    state_changes,
+)
+from mask_gate.gate.console.live_status import PARTS
 from mask_gate.gate.console.login import Role, Sessions
-from mask_gate.gate.console.pictures import Audience, Pictures
-from mask_gate.gate.console.stream import PictureStream
+from mask_gate.gate.console.pictures import LivePictures, PictureKind, PictureStream
 from mask_gate.gate.console.templates import TemplateRenderer
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Reason, State
@@ -31,14 +38,18 @@ GUARD = frozenset({Role.GUARD})
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Entry(NamedTuple):
+class RouteEntry(NamedTuple):
     """One line of the table of routes.
 
     Attributes:
-        is_page: for people, who are asked for the password rather than refused.
+        method: of HTTP.
+        path: of the URL.
+        roles: who may ask.
+        endpoint: answers.
+        is_page: whether whoever is not logged in is asked for the password, instead of refused.
     """
 
-    how: str
+    method: str
     path: str
     roles: frozenset[Role]
     endpoint: Endpoint
@@ -50,65 +61,72 @@ class DoorContext:
     """A door, as the console's process knows it.
 
     Attributes:
-        name: of the door; empty where there is one.
-        gate: what it is called in events, record and topics.
-        config: of the door, as it may be shown.
+        name: of the door; empty where there is only one.
+        gate: what it is called in events, audit and topics.
+        config: of the door, without secrets.
         state: what is known of it.
-        pictures: for those who look.
+        pictures: for whoever looks.
     """
 
     name: str
     gate: str
-    config: Mapping[str, object]
+    config: object
     state: DoorState
-    pictures: Pictures
+    pictures: LivePictures
 
     @property
     def path(self) -> str:
-        """Before the path of everything that is this door's; the only door has the whole site."""
+        """The first part of each path of this door; empty for an only door."""
         return f"/doors/{self.name}" if self.name else ""
 
 
 class DoorPages:
-    """The answers of one door.
+    """Answers the requests about one door.
 
     Args:
         context: the door.
-        renderer: what pages are written on.
-        sessions: end the pictures of whoever logs out.
-        cookie: what those are known by.
+        renderer: fills the templates.
+        sessions: live pictures end with the session of their viewer.
+        cookie: name of the session cookie.
+        timeouts: how long viewers are waited for.
     """
 
     def __init__(
-        self, context: DoorContext, renderer: TemplateRenderer, sessions: Sessions, cookie: str
+        self,
+        context: DoorContext,
+        renderer: TemplateRenderer,
+        sessions: Sessions,
+        cookie: str,
+        timeouts: Timeouts,
     ) -> None:
         self._context = context
         self._state, self._pictures = context.state, context.pictures
         self._renderer = renderer
         self._sessions = sessions
         self._cookie = cookie
+        self._slow_viewer_s = timeouts.slow_viewer_s
 
-    def table(self) -> Iterator[Entry]:
+    def table(self) -> Iterator[RouteEntry]:
         """Every route of this door."""
         path = self._context.path
-        yield Entry("GET", f"{path}/", GUARD, self.guard, is_page=True)
-        yield Entry("GET", f"{path}/kiosk", PEOPLE, self.kiosk, is_page=True)
-        yield Entry("GET", f"{path}/live.mjpg", GUARD, self.live)
-        yield Entry("GET", f"{path}/kiosk.mjpg", PEOPLE, self.kiosk_live)
-        yield Entry("GET", f"{path}/api/state", GUARD, self.state)
-        yield Entry("GET", f"{path}/api/kiosk", PEOPLE, self.kiosk_state)
-        yield Entry("GET", f"{path}/api/chart.svg", GUARD, self.chart)
-        yield Entry("GET", f"{path}/api/events", GUARD, self.events)
-        yield Entry("GET", f"{path}/events.csv", GUARD, self.events_csv)
-        yield Entry("GET", f"{path}/events.json", GUARD, self.events_json)
+        yield RouteEntry("GET", f"{path}/", GUARD, self.guard_page, is_page=True)
+        yield RouteEntry("GET", f"{path}/kiosk", PEOPLE, self.visitor_screen, is_page=True)
+        yield RouteEntry("GET", f"{path}/live.mjpg", GUARD, self.guard_pictures)
+        yield RouteEntry("GET", f"{path}/kiosk.mjpg", PEOPLE, self.visitor_pictures)
+        yield RouteEntry("GET", f"{path}/api/state", GUARD, self.guard_state)
+        yield RouteEntry("GET", f"{path}/api/kiosk", PEOPLE, self.visitor_state)
+        yield RouteEntry("GET", f"{path}/api/chart.svg", GUARD, self.chart)
+        yield RouteEntry("GET", f"{path}/api/events", GUARD, self.events)
+        yield RouteEntry("GET", f"{path}/events.csv", GUARD, self.events_csv)
+        yield RouteEntry("GET", f"{path}/events.json", GUARD, self.events_json)
         if self._context.name:
-            yield Entry("GET", f"{path}/tile.jpg", GUARD, self.tile)
+            yield RouteEntry("GET", f"{path}/tile.jpg", GUARD, self.tile)
 
     # ------------------------------------------------------------------------ pages
 
-    async def guard(self, request: Request) -> Response:
+    async def guard_page(self, request: Request) -> Response:
         """The guard's page."""
-        config = yaml.safe_dump(dict(self._context.config), sort_keys=False, allow_unicode=True)
+        config = yaml.safe_dump(self._context.config, sort_keys=False, allow_unicode=True)
         return self._renderer.page(
             request,
             "guard.html",
@@ -121,116 +139,124 @@ class DoorPages:
             gate_parts=list(PARTS),
         )
 
-    async def kiosk(self, request: Request) -> Response:
-        """The visitor's page."""
+    async def visitor_screen(self, request: Request) -> Response:
+        """The visitor screen."""
         return self._renderer.page(
-            request, "kiosk.html", gate=self._context.gate, states=list(State)
+            request, "visitor_screen.html", gate=self._context.gate, states=list(State)
         )
 
     # ------------------------------------------------------------------------ pictures
 
-    async def live(self, request: Request) -> Response:
-        """The guard's picture."""
-        return self._stream(request, Audience.GUARD)
+    async def guard_pictures(self, request: Request) -> Response:
+        """Live pictures for the guard."""
+        return self._stream(request, PictureKind.GUARD)
 
-    async def kiosk_live(self, request: Request) -> Response:
-        """The visitor's picture."""
-        return self._stream(request, Audience.VISITOR)
+    async def visitor_pictures(self, request: Request) -> Response:
+        """Live pictures for the visitor screen."""
+        return self._stream(request, PictureKind.VISITOR)
 
     async def tile(self, request: Request) -> Response:
-        """A small picture for a page that has those of all doors."""
+        """One small picture, for a page that shows all doors."""
         jpeg = await self._pictures.tile()
         if jpeg is None:
             return PlainTextResponse("there is no picture", 503)
         return Response(jpeg, media_type="image/jpeg")
 
-    def _stream(self, request: Request, audience: Audience) -> Response:
-        if not self._pictures.admit(audience):
+    def _stream(self, request: Request, kind: PictureKind) -> Response:
+        if not self._pictures.admit(kind):
             return PlainTextResponse("too many viewers", 503, {"retry-after": "10"})
         token = request.cookies.get(self._cookie)
         return PictureStream(
-            self._pictures, audience, lambda: self._sessions.role(token) is not Role.NOBODY
+            self._pictures,
+            kind,
+            lambda: self._sessions.role(token) is not Role.NOBODY,
+            self._slow_viewer_s,
         )
 
-    # ------------------------------------------------------------------------ answers
+    # ------------------------------------------------------------------------ state
 
-    async def state(self, request: Request) -> Response:
-        """Everything the guard's page shows of the moment, in words."""
-        state, words = self._state, self._renderer.words(request)
-        newest = next(state.events(), None)
-        shown = itertools.islice(stretches(state.events()), HISTORY_SHOWN)
+    async def guard_state(self, request: Request) -> Response:
+        """Everything that changes on the guard's page."""
+        state, texts = self._state, self._renderer.texts(request)
+        newest = next(state.events.newest_first(), None)
+        changes = itertools.islice(state_changes(state.events.newest_first()), HISTORY_SHOWN)
         return JSONResponse(
             {
-                **summary(state, words),
-                "faces": state.faces,
+                **door_summary(state, texts),
+                "faces": state.live.faces,
                 "uptime_s": round(state.uptime_s),
-                "history": [told(event, words) for event in shown],
+                "history": [event_json(event, texts) for event in changes],
                 "newest": None if newest is None else newest.get("id"),
             }
         )
 
-    async def kiosk_state(self, request: Request) -> Response:
-        """What a visitor is told."""
-        return JSONResponse(moment(self._state, self._renderer.words(request)))
+    async def visitor_state(self, request: Request) -> Response:
+        """Everything that changes on the visitor screen."""
+        return JSONResponse(state_and_advice(self._state, self._renderer.texts(request)))
 
     async def chart(self, request: Request) -> Response:
-        """People by hour and class."""
-        svg = draw_chart(self._state.people_by_hour(), self._renderer.words(request))
+        """People of today by hour and class."""
+        svg = draw_chart(self._state.today.people_by_hour(), self._renderer.texts(request))
         return Response(svg, media_type="image/svg+xml")
 
+    # ------------------------------------------------------------------------ events
+
     async def events(self, request: Request) -> Response:
-        """The newest events that pass the filter, in words."""
-        words = self._renderer.words(request)
-        shown = itertools.islice(self._state.events(asked_for(request)), EVENTS_SHOWN)
-        return JSONResponse([told(event, words) for event in shown])
+        """The newest events that pass the filter of the request, with texts."""
+        texts = self._renderer.texts(request)
+        found = self._state.events.newest_first(requested_filter(request))
+        shown = itertools.islice(found, EVENTS_SHOWN)
+        return JSONResponse([event_json(event, texts) for event in shown])
 
     async def events_csv(self, request: Request) -> Response:
-        """The events that pass the filter, for a spreadsheet."""
-        text = as_csv(self._state.events(asked_for(request)))
+        """The events that pass the filter of the request, for a spreadsheet."""
+        text = as_csv(self._state.events.newest_first(requested_filter(request)))
         return self._download(text, "text/csv; charset=utf-8", "csv")
 
     async def events_json(self, request: Request) -> Response:
-        """The events that pass the filter, whole."""
-        text = json.dumps(list(self._state.events(asked_for(request))), indent=1)
-        return self._download(text, "application/json", "json")
+        """The events that pass the filter of the request, with all their fields."""
+        found = list(self._state.events.newest_first(requested_filter(request)))
+        return self._download(json.dumps(found, indent=1), "application/json", "json")
 
-    def _download(self, text: str, kind: str, ending: str) -> Response:
+    def _download(self, text: str, media_type: str, suffix: str) -> Response:
         name = "-".join(filter(None, ("mask-gate-events", self._context.name)))
-        shown = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
-        return Response(text, media_type=kind, headers=shown)
+        headers = {"content-disposition": f'attachment; filename="{name}.{suffix}"'}
+        return Response(text, media_type=media_type, headers=headers)
 
 
-def moment(door: DoorState, words: Texts) -> dict[str, object]:
-    """State and advice; a gate that is silent is out of order, whatever it said last."""
-    fresh = door.is_fresh
-    state, reason = door.state, door.reason
-    if door.is_starting:
+def state_and_advice(door: DoorState, texts: Texts) -> dict[str, object]:
+    """What a visitor is told; a gate that is silent is out of order, whatever it said last."""
+    live = door.live
+    is_fresh = live.is_fresh
+    state, reason = live.state, live.reason
+    if live.is_starting:
         state = State.CHECKING
-    elif not fresh:
+    elif not is_fresh:
         state, reason = State.FAULT, Reason.STOPPING
     return {
-        "fresh": fresh,
+        "fresh": is_fresh,
         "state": state,
-        "state_text": words.states[state],
-        "reason": door.reason,
-        "advice_text": words.advice[reason],
+        "state_text": texts.states[state],
+        "reason": live.reason,
+        "advice_text": texts.advice[reason],
     }
 
 
-def summary(state: DoorState, words: Texts) -> dict[str, object]:
+def door_summary(door: DoorState, texts: Texts) -> dict[str, object]:
     """What a guard wants to know of a door at a glance."""
-    is_heard = state.is_fresh or state.is_starting
+    live = door.live
+    is_heard = live.is_fresh or live.is_starting
+    door_word = "open" if live.is_open else "closed"
     return {
-        **moment(state, words),
-        "reason_text": words.reasons[state.reason] if is_heard else words.page["no_news"],
-        "door": "open" if state.is_open else "closed",
-        "door_text": words.page["open" if state.is_open else "closed"],
-        "fps": round(state.fps, 1) if state.is_fresh else 0.0,
-        "latency_ms": round(state.latency_ms),
-        "openings": state.openings_today,
-        "denials": state.denials_today,
+        **state_and_advice(door, texts),
+        "reason_text": texts.reasons[live.reason] if is_heard else texts.page["no_news"],
+        "door": door_word,
+        "door_text": texts.page[door_word],
+        "fps": round(live.fps, 1) if live.is_fresh else 0.0,
+        "latency_ms": round(live.latency_ms),
+        "openings": door.today.openings,
+        "denials": door.today.denials,
         "health": {
-            part: {"is": health, "text": words.page[health]}
-            for part, health in state.health.items()
+            part: {"is": health, "text": texts.page[health]} for part, health in live.health.items()
         },
     }

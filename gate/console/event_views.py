@@ -1,4 +1,4 @@
-"""Events of the console: which are asked for, and how pages and exports tell them."""
+"""Event views: which events a request asks for, and how pages and exports show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from starlette.requests import Request
 
-from mask_gate.gate.console.door_state import Filter, local_time
+from mask_gate.gate.console.recent_events import EventFilter, local_time
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.events import Event
@@ -31,37 +31,37 @@ class BadRequestError(Exception):
     """A request that cannot be answered, and why."""
 
 
-def asked_for(request: Request) -> Filter:
-    """Which events are asked for.
+def requested_filter(request: Request) -> EventFilter:
+    """The filter that the query of a request describes.
 
     Raises:
-        BadRequestError: there are no such ones.
+        BadRequestError: a value of the query is not known.
     """
-    asked = request.query_params
+    query = request.query_params
     for key, known in (("type", EVENT_TYPES), ("state", tuple(State)), ("reason", tuple(Reason))):
-        if asked.get(key) and asked[key] not in known:
+        if query.get(key) and query[key] not in known:
             raise BadRequestError(f"{key}: expected one of {', '.join(known)}")
     for key in ("from", "to"):
-        if asked.get(key) and not _LOCAL_TIME.fullmatch(asked[key]):
+        if query.get(key) and not _LOCAL_TIME.fullmatch(query[key]):
             raise BadRequestError(f"{key}: expected a time as 2026-05-01T08:00")
-    until = asked.get("to", "")
-    return Filter(
-        since=asked.get("from", ""),
+    until = query.get("to", "")
+    return EventFilter(
+        since=query.get("from", ""),
         until=until + "~" if until else "",  # up to the end of that minute, or of that day
-        type=asked.get("type", ""),
-        state=asked.get("state", ""),
-        reason=asked.get("reason", ""),
+        type=query.get("type", ""),
+        state=query.get("state", ""),
+        reason=query.get("reason", ""),
     )
 
 
-def stretches(events: Iterator[Event]) -> Iterator[Event]:
-    """What each stretch of one state and reason began with; newest first, as they come."""
-    for _, stretch in itertools.groupby(events, lambda event: (event["state"], event["reason"])):
-        *_, first = stretch
+def state_changes(newest_first: Iterable[Event]) -> Iterator[Event]:
+    """The first event of each run of events with the same state and reason, newest run first."""
+    for _, run in itertools.groupby(newest_first, lambda event: (event["state"], event["reason"])):
+        *_, first = run
         yield first
 
 
-def told(event: Event, words: Texts) -> dict[str, object]:
+def event_json(event: Event, texts: Texts) -> dict[str, object]:
     """An event as the guard's page shows it."""
     state, reason = State(str(event["state"])), Reason(str(event["reason"]))
     detail = event.get("detail")
@@ -70,22 +70,11 @@ def told(event: Event, words: Texts) -> dict[str, object]:
         "time": local_time(event).replace("T", " "),
         "type": event.get("type"),
         "state": state,
-        "state_text": words.states[state],
-        "reason_text": words.reasons[reason] + (f": {detail}" if detail else ""),
-        "door_text": words.page["open" if event.get("door") == "open" else "closed"],
+        "state_text": texts.states[state],
+        "reason_text": texts.reasons[reason] + (f": {detail}" if detail else ""),
+        "door_text": texts.page["open" if event.get("door") == "open" else "closed"],
         "faces": event.get("faces"),
     }
-
-
-def _labels(event: Event) -> dict[str, int]:
-    tracks = event.get("tracks")
-    listed: Iterable[Mapping[str, object]] = tracks if isinstance(tracks, list) else ()
-    return dict(Counter(str(track.get("label")) for track in listed if track.get("label")))
-
-
-def _cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def as_csv(events: Iterable[Event]) -> str:
@@ -94,6 +83,17 @@ def as_csv(events: Iterable[Event]) -> str:
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
     for event in events:
-        row = {**event, "labels": json.dumps(_labels(event))}
+        row = {**event, "labels": json.dumps(_label_counts(event))}
         writer.writerow([_cell(row.get(column)) for column in _COLUMNS])
     return file.getvalue()
+
+
+def _label_counts(event: Event) -> dict[str, int]:
+    tracks = event.get("tracks")
+    listed: Iterable[Mapping[str, object]] = tracks if isinstance(tracks, list) else ()
+    return dict(Counter(str(track.get("label")) for track in listed if track.get("label")))
+
+
+def _cell(value: object) -> object:
+    """A value with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,4 +1,4 @@
-"""View: what the console may know of one door; its loop leaves here what is newest, and goes on."""
+"""ConsoleFeed: the newest of one door for the console; the door's loop never waits for it."""
 
 from __future__ import annotations
 
@@ -21,63 +21,67 @@ EVENTS_KEPT = 2000
 _LATENCIES_KEPT = 1000
 
 
-class Look(StrEnum):
-    """How a door is looked at just now."""
+class PictureDemand(StrEnum):
+    """Which pictures of a door the console asks for."""
 
-    AWAY = "away"
-    GLANCE = "glance"
-    WATCH = "watch"
+    NONE = "none"
+    TILE = "tile"
+    LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
-class _Format:
-    pause_s: float  # pictures are handed on no faster than this
-    widest_px: int
+class _PictureFormat:
+    pause_s: float  # at least, between two pictures
+    width_px: int  # at most
 
 
-_FORMATS = {Look.GLANCE: _Format(0.5, 480), Look.WATCH: _Format(0.1, 960)}
+_FORMATS = {
+    PictureDemand.TILE: _PictureFormat(0.5, 480),
+    PictureDemand.LIVE: _PictureFormat(0.1, 960),
+}
 
 
-class View:
-    """Takes events and scenes of one door, returns at once; the console's thread fetches them.
+class ConsoleFeed:
+    """Takes events and scenes of one door, and returns at once; the console's thread fetches them.
 
     Args:
-        number: of the door, as the wire calls it.
+        number: of the door, as the messages to the console's process call it.
         clock: monotonic seconds.
 
     Attributes:
-        look: how the door is looked at.
+        demand: which pictures the console asks for.
     """
 
     def __init__(self, number: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.number = number
-        self.look = Look.AWAY
+        self.demand = PictureDemand.NONE
         self._clock = clock
-        self._lock = threading.Lock()  # guards what follows
-        self._record: Path | None = None
-        self._record_told = True
-        self._kept: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._lock = threading.Lock()  # for what follows, up to the blank line
+        self._audit: Path | None = None
+        self._audit_sent = True
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._unsent: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._newest: tuple[Frame, Scene] | None = None
         self._frames = 0
+
         self._turn_s: float | None = None
-        self._out_for: Reason | None = None
-        self._told_frame: Frame | None = None  # the console's thread alone knows this, and the next
+        self._out_of_service: Reason | None = None
+        self._sent_frame: Frame | None = None  # known to the console's thread alone, as the next
         self._picture_s = 0.0
 
     # -------------------------------------------------------------------- in the door's threads
 
-    def remember(self, record: Path | None) -> None:
-        """Say where the door's audit lies, which knows what was today before; once is enough."""
+    def set_audit(self, path: Path | None) -> None:
+        """Say where the door's audit is, from which the console reads what was earlier today."""
         with self._lock:
-            if self._record is None and record is not None:
-                self._record, self._record_told = record.absolute(), False
+            if self._audit is None and path is not None:
+                self._audit, self._audit_sent = path.absolute(), False
 
     def write(self, event: Event) -> None:
         """Take an event."""
         with self._lock:
-            self._kept.append(event)
+            self._events.append(event)
             self._unsent.append(event)
 
     def show(self, frame: Frame, scene: Scene) -> None:
@@ -89,73 +93,80 @@ class View:
             self._newest = frame, scene
 
     def turn(self) -> None:
-        """The loop has done its work once more; what it shows is not old."""
-        self._turn_s, self._out_for = self._clock(), None
+        """Say that the door's loop has turned once more: it is neither stuck nor out of service."""
+        self._turn_s, self._out_of_service = self._clock(), None
 
     def out_of_service(self, reason: Reason) -> None:
-        """Nobody watches this door until it turns again: it is locked, for this reason."""
-        self._out_for = reason
+        """Say that the door is locked, and why, and that its loop does not turn."""
+        self._out_of_service = reason
 
     # -------------------------------------------------------------------- in the console's thread
 
-    def tell_again(self) -> None:
-        """Somebody who knows nothing is told: all that is kept is news again."""
+    def start_over(self) -> None:
+        """Send everything that is kept once more, to a process that has just been started."""
         with self._lock:
-            self._unsent = deque(self._kept, EVENTS_KEPT)
-            self._record_told = self._record is None
-        self.look_as(Look.AWAY)
+            self._unsent = deque(self._events, EVENTS_KEPT)
+            self._audit_sent = self._audit is None
+        self.set_demand(PictureDemand.NONE)
 
-    def look_as(self, look: Look) -> None:
-        """From now on it is looked at like this; the next picture is due at once."""
-        self.look, self._told_frame, self._picture_s = look, None, 0.0
+    def set_demand(self, demand: PictureDemand) -> None:
+        """Give such pictures from now on, the next one at once."""
+        self.demand, self._sent_frame, self._picture_s = demand, None, 0.0
 
-    def new_record(self) -> Path | None:
-        """The audit, the first time it is asked for."""
+    def take_audit(self) -> Path | None:
+        """Where the audit is, the first time this is asked."""
         with self._lock:
-            told, self._record_told = self._record_told, True
-            return None if told else self._record
+            was_sent, self._audit_sent = self._audit_sent, True
+            return None if was_sent else self._audit
 
-    def new_events(self) -> deque[Event]:
-        """Events since the last time."""
+    def take_events(self) -> deque[Event]:
+        """The events since the last time."""
         with self._lock:
             events, self._unsent = self._unsent, deque(maxlen=EVENTS_KEPT)
         return events
 
     def status(self, now_s: float) -> dict[str, object]:
-        """How the loop is; `age_s` is null before it has turned once."""
+        """How the door's loop is.
+
+        Returns:
+            `frames` judged since the start, `latencies_s` of those since the last time, `age_s` of
+            the newest turn or None before the first, `state` and `reason` or None before the first
+            frame, and `faces` in the newest frame.
+        """
         with self._lock:
             latencies_s = list(self._latencies_s)
             self._latencies_s.clear()
             newest = self._newest
         decision = None if newest is None else newest[1].decision
         state, reason = (None, None) if decision is None else (decision.state, decision.reason)
-        turn_s, out_for = self._turn_s, self._out_for
+        turn_s, out_of_service = self._turn_s, self._out_of_service
         age_s = None if turn_s is None else now_s - turn_s
-        if out_for is not None:
-            state, reason, age_s = State.FAULT, out_for, 0.0
+        faces = 0 if newest is None else newest[1].faces
+        if out_of_service is not None:
+            state, reason, age_s, faces = State.FAULT, out_of_service, 0.0, 0
         return {
             "frames": self._frames,
             "latencies_s": latencies_s,
             "age_s": age_s,
             "state": state,
             "reason": reason,
-            "faces": 0 if newest is None or out_for is not None else newest[1].faces,
+            "faces": faces,
         }
 
-    def picture(self, now_s: float) -> tuple[bytes | memoryview, ...]:
-        """The newest picture as it is looked at, unless that was handed on, or it is too soon."""
-        wanted = _FORMATS.get(self.look)
+    def take_picture(self, now_s: float) -> tuple[bytes | memoryview, ...]:
+        """The message with the newest picture, in parts; empty where none is wanted, new or due."""
+        wanted = _FORMATS.get(self.demand)
         if wanted is None or now_s - self._picture_s < wanted.pause_s:
             return ()
         with self._lock:
             newest = self._newest
-        if newest is None or newest[0] is self._told_frame or self._out_for is not None:
+        if newest is None or newest[0] is self._sent_frame or self._out_of_service is not None:
             return ()
         frame, scene = newest
-        self._told_frame, self._picture_s = frame, now_s
+        self._sent_frame, self._picture_s = frame, now_s
         image = frame.image
-        scale = min(wanted.widest_px / image.shape[1], 1.0)
+        scale = min(wanted.width_px / image.shape[1], 1.0)
         if scale < 1.0:
-            size = wanted.widest_px, max(round(image.shape[0] * scale), 1)
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            size_wh = wanted.width_px, max(round(image.shape[0] * scale), 1)
+            image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
         return pack_picture(self.number, np.ascontiguousarray(image), scene, scale)

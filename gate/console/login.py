@@ -1,4 +1,4 @@
-"""Access to the console: passwords, sessions, and how often one may try."""
+"""Login: passwords, sessions, and how often one may try."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_SESSIONS = 100
 
 
 class Role(StrEnum):
-    """Who somebody is to the console."""
+    """What somebody is to the console."""
 
     NOBODY = "nobody"
     VISITOR = "visitor"
@@ -41,12 +41,12 @@ class Role(StrEnum):
 
 
 def new_password() -> str:
-    """A password that nobody guesses."""
+    """A random password."""
     return secrets.token_urlsafe(12)
 
 
 def hashed(password: str) -> str:
-    """What is kept of a password: `scrypt$cost$block$parallel$salt$hash`.
+    """The hash of a password that is kept: `scrypt$cost$block$parallel$salt$hash`.
 
     Raises:
         ConfigError: it is too short, or too long.
@@ -62,7 +62,7 @@ def hashed(password: str) -> str:
 
 
 def write_password(path: Path, password: str) -> None:
-    """Keep a password in a file that is closed to other users.
+    """Write the hash of a password to a file that other users cannot read.
 
     Raises:
         ConfigError: the password is too short.
@@ -84,7 +84,7 @@ def write_password(path: Path, password: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """A password that can be checked, and not be read.
+    """A password that can be checked, but not read.
 
     Attributes:
         kept: as `hashed` gives it.
@@ -146,29 +146,29 @@ class Sessions:
     def __init__(self, lives_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.lives_s = lives_s
         self._clock = clock
-        self._open: dict[bytes, tuple[Role, float]] = {}
+        self._sessions: dict[bytes, tuple[Role, float]] = {}
 
     def begin(self, role: Role) -> str:
-        """Log somebody in; the token that he shows from now on."""
+        """Log somebody in; the token that proves it from now on."""
         self._forget_old()
-        while len(self._open) >= _MOST_SESSIONS:
-            del self._open[next(iter(self._open))]
+        while len(self._sessions) >= _MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
         token = secrets.token_urlsafe(32)
-        self._open[_name(token)] = role, self._clock() + self.lives_s
+        self._sessions[_name(token)] = role, self._clock() + self.lives_s
         return token
 
     def role(self, token: str | None) -> Role:
-        """Who shows this token."""
-        role, until_s = self._open.get(_name(token or ""), (Role.NOBODY, 0.0))
+        """The role that this token proves."""
+        role, until_s = self._sessions.get(_name(token or ""), (Role.NOBODY, 0.0))
         return role if self._clock() < until_s else Role.NOBODY
 
     def end(self, token: str | None) -> None:
         """Log out."""
-        self._open.pop(_name(token or ""), None)
+        self._sessions.pop(_name(token or ""), None)
 
     def _forget_old(self) -> None:
         now_s = self._clock()
-        self._open = {name: kept for name, kept in self._open.items() if kept[1] > now_s}
+        self._sessions = {name: kept for name, kept in self._sessions.items() if kept[1] > now_s}
 
 
 def _name(token: str) -> bytes:
@@ -176,8 +176,8 @@ def _name(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-class LoginLimit:
-    """How often wrong passwords are heard out.
+class LoginRateLimiter:
+    """Rate limiter for wrong passwords: `TRIES` for an address, `TRIES_OF_ALL` for all together.
 
     Args:
         clock: monotonic seconds.
@@ -192,7 +192,7 @@ class LoginLimit:
         now_s = self._clock()
         while self._wrong and now_s - self._wrong[0][0] >= TRIES_S:
             self._wrong.popleft()
-        own = [at_s for at_s, whose in self._wrong if whose == address]
+        own = [tried_s for tried_s, whose in self._wrong if whose == address]
         if len(own) >= TRIES:
             return own[-TRIES] + TRIES_S - now_s
         if len(self._wrong) >= TRIES_OF_ALL:
@@ -204,18 +204,22 @@ class LoginLimit:
         self._wrong.append((self._clock(), address))
 
     def succeeded(self, address: str) -> None:
-        """Forget what an address got wrong."""
+        """Forget the wrong passwords of an address."""
         self._wrong = deque(kept for kept in self._wrong if kept[1] != address)
 
 
 class Authenticator:
-    """Who gets in with what.
+    """Knows passwords, tokens and sessions.
 
     Args:
         passwords: by role.
         scraper_token: for /metrics; None: no token is good.
         lives_s: how long a login is good.
         clock: monotonic seconds.
+
+    Attributes:
+        sessions: who is logged in.
+        login_limiter: who has to wait before the next try.
     """
 
     def __init__(
@@ -228,7 +232,7 @@ class Authenticator:
         self._passwords = passwords
         self._scraper_token = scraper_token
         self.sessions = Sessions(lives_s, clock)
-        self.limit = LoginLimit(clock)
+        self.login_limiter = LoginRateLimiter(clock)
 
     def role_of(self, password: str) -> Role:
         """Whose password it is; takes as long whichever it is."""

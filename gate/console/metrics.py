@@ -1,4 +1,4 @@
-"""Metrics: the states of all doors in the words of Prometheus."""
+"""Metrics: the states of all doors in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from mask_gate.gate.console.counts import LATENCY_BUCKETS_S
 from mask_gate.gate.console.door_pages import DoorContext
-from mask_gate.gate.console.door_state import BUCKETS_S, PARTS, DoorState
+from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, State
 from mask_gate.models.labels import CLASS_NAMES
 
 
 class Metrics(Collector):
-    """Everything that is measured, at the moment it is asked for; each sample names its door.
+    """Collects everything that is measured when it is asked for; each sample names its door.
 
     Args:
         contexts: the doors.
@@ -38,10 +39,12 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Each metric with its samples."""
         gauge, counter = self._gauge, self._counter
-        yield gauge("up", "Whether the gate says how the door is", lambda state: state.is_fresh)
-        yield gauge("door_open", "Whether the door is open", lambda state: state.is_open)
-        yield gauge("camera_fps", "Frames judged per second", lambda state: state.fps)
-        yield gauge("faces", "Faces in the newest frame", lambda state: state.faces)
+        yield gauge(
+            "up", "Whether the gate says how the door is", lambda state: state.live.is_fresh
+        )
+        yield gauge("door_open", "Whether the door is open", lambda state: state.live.is_open)
+        yield gauge("camera_fps", "Frames judged per second", lambda state: state.live.fps)
+        yield gauge("faces", "Faces in the newest frame", lambda state: state.live.faces)
         viewers = _labelled("console_viewers", "Viewers of live pictures")
         for context in self._contexts:
             viewers.add_metric([context.gate], float(context.pictures.viewers))
@@ -49,32 +52,39 @@ class Metrics(Collector):
         yield gauge(
             "service_uptime_seconds", "Since the console began", lambda state: state.uptime_s
         )
-        yield counter("frames", "Frames judged", lambda state: state.frames)
+        yield counter("frames", "Frames judged", lambda state: state.live.frames)
         yield self._latency()
-        state = _labelled("state", "1 for the state the gate is in", "state")
+        yield from self._states()
+        yield counter("openings", "Openings of the door", lambda state: state.totals.openings)
+        yield self._by_reason("denials", "People turned away", DENIALS)
+        yield self._by_reason("faults", "Locks because the gate was out of order", FAULTS)
+        yield self._people()
+
+    def _states(self) -> Iterator[Metric]:
+        states = _labelled("state", "1 for the state the gate is in", "state")
         parts = _labelled(
             "part_up", "Whether a part does its work; absent while nobody knows", "part"
         )
         for context in self._contexts:
-            for one in State:
-                state.add_metric([context.gate, one], context.state.state is one)
-            for part in PARTS:
-                if context.state.health[part] != "unknown":
-                    parts.add_metric([context.gate, part], context.state.health[part] == "ok")
-        yield state
+            live = context.state.live
+            for state in State:
+                states.add_metric([context.gate, state], live.state is state)
+            for part, health in live.health.items():
+                if health != "unknown":
+                    parts.add_metric([context.gate, part], health == "ok")
+        yield states
         yield parts
-        yield counter("openings", "Openings of the door", lambda state: state.openings)
-        yield self._by_reason("denials", "People turned away", DENIALS)
-        yield self._by_reason("faults", "Locks because the gate was out of order", FAULTS)
-        people = CounterMetricFamily(
+
+    def _people(self) -> Metric:
+        family = CounterMetricFamily(
             "mask_gate_people",
             "People seen, by what most of their votes said",
             labels=["gate", "label"],
         )
         for context in self._contexts:
             for label in CLASS_NAMES:
-                people.add_metric([context.gate, label], context.state.people[label])
-        yield people
+                family.add_metric([context.gate, label], context.state.totals.people[label])
+        return family
 
     def _gauge(self, name: str, text: str, value: Callable[[DoorState], float]) -> Metric:
         family = _labelled(name, text)
@@ -92,7 +102,7 @@ class Metrics(Collector):
         family = CounterMetricFamily(f"mask_gate_{name}", text, labels=["gate", "reason"])
         for context in self._contexts:
             for reason in sorted(reasons):
-                counted = context.state.signals["deny", str(reason)]
+                counted = context.state.totals.signals["deny", str(reason)]
                 family.add_metric([context.gate, str(reason)], counted)
         return family
 
@@ -100,13 +110,13 @@ class Metrics(Collector):
         family = HistogramMetricFamily(
             "mask_gate_latency_seconds", "From the picture to the decision", labels=["gate"]
         )
-        bounds = (*map(str, BUCKETS_S), "+Inf")
+        bounds = (*map(str, LATENCY_BUCKETS_S), "+Inf")
         for context in self._contexts:
             so_far, buckets = 0, []
-            for bound, count in zip(bounds, context.state.latency_buckets, strict=True):
+            for bound, count in zip(bounds, context.state.totals.latency_buckets, strict=True):
                 so_far += count
                 buckets.append((bound, so_far))
-            family.add_metric([context.gate], buckets, context.state.latency_sum_s)
+            family.add_metric([context.gate], buckets, context.state.totals.latency_sum_s)
         return family
 
 

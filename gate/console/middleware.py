@@ -12,13 +12,13 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mask_gate.gate.console.login import Authenticator, Role
-from mask_gate.gate.console.rate_limit import RequestLimit
+from mask_gate.gate.console.rate_limit import RateLimiter
 from mask_gate.gate.display.texts import Texts
 
 COOKIE = "mask-gate-session"
 
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
-"""Of every machine; what is said of them is said of all its programs."""
+"""Every machine has these names, so they stand for all programs of a machine, not for us."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
@@ -38,13 +38,13 @@ _ENCRYPTED_ONLY = "max-age=31536000"  # a year, for this name alone
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SiteSettings:
     """What all pages have in common.
 
     Attributes:
-        gate: what the whole is called.
-        languages: by code; the first is the one of the gate.
-        names: hosts it may be asked for by.
+        gate: the name of the gate, whatever number of doors it has.
+        languages: texts by code; the first is the language of the gate.
+        names: host names that requests may use.
         encrypted: whether browsers speak TLS.
     """
 
@@ -55,51 +55,51 @@ class Site:
 
     @property
     def cookie(self) -> str:
-        """Name of the session's cookie: browsers do not keep those of two ports apart."""
+        """Name of the session cookie; one for each gate, as browsers share cookies among ports."""
         return f"{COOKIE}-{self.gate}"
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
-    """Who may ask for what; whatever is not here does not exist.
+class AccessRules:
+    """Which roles may send which request; whatever is not listed does not exist.
 
     Attributes:
         roles: by method and path.
-        pages: paths that somebody who is not logged in is asked for the password at.
+        pages: paths at which whoever is not logged in is asked for the password.
     """
 
     roles: Mapping[tuple[str, str], frozenset[Role]]
     pages: frozenset[str]
 
     def may_see(self, role: Role, page: str) -> bool:
-        """Whether this is a page, and one for them."""
+        """Whether this is a page, and one for this role."""
         return page in self.pages and role in self.roles["GET", page]
 
 
 class AccessMiddleware:
-    """Lets through what the rights allow, and no more of it than can be answered.
+    """Lets a request through if the rules and the rate limiter let it.
 
     Args:
         app: the pages.
-        rights: who may ask for what.
-        site: by which names it may be asked.
+        rules: who may send which request.
+        site: the host names that are ours.
         authenticator: knows sessions and tokens.
-        limit: how many requests are heard out.
+        limiter: refuses requests that are too many.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        rights: Rights,
-        site: Site,
+        rules: AccessRules,
+        site: SiteSettings,
         authenticator: Authenticator,
-        limit: RequestLimit,
+        limiter: RateLimiter,
     ) -> None:
         self._app = app
-        self._rights = rights
+        self._rules = rules
         self._site = site
         self._authenticator = authenticator
-        self._limit = limit
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -108,28 +108,31 @@ class AccessMiddleware:
 
         request = Request(scope)
         name = _host_name(request.headers.get("host", ""))
-        of_tls = self._site.encrypted and name in self._site.names and name not in OWN_NAMES
+        has_own_tls_name = (
+            self._site.encrypted and name in self._site.names and name not in OWN_NAMES
+        )
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for header, value in _HEADERS.items():
                     headers[header] = value
-                if of_tls:
+                if has_own_tls_name:
                     headers["strict-transport-security"] = _ENCRYPTED_ONLY
             await send(message)
 
         role = self._role(request)
         address = request.client.host if request.client else ""
         refusal: Response | None
-        if self._limit.takes(address, is_stranger=role is Role.NOBODY):
+        if self._limiter.admits(address, is_logged_in=role is not Role.NOBODY):
             refusal = self._refusal(request, role)
         else:
-            await asyncio.sleep(self._limit.hold_up_s)
+            await asyncio.sleep(self._limiter.refusal_delay_s)
             refusal = PlainTextResponse("too many requests", 429, {"retry-after": "1"})
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request, role: Role) -> Response | None:
+        """Why a request is refused; None if it is not."""
         headers = request.headers
         host = headers.get("host", "")
         if _host_name(host) not in self._site.names:
@@ -139,11 +142,11 @@ class AccessMiddleware:
         if method != "GET" and headers.get("origin") != f"{scheme}://{host}":
             return PlainTextResponse("this was not asked by a page of ours", 403)
         path = request.url.path
-        allowed = self._rights.roles.get((method, path), frozenset())
+        allowed = self._rules.roles.get((method, path), frozenset())
         if role in allowed:
             return None
         if role is Role.NOBODY:
-            if path in self._rights.pages and method == "GET":
+            if path in self._rules.pages and method == "GET":
                 return RedirectResponse("/login" if path == "/" else f"/login?to={path}", 303)
             return PlainTextResponse("log in first", 401)
         if allowed:

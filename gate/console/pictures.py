@@ -1,7 +1,8 @@
-"""Pictures of a door for browsers: one JPEG for all viewers of a kind, drawn while somebody looks.
+"""LivePictures: the newest pictures of a door for browsers, drawn only while somebody looks.
 
-A viewer gets the newest picture when it has taken the one before; one that takes too long is
-dropped. Tiles, of which a page has many, ask for one small picture after the other.
+There is one JPEG for all viewers of a kind. A viewer gets the newest picture when it has taken the
+one before; one that takes too long is dropped. Tiles, of which a page has many, ask for one small
+picture after the other.
 """
 
 from __future__ import annotations
@@ -14,44 +15,44 @@ from enum import StrEnum
 
 import cv2
 import numpy as np
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from mask_gate.gate.console.feed import Look
-from mask_gate.gate.console.wire import Shot
-from mask_gate.gate.display.blur import blurred
+from mask_gate.gate.console.feed import PictureDemand
+from mask_gate.gate.console.wire import DoorPicture
+from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw_boxes
 from mask_gate.gate.display.texts import Texts
 
-SLOW_S = 5.0
-"""A viewer that does not take a picture in this time is dropped."""
+NO_PICTURE_S = 10.0
+"""A stream ends when no picture has come for so long."""
 
-SILENT_S = 10.0
-"""Without a picture for so long, the stream ends."""
+TILE_DEMAND_S = 4.0
+"""Whoever asked for the picture of a tile is thought to look for so long."""
 
-GLANCE_S = 4.0
-"""Who asked for a tile's picture is thought to look for so long."""
-
-OLD_S = 2.0
-"""A tile's picture is not shown any more."""
+OLD_TILE_S = 2.0
+"""The picture of a tile is not shown when it is older."""
 
 TILE_PX = 480
 
 _TILE_PAUSE_S = 0.4
 _TILE_WAIT_S = 1.5
-_QUALITY = 75
+_JPEG_QUALITY = 75
+_BOUNDARY = b"mask-gate-picture"
 
 
-class Audience(StrEnum):
-    """For whom a picture is."""
+class PictureKind(StrEnum):
+    """For whom a picture is drawn."""
 
     GUARD = "guard"
     VISITOR = "visitor"
     TILE = "tile"
 
 
-class Room:
-    """How many may look at once, at whichever doors.
+class ViewerLimit:
+    """Limits how many live pictures are watched at once, of all doors together.
 
     Args:
         most: viewers.
@@ -59,150 +60,218 @@ class Room:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._taken = 0
+        self._viewers = 0
 
-    def enter(self) -> bool:
-        """Take a place, if there is one."""
-        is_free = self._taken < self._most
-        self._taken += is_free
+    def admit(self) -> bool:
+        """Whether one more viewer has a place, which is then taken."""
+        is_free = self._viewers < self._most
+        self._viewers += is_free
         return is_free
 
     def leave(self) -> None:
-        """Give it back."""
-        self._taken -= 1
+        """Free a place."""
+        self._viewers -= 1
 
 
-class Pictures:
-    """The newest picture of each kind, and who looks.
+class LivePictures:
+    """The newest picture of each kind of one door, and its viewers.
 
     Args:
-        words: what to call things.
+        texts: names of classes, states and reasons.
         privacy: for whom faces are blurred.
-        room: for viewers of all doors.
-        on_look: told how this door is looked at, when that has changed.
+        viewer_limit: of all doors.
+        on_demand: called when this door needs other pictures than before.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        words: Texts,
+        texts: Texts,
         privacy: PrivacyConfig,
-        room: Room,
-        on_look: Callable[[Look], None],
+        viewer_limit: ViewerLimit,
+        on_demand: Callable[[PictureDemand], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._words = words
-        self._blurs = {
-            Audience.GUARD: privacy.blur_guard,
-            Audience.TILE: privacy.blur_guard,
-            Audience.VISITOR: privacy.blur_visitor,
+        self._texts = texts
+        self._is_blurred = {
+            PictureKind.GUARD: privacy.blur_guard,
+            PictureKind.TILE: privacy.blur_guard,
+            PictureKind.VISITOR: privacy.blur_visitor,
         }
-        self._room = room
-        self._on_look = on_look
+        self._viewer_limit = viewer_limit
+        self._on_demand = on_demand
         self._clock = clock
-        self._viewers = {Audience.GUARD: 0, Audience.VISITOR: 0}
-        self._glanced_s = self._tile_s = -OLD_S
-        self._look = Look.AWAY
-        self._newest: dict[Audience, bytes] = {}
+        self._viewers = {PictureKind.GUARD: 0, PictureKind.VISITOR: 0}
+        self._tile_asked_s = self._tile_drawn_s = -OLD_TILE_S
+        self._demand = PictureDemand.NONE
+        self._newest: dict[PictureKind, bytes] = {}
         self._number = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._came: asyncio.Event | None = None
+        self._published: asyncio.Event | None = None
 
     @property
     def viewers(self) -> int:
-        """How many look."""
+        """How many watch live."""
         return sum(self._viewers.values())
 
-    def take(self, shot: Shot) -> None:
-        """Draw a picture for those who look; called by the reader's thread."""
+    # --------------------------------------------------------------------- in the reader's thread
+
+    def take(self, picture: DoorPicture) -> None:
+        """Draw a picture for whoever looks."""
         now_s = self._clock()
-        wanted = [audience for audience, count in self._viewers.items() if count]
-        if self._is_glanced_at(now_s) and now_s - self._tile_s >= _TILE_PAUSE_S:
-            wanted.append(Audience.TILE)
-        drawn = {audience: self._drawn(shot, audience) for audience in wanted}
-        if drawn and self._loop is not None:
+        wanted = [kind for kind, count in self._viewers.items() if count]
+        if self._is_tile_wanted(now_s) and now_s - self._tile_drawn_s >= _TILE_PAUSE_S:
+            wanted.append(PictureKind.TILE)
+        jpegs = {kind: self._jpeg(picture, kind) for kind in wanted}
+        if jpegs and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has just ended
-                self._loop.call_soon_threadsafe(self._publish, drawn)
+                self._loop.call_soon_threadsafe(self._publish, jpegs)
 
-    # ------------------------------------------------------------------------ in the server's loop
-
-    def admit(self, audience: Audience) -> bool:
-        """Let a viewer in, if there is room."""
-        if not self._room.enter():
-            return False
-        self._viewers[audience] += 1
-        self.tell_look()
-        return True
-
-    def leave(self, audience: Audience) -> None:
-        """A viewer is gone."""
-        self._room.leave()
-        self._viewers[audience] -= 1
-        self.tell_look()
-
-    def tell_look(self) -> None:
-        """Say how this door is looked at, if that has changed; to be called now and then, too."""
-        if self._loop is None:
-            self._loop, self._came = asyncio.get_running_loop(), asyncio.Event()
-        look = Look.GLANCE if self._is_glanced_at(self._clock()) else Look.AWAY
-        look = Look.WATCH if self.viewers else look
-        if look is not self._look:
-            if self._look is Look.AWAY:
-                self._newest.clear()  # from the last time somebody looked
-            self._look = look
-            self._on_look(look)
-
-    async def tile(self) -> bytes | None:
-        """A small picture, not an old one; None where none comes."""
-        self._glanced_s = self._clock()
-        self.tell_look()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TILE_WAIT_S):
-                while Audience.TILE not in self._newest or self._clock() - self._tile_s > OLD_S:
-                    assert self._came is not None
-                    await self._came.wait()
-            return self._newest[Audience.TILE]
-        return None
-
-    async def after(self, number: int, audience: Audience) -> tuple[int, bytes]:
-        """The newest picture after the one of this number, as soon as there is one.
-
-        Raises:
-            TimeoutError: none came in `SILENT_S`.
-        """
-        async with asyncio.timeout(SILENT_S):
-            while self._number <= number or audience not in self._newest:
-                assert self._came is not None
-                await self._came.wait()
-        return self._number, self._newest[audience]
-
-    def _is_glanced_at(self, now_s: float) -> bool:
-        return now_s - self._glanced_s < GLANCE_S
-
-    def _publish(self, drawn: dict[Audience, bytes]) -> None:
-        self._newest.update(drawn)
-        if Audience.TILE in drawn:
-            self._tile_s = self._clock()
-        self._number += 1
-        assert self._came is not None
-        self._came.set()
-        self._came = asyncio.Event()
-
-    def _drawn(self, shot: Shot, audience: Audience) -> bytes:
-        image = shot.image
-        if self._blurs[audience]:
-            image = blurred(image, shot.tracks, shot.decision)
-        image = draw_boxes(image, shot.tracks, shot.decision, self._words)
-        if audience is Audience.TILE:
-            image = _at_most(image, TILE_PX)
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    def _jpeg(self, picture: DoorPicture, kind: PictureKind) -> bytes:
+        image = picture.image
+        if self._is_blurred[kind]:
+            image = blur_faces(image, picture.tracks, picture.decision)
+        image = draw_boxes(image, picture.tracks, picture.decision, self._texts)
+        if kind is PictureKind.TILE:
+            image = _shrink(image, TILE_PX)
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         return data.tobytes()
 
+    # --------------------------------------------------------------------- in the server's loop
 
-def _at_most(image: Image, widest_px: int) -> Image:
+    def admit(self, kind: PictureKind) -> bool:
+        """Let a viewer in, if there is a place."""
+        if not self._viewer_limit.admit():
+            return False
+        self._viewers[kind] += 1
+        self.update_demand()
+        return True
+
+    def leave(self, kind: PictureKind) -> None:
+        """Note that a viewer has gone."""
+        self._viewer_limit.leave()
+        self._viewers[kind] -= 1
+        self.update_demand()
+
+    def update_demand(self) -> None:
+        """Tell which pictures are needed, if that has changed; to be called now and then, too."""
+        if self._loop is None:
+            self._loop, self._published = asyncio.get_running_loop(), asyncio.Event()
+        demand = PictureDemand.NONE
+        if self.viewers:
+            demand = PictureDemand.LIVE
+        elif self._is_tile_wanted(self._clock()):
+            demand = PictureDemand.TILE
+        if demand is not self._demand:
+            if self._demand is PictureDemand.NONE:
+                self._newest.clear()  # from the last time somebody looked
+            self._demand = demand
+            self._on_demand(demand)
+
+    async def tile(self) -> bytes | None:
+        """A small picture that is not old; None where none comes."""
+        self._tile_asked_s = self._clock()
+        self.update_demand()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TILE_WAIT_S):
+                while self._is_tile_old():
+                    await self._next_publication()
+            return self._newest[PictureKind.TILE]
+        return None
+
+    async def next_after(self, number: int, kind: PictureKind) -> tuple[int, bytes]:
+        """The newest picture after the one of this number, with its number, once there is one.
+
+        Raises:
+            TimeoutError: none came in `NO_PICTURE_S`.
+        """
+        async with asyncio.timeout(NO_PICTURE_S):
+            while self._number <= number or kind not in self._newest:
+                await self._next_publication()
+        return self._number, self._newest[kind]
+
+    def _publish(self, jpegs: dict[PictureKind, bytes]) -> None:
+        self._newest.update(jpegs)
+        if PictureKind.TILE in jpegs:
+            self._tile_drawn_s = self._clock()
+        self._number += 1
+        assert self._published is not None
+        self._published.set()
+        self._published = asyncio.Event()
+
+    async def _next_publication(self) -> None:
+        assert self._published is not None
+        await self._published.wait()
+
+    def _is_tile_wanted(self, now_s: float) -> bool:
+        return now_s - self._tile_asked_s < TILE_DEMAND_S
+
+    def _is_tile_old(self) -> bool:
+        is_missing = PictureKind.TILE not in self._newest
+        return is_missing or self._clock() - self._tile_drawn_s > OLD_TILE_S
+
+
+class PictureStream(Response):
+    """Live pictures (MJPEG) for one viewer, until it leaves, is slow, or is logged out.
+
+    Args:
+        pictures: has admitted the viewer.
+        kind: of pictures.
+        is_logged_in: whether the session is still valid.
+        slow_viewer_s: a viewer that does not take a picture in this time is dropped.
+    """
+
+    media_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}"
+
+    def __init__(
+        self,
+        pictures: LivePictures,
+        kind: PictureKind,
+        is_logged_in: Callable[[], bool],
+        slow_viewer_s: float,
+    ) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._pictures = pictures
+        self._kind = kind
+        self._is_logged_in = is_logged_in
+        self._slow_viewer_s = slow_viewer_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send pictures; a viewer that has gone is noticed at once."""
+        gone = asyncio.create_task(_wait_until_gone(receive))
+        sender = asyncio.create_task(self._send_all(send, is_head=scope["method"] == "HEAD"))
+        try:
+            await asyncio.wait({gone, sender}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (gone, sender):
+                task.cancel()
+            self._pictures.leave(self._kind)
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await sender
+
+    async def _send_all(self, send: Send, *, is_head: bool) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        number = 0
+        while not is_head and self._is_logged_in():
+            number, jpeg = await self._pictures.next_after(number, self._kind)
+            head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+            part = head % (_BOUNDARY, len(jpeg)) + jpeg + b"\r\n"
+            async with asyncio.timeout(self._slow_viewer_s):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _shrink(image: Image, width_px: int) -> Image:
     """The picture, no wider than this."""
     height, width = image.shape[:2]
-    if width <= widest_px:
+    if width <= width_px:
         return image
-    size = widest_px, max(round(height * widest_px / width), 1)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    size_wh = width_px, max(round(height * width_px / width), 1)
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,6 +1,6 @@
-"""Console: the gate's end of the guard's console, which is served by a process of its own.
+"""Console: keeps the process that serves the guard's console, and sends it what the doors do.
 
-The loops of all doors leave what is newest in their views; a thread here hands it on. That process
+The loops of all doors leave what is newest in their feeds; a thread here sends it on. The process
 may be flooded, stuck or dead: it has the lower rank of the two, and the gate never waits for it.
 """
 
@@ -14,20 +14,18 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from typing import IO
 
-from mask_gate.gate.console.config import ConsoleConfig
-from mask_gate.gate.console.feed import Look, View
-from mask_gate.gate.console.wire import Kind, pack
-from mask_gate.gate.display.config import PrivacyConfig
+from mask_gate.gate.console.feed import ConsoleFeed, PictureDemand
+from mask_gate.gate.console.wire import MessageKind, ServerSettings, pack
 from mask_gate.gate.system.processes import RestartBudget, module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
 
 HANG_S = 60.0
-"""A server that has not said a word for so long is killed and replaced. One that is flooded beside
+"""A process that has not said a word for so long is killed and replaced. One that is flooded beside
 a busy gate is slow, and to start another would cost the gate more."""
 
 START_S = 90.0
@@ -38,50 +36,13 @@ _STATUS_S = 0.2
 _PIPE_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A door as the console knows it.
-
-    Attributes:
-        gate: what it is called in events, record and topics.
-        shown: its configuration without secrets.
-    """
-
-    gate: str
-    shown: object
-
-
-def hello(
-    gate: str,
-    language: str,
-    console: ConsoleConfig,
-    privacy: PrivacyConfig,
-    doors: Mapping[str, Watched],
-    password: str | None,
-) -> dict[str, object]:
-    """What the server is told first.
-
-    `doors` are by name, the one that has none alone; `password` is the guard's where there is no
-    file.
-    """
-    return {
-        "gate": gate,
-        "language": language,
-        "console": console.model_dump(mode="json"),
-        "privacy": privacy.model_dump(),
-        "doors": {name: asdict(door) for name, door in doors.items()},
-        "password": password,
-        "process": os.getpid(),
-    }
-
-
 class Console:
-    """Hands on what the views of all doors hold, and keeps the server running.
+    """Sends on what the feeds of all doors hold, and keeps the process running.
 
     Args:
-        told: what the server is told first: see `hello`.
-        views: one of each door, in the order in which `told` has them.
-        say: tells people where it is, and when it is gone.
+        settings: what the process needs to know.
+        feeds: one of each door, in the order of `settings.doors`.
+        say: tells people where the console is.
         clock: monotonic seconds.
 
     Attributes:
@@ -90,17 +51,17 @@ class Console:
 
     def __init__(
         self,
-        told: Mapping[str, object],
-        views: Sequence[View],
+        settings: ServerSettings,
+        feeds: Sequence[ConsoleFeed],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hello = told
+        self._settings = settings
+        self._feeds = feeds
         self._say = say
         self._clock = clock
-        self._views = views
         self._closing = threading.Event()
-        self._answered = threading.Event()
+        self._served = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self.address: str | None = None
         self._thread = DoorThread(target=self._keep, name="console")
@@ -108,10 +69,10 @@ class Console:
 
     def wait_until_served(self, timeout_s: float) -> bool:
         """Whether it can be reached; for tests and scripts."""
-        return self._answered.wait(timeout_s)
+        return self._served.wait(timeout_s)
 
     def close(self) -> None:
-        """End the server; may be called twice."""
+        """End the process; may be called twice."""
         self._closing.set()
         if (child := self._child) is not None:
             child.kill()
@@ -120,7 +81,7 @@ class Console:
     # ------------------------------------------------------------------------ in the thread
 
     def _keep(self) -> None:
-        """Keep a server running, within its budget."""
+        """Keep a process running, within its budget."""
         budget = RestartBudget()
         while not self._closing.is_set():
             began_s = self._clock()
@@ -142,62 +103,66 @@ class Console:
             self._closing.wait(pause_s)
 
     def _serve(self, child: subprocess.Popen[bytes]) -> None:
-        """Hand on what there is, until the server is gone."""
+        """Send on what there is, until the process is gone."""
         assert child.stdin is not None
-        with contextlib.suppress(AttributeError, OSError):  # a picture at once, where there is room
+        with contextlib.suppress(AttributeError, OSError):  # room for a whole picture
             fcntl.fcntl(child.stdin, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        views = self._views
         with child.stdin as pipe:
-            pipe.write(pack(Kind.HELLO, self._hello))
-            for view in views:
-                view.tell_again()
+            pipe.write(pack(MessageKind.SETTINGS, self._settings.model_dump(mode="json")))
+            for feed in self._feeds:
+                feed.start_over()
             status_s = 0.0
             while not self._closing.wait(_TICK_S):
-                for view in views:
-                    if (record := view.new_record()) is not None:
-                        pipe.write(pack(Kind.RECORD, {"door": view.number, "path": str(record)}))
-                    for event in view.new_events():
-                        pipe.write(pack(Kind.EVENT, {"door": view.number, "event": dict(event)}))
+                for feed in self._feeds:
+                    _send_events(feed, pipe)
                 now_s = self._clock()
                 if now_s - status_s >= _STATUS_S:
                     status_s = now_s
-                    pipe.write(pack(Kind.STATUS, [view.status(now_s) for view in views]))
-                for view in views:
-                    for part in view.picture(now_s):
+                    statuses = [feed.status(now_s) for feed in self._feeds]
+                    pipe.write(pack(MessageKind.STATUS, statuses))
+                for feed in self._feeds:
+                    for part in feed.take_picture(now_s):
                         pipe.write(part)
                 pipe.flush()
 
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
-        """Hear the server's words; kill it when it says none any more."""
+        """Read the lines of the process; kill it when no more come."""
         assert child.stdout is not None
-        with child.stdout as words:
+        with child.stdout as lines:
             patience_s = START_S
-            while select.select([words], [], [], patience_s)[0]:
-                line = words.readline()
+            while select.select([lines], [], [], patience_s)[0]:
+                line = lines.readline()
                 if not line:
                     return
                 patience_s = HANG_S
-                self._hear(line.decode("utf-8", "replace").split())
+                self._take_line(line.decode("utf-8", "replace").split())
         log.warning("the console does not answer; it is replaced")
         child.kill()
 
-    def _hear(self, words: list[str]) -> None:
+    def _take_line(self, words: list[str]) -> None:
         match words:
-            case ["at", address]:
+            case ["served", address]:
                 if self.address != address:
                     self._say(f"console: {address}")
                 self.address = address
-                self._answered.set()
-            case ["looks", number, look]:
-                with contextlib.suppress(ValueError, IndexError):  # no word of ours
-                    self._views[int(number)].look_as(Look(look))
-            case ["forgets", *why]:
+                self._served.set()
+            case ["pictures", number, demand]:
+                with contextlib.suppress(ValueError, IndexError):  # no such door or demand
+                    self._feeds[int(number)].set_demand(PictureDemand(demand))
+            case ["no-history", *why]:
                 log.warning("the console shows nothing of earlier today: %s", " ".join(why))
-            case ["cannot", *why]:
+            case ["failed", *why]:
                 log.warning("the console cannot be served: %s", " ".join(why))
 
 
+def _send_events(feed: ConsoleFeed, pipe: IO[bytes]) -> None:
+    if (audit := feed.take_audit()) is not None:
+        pipe.write(pack(MessageKind.AUDIT, {"door": feed.number, "path": str(audit)}))
+    for event in feed.take_events():
+        pipe.write(pack(MessageKind.EVENT, {"door": feed.number, "event": dict(event)}))
+
+
 def _start() -> subprocess.Popen[bytes]:
-    """The server; it ends with its pipe, so none is left behind."""
+    """Start the process; it ends with its pipe, so none is left behind."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TZ") if name in os.environ}
     return start(module_command("gate.console.server"), {**kept, "OMP_NUM_THREADS": "1"})

@@ -1,90 +1,149 @@
-"""RequestLimit: how many requests are heard out, of one address and of all strangers together.
+"""Rate limits: how many requests and connections one address may have, and all strangers together.
 
-Both are buckets that fill steadily: short rushes, such as a page with all it needs, pass. The rest
-are refused, and late: one connection cannot ask again before.
+A request or a connection costs nothing to whoever sends it. Without limits, one machine could take
+all the time of the console, or hold all its connections by sending nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-_MOST_ADDRESSES = 1000
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS = 64
+MOST_OF_ONE_ADDRESS = 32
+"""Connections; a browser holds six at most. A proxy of ours may have them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How much is heard out.
+    """How many requests are answered.
 
     Attributes:
-        per_s: for ever.
-        rush: at once, after a pause.
+        per_s: in the long run.
+        burst: at once, after a pause.
     """
 
     per_s: float
-    rush: float
+    burst: float
 
 
-OF_ONE = Rate(40.0, 120.0)
-"""Of one address: a page with sixteen tiles asks 11 times a second, a visitor's screen 4 times."""
+PER_ADDRESS = Rate(40.0, 120.0)
+"""A page with sixteen tiles asks 11 times a second, a visitor screen 4 times."""
 
-OF_STRANGERS = Rate(60.0, 180.0)
-"""Of all who are not logged in; whoever is does not have to wait for them."""
+ALL_STRANGERS = Rate(60.0, 180.0)
+"""All who are not logged in together, so that whoever is does not have to wait for them."""
 
-HOLD_UP_S = 0.5
+REFUSAL_DELAY_S = 0.5
+"""A refusal comes so late that one connection cannot ask again before."""
 
 
-class RequestLimit:
-    """Counts requests; those that are refused cost nothing of what is allowed.
+class RateLimiter:
+    """Rate limiter with a bucket of tokens for each address, and one for all strangers together.
+
+    Short bursts pass, such as a page with all it needs. A refused request takes no token.
 
     Args:
         clock: monotonic seconds.
-        of_one: of each address.
-        of_strangers: of all who are not logged in.
-        hold_up_s: a refusal comes so late.
-        on_refusal: told of each.
+        per_address: for each address.
+        all_strangers: for all who are not logged in.
+        refusal_delay_s: how late a refusal is sent.
+        most_addresses: how many addresses are remembered; the oldest are forgotten first.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        of_one: Rate = OF_ONE,
-        of_strangers: Rate = OF_STRANGERS,
-        hold_up_s: float = HOLD_UP_S,
-        on_refusal: Callable[[], None] = lambda: None,
+        per_address: Rate = PER_ADDRESS,
+        all_strangers: Rate = ALL_STRANGERS,
+        refusal_delay_s: float = REFUSAL_DELAY_S,
+        most_addresses: int = 1000,
     ) -> None:
-        self._on_refusal = on_refusal
-        self.hold_up_s = hold_up_s
+        self.refusal_delay_s = refusal_delay_s
         self._clock = clock
-        self._of_one = of_one
-        self._strangers = _Bucket(of_strangers, clock())
-        self._each: OrderedDict[str, _Bucket] = OrderedDict()
+        self._per_address = per_address
+        self._most_addresses = most_addresses
+        self._strangers = _TokenBucket(all_strangers, clock())
+        self._addresses: OrderedDict[str, _TokenBucket] = OrderedDict()
 
-    def takes(self, address: str, *, is_stranger: bool = True) -> bool:
-        """Whether one more request is heard out."""
+    def admits(self, address: str, *, is_logged_in: bool = False) -> bool:
+        """Whether one more request of this address is answered."""
         now_s = self._clock()
-        own = self._each.pop(address, None) or _Bucket(self._of_one, now_s)
-        self._each[address] = own
-        while len(self._each) > _MOST_ADDRESSES:
-            self._each.popitem(last=False)
-        if not own.has_one(now_s) or (is_stranger and not self._strangers.has_one(now_s)):
-            self._on_refusal()
+        own = self._addresses.pop(address, None) or _TokenBucket(self._per_address, now_s)
+        self._addresses[address] = own
+        while len(self._addresses) > self._most_addresses:
+            self._addresses.popitem(last=False)
+        buckets = [own] if is_logged_in else [own, self._strangers]
+        if not all(bucket.has_token(now_s) for bucket in buckets):
             return False
-        own.left -= 1
-        self._strangers.left -= is_stranger
+        for bucket in buckets:
+            bucket.tokens -= 1
         return True
 
 
-class _Bucket:
+class _TokenBucket:
     def __init__(self, rate: Rate, now_s: float) -> None:
         self._rate = rate
         self._filled_s = now_s
-        self.left = rate.rush
+        self.tokens = rate.burst
 
-    def has_one(self, now_s: float) -> bool:
-        """Whether there is one left, after what has come since the last time."""
-        came = (now_s - self._filled_s) * self._rate.per_s
-        self.left, self._filled_s = min(self.left + came, self._rate.rush), now_s
-        return self.left >= 1.0
+    def has_token(self, now_s: float) -> bool:
+        """Whether there is a token, after those that have come since the last time."""
+        new = (now_s - self._filled_s) * self._rate.per_s
+        self.tokens, self._filled_s = min(self.tokens + new, self._rate.burst), now_s
+        return self.tokens >= 1.0
+
+
+class LimitedHttp(H11Protocol):
+    """uvicorn's HTTP, with a limit of connections for an address, and a limit of idle time.
+
+    uvicorn makes an object of this class for each connection; see `limited_http`.
+    """
+
+    proxies: Collection[str] = ()
+    idle_s = 10.0
+    _last_cycle: object = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or end it at once where its address has too many."""
+        super().connection_made(transport)
+        address = _address_of(self)
+        count = sum(_address_of(other) == address for other in self.connections)
+        if count > MOST_OF_ONE_ADDRESS and address not in self.proxies:
+            transport.abort()
+        else:
+            self._check_later()
+
+    def _check_later(self) -> None:
+        asyncio.get_running_loop().call_later(self.idle_s, self._check_idle)
+
+    def _check_idle(self) -> None:
+        """End the connection if it has begun no request since the last check, and none is open."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        is_idle = cycle is None or cycle.response_complete
+        if is_idle and cycle is self._last_cycle:
+            self.transport.abort()
+            return
+        self._last_cycle = cycle
+        self._check_later()
+
+
+def limited_http(proxies: Collection[str], idle_s: float) -> type[H11Protocol]:
+    """The protocol for a console.
+
+    Args:
+        proxies: addresses that may have any number of connections.
+        idle_s: a request must be whole, and begin after the one before, within this time.
+    """
+    return type("LimitedHttp", (LimitedHttp,), {"proxies": frozenset(proxies), "idle_s": idle_s})
+
+
+def _address_of(connection: object) -> str | None:
+    client = getattr(connection, "client", None)
+    return None if client is None else str(client[0])

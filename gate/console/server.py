@@ -1,8 +1,8 @@
-"""The console's process: hears from the gate through a pipe, and answers browsers.
+"""ConsoleServer: the process of the console: takes messages from the gate and answers browsers.
 
-It runs with low rank, so that a flood of requests takes little from the gate beside it, and it ends
-with its pipe. What it says on its own output are words: `at ADDRESS`, `looks NUMBER HOW` of a door,
-`alive`, `forgets REASON`, `cannot REASON`.
+It runs with a low rank, so that a flood of requests takes little from the gate beside it, and it
+ends with its pipe. On its own output it says, a line each: `served ADDRESS`, `alive`,
+`pictures NUMBER DEMAND` of a door, `no-history REASON`, `failed REASON`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import socket
 import ssl
 import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import uvicorn
 
@@ -28,95 +27,78 @@ from mask_gate.gate.console.config import ConsoleConfig
 from mask_gate.gate.console.door_history import MOST_S, read_today
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState, local_now
-from mask_gate.gate.console.feed import Look
+from mask_gate.gate.console.feed import PictureDemand
 from mask_gate.gate.console.login import Authenticator, Password, Role, hashed
-from mask_gate.gate.console.middleware import OWN_NAMES, Site
+from mask_gate.gate.console.middleware import OWN_NAMES, SiteSettings
 from mask_gate.gate.console.pages import Pages
-from mask_gate.gate.console.pictures import Pictures, Room
-from mask_gate.gate.console.protocol import MOST_CONNECTIONS, http_for
-from mask_gate.gate.console.rank import SessionRank
-from mask_gate.gate.console.rate_limit import RequestLimit
-from mask_gate.gate.console.wire import Kind, messages, unpack_picture
-from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.texts import language_codes, load_texts
+from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
+from mask_gate.gate.console.rate_limit import MOST_CONNECTIONS, limited_http
+from mask_gate.gate.console.wire import MessageKind, ServerSettings, messages, unpack_picture
+from mask_gate.gate.display.texts import Texts, language_codes, load_texts
 from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.system.secret_file import read_secret
 
-RANK = 15
-"""Of its processor time (nice): a thirtieth of a core that the gate wants for itself, where the two
-share it as processes; where they do as sessions, see `gate.console.rank`."""
-
-SHARE = 0.2
-"""Of a core that nobody wants, and no more: what floods the console has to wait."""
+RANK = 19
+"""Nice value: a seventieth of a core that one thread of the gate wants too. It counts because the
+console is in the gate's session: Linux may share the processor among sessions first."""
 
 ALIVE_S = 2.0
-
-_BREATH_S = 0.05
-_LONGEST_PAUSE_S = 2.0
 
 _TCP_USER_TIMEOUT_MS = 20_000
 
 
 def main() -> int:
     """Serve until the pipe ends."""
-    _step_back()
+    _lower_rank()
     logging.basicConfig(level=logging.CRITICAL)
-    pipe, said = sys.stdin.buffer, sys.stdout.buffer
-    heard = messages(pipe)
-    kind, body = next(heard, (None, b""))
-    if kind is not Kind.HELLO:
-        return 0  # the gate ended before it said a word
+    pipe, output = sys.stdin.buffer, sys.stdout.buffer
+    received = messages(pipe)
+    kind, body = next(received, (None, b""))
+    if kind is not MessageKind.SETTINGS:
+        return 0  # the gate ended before it sent anything
     try:
-        server = _Server(json.loads(body), said)
+        server = ConsoleServer(ServerSettings.model_validate_json(body), output)
     except GateError as error:
-        _say(said, f"cannot {error}")
+        _say(output, f"failed {error}")
         return error.exit_code
-    threading.Thread(target=server.hear, args=(heard,), daemon=True).start()
+    threading.Thread(target=server.receive, args=(received,), daemon=True).start()
     server.run()
     return 0
 
 
-class _Server:
-    """Boards, pictures and pages around one socket."""
+class ConsoleServer:
+    """States, pictures and pages of all doors, behind one socket.
 
-    def __init__(self, told: Mapping[str, object], said: BinaryIO) -> None:
-        config = ConsoleConfig.model_validate_json(json.dumps(told["console"]))
-        self._said = said
-        self._process = int(str(told["process"]))
-        languages = {code: load_texts(code) for code in (str(told["language"]), *language_codes())}
-        words = next(iter(languages.values()))
-        privacy = PrivacyConfig.model_validate(told["privacy"])
-        room, doors = Room(config.viewers), cast("dict[str, dict[str, object]]", told["doors"])
-        self._contexts = [
-            DoorContext(
-                name=name,
-                gate=str(door["gate"]),
-                config=cast("dict[str, object]", door["shown"]),
-                state=DoorState(),
-                pictures=Pictures(words, privacy, room, partial(self._looks, number)),
-            )
-            for number, (name, door) in enumerate(doors.items())
-        ]
-        site = Site(
-            gate=str(told["gate"]),
+    Args:
+        settings: what the gate has sent first.
+        output: for lines to the gate.
+
+    Raises:
+        GateError: what it needs cannot be had: a file, a language, the port.
+    """
+
+    def __init__(self, settings: ServerSettings, output: BinaryIO) -> None:
+        self._output = output
+        self._gate_pid = settings.gate_pid
+        config = settings.console
+        codes = (settings.language, *language_codes())
+        languages = {code: load_texts(code) for code in codes}
+        self._contexts = self._make_contexts(settings, languages[settings.language])
+        site = SiteSettings(
+            gate=settings.gate,
             languages=languages,
             names=frozenset(name.lower() for name in (*OWN_NAMES, *config.names)),
             encrypted=config.is_encrypted,
         )
-        password = told["password"]
-        authenticator = _authenticator(config, None if password is None else str(password))
+        authenticator = _authenticator(config, settings.password)
         _check_tls(config)
-        self._socket = _bound(config)
-        self._rank = SessionRank()
-        limit = RequestLimit(on_refusal=self._rank.step_back)
-        app = Pages(site, self._contexts, authenticator, limit).app()
-        port = self._socket.getsockname()[1]
-        self._address = _address(config, port)
+        self._socket = _bind(config)
+        self._address = _address(config, self._socket.getsockname()[1])
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                app,
+                Pages(site, self._contexts, authenticator, timeouts=settings.timeouts).app(),
                 loop="asyncio",
-                http=http_for(config.proxies, self._rank.step_back),
+                http=limited_http(config.proxies, settings.timeouts.idle_connection_s),
                 backlog=MOST_CONNECTIONS,  # the kernel turns the rest away, at no cost to us
                 ws="none",
                 lifespan="off",
@@ -133,74 +115,81 @@ class _Server:
             )
         )
 
-    def hear(self, heard: Iterator[tuple[Kind, bytes]]) -> None:
+    def _make_contexts(self, settings: ServerSettings, texts: Texts) -> list[DoorContext]:
+        limit = ViewerLimit(settings.console.viewers)
+        return [
+            DoorContext(
+                name=name,
+                gate=door.gate,
+                config=door.config,
+                state=DoorState(),
+                pictures=LivePictures(
+                    texts, settings.privacy, limit, partial(self._say_demand, number)
+                ),
+            )
+            for number, (name, door) in enumerate(settings.doors.items())
+        ]
+
+    # --------------------------------------------------------------------- in the reader's thread
+
+    def receive(self, received: Iterator[tuple[MessageKind, bytes]]) -> None:
         """Take in messages until the gate ends."""
         try:
-            for kind, body in heard:
+            for kind, body in received:
                 self._take(kind, body)
         finally:
-            os._exit(0)  # whatever is being sent, nobody is to be told an old state
+            os._exit(0)  # whatever is being sent: nobody is to be shown an old state
 
-    def _take(self, kind: Kind, body: bytes) -> None:
-        if kind is Kind.PICTURE:
-            shot = unpack_picture(body)
-            self._contexts[shot.door].pictures.take(shot)
+    def _take(self, kind: MessageKind, body: bytes) -> None:
+        if kind is MessageKind.PICTURE:
+            picture = unpack_picture(body)
+            self._contexts[picture.door].pictures.take(picture)
             return
-        said = json.loads(body)
-        if kind is Kind.STATUS:
-            for context, status in zip(self._contexts, said, strict=True):
-                context.state.hear(status)
-        elif kind is Kind.EVENT:
-            self._contexts[said["door"]].state.take(said["event"])
-        elif kind is Kind.RECORD:
-            self._recall(self._contexts[said["door"]], Path(said["path"]))
+        message = json.loads(body)
+        if kind is MessageKind.STATUS:
+            for context, status in zip(self._contexts, message, strict=True):
+                context.state.take_status(status)
+        elif kind is MessageKind.EVENT:
+            self._contexts[message["door"]].state.take_event(message["event"])
+        elif kind is MessageKind.AUDIT:
+            self._read_audit(self._contexts[message["door"]], Path(message["path"]))
 
-    def _recall(self, context: DoorContext, record: Path) -> None:
-        """Read an audit, if it can be read; a damaged one is the gate's to deal with."""
+    def _read_audit(self, context: DoorContext, path: Path) -> None:
+        """Read what was today; an audit that is damaged is for the gate to deal with."""
         most_s = MOST_S / len(self._contexts)
         try:
-            for past in read_today(record, local_now(), self._process, most_s=most_s):
-                context.state.recall(past.event, past.run)
+            for recorded in read_today(path, local_now(), self._gate_pid, most_s=most_s):
+                context.state.take_recorded_event(recorded.event, recorded.run)
         except OutputError as error:
-            _say(self._said, f"forgets {error}")
+            _say(self._output, f"no-history {error}")
+
+    # --------------------------------------------------------------------- in the server's loop
 
     def run(self) -> None:
-        """Answer."""
+        """Answer browsers."""
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        tasks = [asyncio.create_task(self._live()), asyncio.create_task(breathe(self._rank))]
+        reporting = asyncio.create_task(self._report())
         await self._uvicorn.serve(sockets=[self._socket])
-        for task in tasks:
-            task.cancel()
+        reporting.cancel()
 
-    async def _live(self) -> None:
+    async def _report(self) -> None:
+        """Tell the gate that the console is served and alive, and which pictures it needs."""
         while not self._uvicorn.started:
             await asyncio.sleep(0.01)
-        _say(self._said, f"at {self._address}")
+        _say(self._output, f"served {self._address}")
         while True:
             await asyncio.sleep(ALIVE_S)
-            _say(self._said, "alive")
+            _say(self._output, "alive")
             for context in self._contexts:
-                context.pictures.tell_look()
+                context.pictures.update_demand()
 
-    def _looks(self, number: int, look: Look) -> None:
-        _say(self._said, f"looks {number} {look}")
-
-
-async def breathe(rank: SessionRank) -> None:
-    """Hold up everything here, as long as it takes to stay within our share of a core."""
-    while True:
-        used_s, began_s = time.process_time(), time.monotonic()
-        await asyncio.sleep(_BREATH_S)
-        used_s = time.process_time() - used_s
-        due_s = used_s / SHARE - (time.monotonic() - began_s)
-        if due_s > 0:
-            time.sleep(min(due_s, _LONGEST_PAUSE_S))
-        rank.used(used_s, time.monotonic() - began_s)
+    def _say_demand(self, number: int, demand: PictureDemand) -> None:
+        _say(self._output, f"pictures {number} {demand}")
 
 
-def _step_back() -> None:
+def _lower_rank() -> None:
     """Leave the processor to the gate, but for what keeps the pages alive on a busy machine.
 
     An idle rank would leave nothing: beside several cameras a machine may have no idle moment.
@@ -231,7 +220,7 @@ def _address(config: ConsoleConfig, port: int) -> str:
 
 
 def _check_tls(config: ConsoleConfig) -> None:
-    """See that the server will be able to use certificate and key.
+    """Check that the server will be able to use certificate and key.
 
     Raises:
         OutputError: it will not.
@@ -239,7 +228,7 @@ def _check_tls(config: ConsoleConfig) -> None:
     if config.tls_certificate is None or config.tls_key is None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:  # a key behind a password is refused, not asked for
+    try:  # with an empty password, a key that has one is refused, and nobody is asked for it
         context.load_cert_chain(config.tls_certificate, config.tls_key, password="")
     except OSError as error:  # of which SSLError is one
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
@@ -249,8 +238,12 @@ def _check_tls(config: ConsoleConfig) -> None:
         ) from None
 
 
-def _bound(config: ConsoleConfig) -> socket.socket:
-    """A socket at the address; its connections do not outlive a peer that takes nothing."""
+def _bind(config: ConsoleConfig) -> socket.socket:
+    """A socket at the address; its connections do not outlive a peer that takes nothing.
+
+    Raises:
+        OutputError: the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -267,10 +260,10 @@ def _bound(config: ConsoleConfig) -> socket.socket:
     return bound
 
 
-def _say(said: BinaryIO, words: str) -> None:
+def _say(output: BinaryIO, line: str) -> None:
     with contextlib.suppress(OSError):
-        said.write(words.replace("\n", " ").encode() + b"\n")
-        said.flush()
+        output.write(line.replace("\n", " ").encode() + b"\n")
+        output.flush()
 
 
 if __name__ == "__main__":

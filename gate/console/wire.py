@@ -1,11 +1,12 @@
-"""The console's wire: what the gate tells the process that serves the console, message by message.
+"""Wire: the messages from the gate to the process that serves the console.
 
-One way only: nothing that comes back is ever more than a word (`gate.console.process` has them).
+They go one way only. What comes back are lines of a few words: see `gate.console.server`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from enum import IntEnum
 from typing import BinaryIO
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
+from mask_gate.gate.console.config import ConsoleConfig, Timeouts
+from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.gate.events import MAX_TRACKS, Scene
@@ -25,23 +29,65 @@ _HEADER = struct.Struct("<BI")  # kind, length of what follows
 _LENGTH = struct.Struct("<I")
 
 
-class Kind(IntEnum):
-    """What a message is; all but the first and the status of all doors name the door by number."""
+class MessageKind(IntEnum):
+    """What a message is; events, pictures and audits name their door by number."""
 
-    HELLO = 1
+    SETTINGS = 1
     EVENT = 2
     STATUS = 3
     PICTURE = 4
-    RECORD = 5
+    AUDIT = 5
+
+
+class DoorSettings(BaseModel):
+    """What the console's process needs to know of a door.
+
+    Attributes:
+        gate: what it is called in events, audit and topics.
+        config: of the door, without secrets, as pages show it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate: str
+    config: object
+
+
+class ServerSettings(BaseModel):
+    """What the console's process needs to know; the first message.
+
+    Attributes:
+        gate: name of the whole gate.
+        language: of pages, until another is asked for.
+        console: how it is served.
+        privacy: for whom faces are blurred.
+        doors: by name; the only door of a gate has an empty one.
+        password: of the guard, where there is no file with one.
+        gate_pid: process id of the gate, by which the audit tells its runs apart.
+        timeouts: how long browsers are waited for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate: str
+    language: str
+    console: ConsoleConfig
+    privacy: PrivacyConfig
+    doors: dict[str, DoorSettings]
+    password: str | None
+    gate_pid: int = Field(default_factory=os.getpid)
+    timeouts: Timeouts = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """A picture with what was seen in it.
+class DoorPicture:
+    """A picture of a door, with what was seen in it.
 
     Attributes:
         door: its number.
         image: [H, W, 3] uint8 BGR.
+        tracks: in pixels of `image`.
+        decision: made from this picture.
     """
 
     door: int
@@ -50,7 +96,7 @@ class Shot:
     decision: Decision
 
 
-def pack(kind: Kind, value: object) -> bytes:
+def pack(kind: MessageKind, value: object) -> bytes:
     """A message with a JSON value."""
     body = json.dumps(value).encode()
     return _HEADER.pack(kind, len(body)) + body
@@ -87,34 +133,34 @@ def pack_picture(door: int, image: Image, scene: Scene, scale: float) -> tuple[b
     body = json.dumps(about).encode()
     pixels = image.data.cast("B")
     length = _LENGTH.size + len(body) + len(pixels)
-    return _HEADER.pack(Kind.PICTURE, length) + _LENGTH.pack(len(body)) + body, pixels
+    return _HEADER.pack(MessageKind.PICTURE, length) + _LENGTH.pack(len(body)) + body, pixels
 
 
-def unpack_picture(body: bytes) -> Shot:
+def unpack_picture(body: bytes) -> DoorPicture:
     """The picture of a message."""
     (length,) = _LENGTH.unpack_from(body)
     about = json.loads(body[_LENGTH.size : _LENGTH.size + length])
     height, width = about["size"]
     pixels = np.frombuffer(body, np.uint8, offset=_LENGTH.size + length)
     tracks, votes = [], {}
-    for told in about["tracks"]:
-        x1, y1, x2, y2 = told["box"]
-        seen_s = told["seen_s"]
+    for track in about["tracks"]:
+        x1, y1, x2, y2 = track["box"]
+        seen_s = track["seen_s"]
         sightings = (
             ()
-            if told["label"] is None
-            else (Sighting(seen_s, MaskLabel(told["label"]), score=0.0, margin=0.0),)
+            if track["label"] is None
+            else (Sighting(seen_s, MaskLabel(track["label"]), score=0.0, margin=0.0),)
         )
-        tracks.append(Track(told["id"], (x1, y1, x2, y2), sightings, seen_s, seen_s))
-        votes[told["id"]] = {MaskLabel(int(label)): n for label, n in told["votes"].items()}
+        tracks.append(Track(track["id"], (x1, y1, x2, y2), sightings, seen_s, seen_s))
+        votes[track["id"]] = {MaskLabel(int(label)): n for label, n in track["votes"].items()}
     decision = Decision(
         State(about["state"]), Reason(about["reason"]), about["time_s"], votes=votes
     )
-    return Shot(about["door"], pixels.reshape(height, width, 3), tuple(tracks), decision)
+    return DoorPicture(about["door"], pixels.reshape(height, width, 3), tuple(tracks), decision)
 
 
-def messages(pipe: BinaryIO) -> Iterator[tuple[Kind, bytes]]:
-    """Messages until the pipe ends, or says what is none."""
+def messages(pipe: BinaryIO) -> Iterator[tuple[MessageKind, bytes]]:
+    """The messages of a pipe, until it ends or what comes is no message."""
     while len(header := pipe.read(_HEADER.size)) == _HEADER.size:
         kind, length = _HEADER.unpack(header)
         if length > MAX_BYTES:
@@ -122,4 +168,4 @@ def messages(pipe: BinaryIO) -> Iterator[tuple[Kind, bytes]]:
         body = pipe.read(length)
         if len(body) < length:
             return
-        yield Kind(kind), body
+        yield MessageKind(kind), body

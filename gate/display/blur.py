@@ -18,7 +18,7 @@ _WHOLE_BLOCKS = 24  # across a picture of which nobody knows where the faces are
 _UNKNOWN = frozenset({State.FAULT})
 
 
-def blurred(image: Image, tracks: Sequence[Track], decision: Decision) -> Image:
+def blur_faces(image: Image, tracks: Sequence[Track], decision: Decision) -> Image:
     """A copy with every tracked face in large blocks; the whole of it where none can be tracked.
 
     Args:

@@ -1,7 +1,7 @@
-"""Ink: colours, signs and lettering on pixels; what every picture of the gate is drawn with.
+"""Drawing: the colours, symbols and lettering that every picture of the gate is made of.
 
-Nothing is told by colour alone: every class and every state has its own sign and its own words.
-Colours are those of Okabe and Ito, which people with colour-blindness can tell apart.
+Nothing is told by colour alone: every class and every state has its own symbol and its own words.
+The colours are those of Okabe and Ito, which people with colour-blindness can tell apart.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SKY: Bgr = (233, 180, 86)
 PURPLE: Bgr = (167, 121, 204)
 GREY: Bgr = (160, 160, 160)
 WHITE: Bgr = (255, 255, 255)
-INK: Bgr = (30, 24, 22)
+DARK: Bgr = (30, 24, 22)
 
 
-class Sign(Enum):
-    """Small pictures that say the same as a colour."""
+class Symbol(Enum):
+    """A small picture that says the same as a colour."""
 
     CHECK = "check"
     CROSS = "cross"
@@ -41,48 +41,50 @@ class Sign(Enum):
     RING = "ring"
 
 
-def mixed(first: Bgr, second: Bgr, share: float) -> Bgr:
+def mix(first: Bgr, second: Bgr, share: float) -> Bgr:
     """A colour between two, `share` of the second."""
     b, g, r = (round(a * (1 - share) + c * share) for a, c in zip(first, second, strict=True))
     return (b, g, r)
 
 
-def draw_sign(
-    canvas: Image, sign: Sign, colour: Bgr, centre: tuple[float, float], diameter: float
+def draw_symbol(
+    canvas: Image, symbol: Symbol, colour: Bgr, centre: tuple[float, float], diameter: float
 ) -> None:
-    """A sign on a disc (the warning on a triangle), `diameter` pixels across."""
+    """Draw a symbol on a disc (the warning on a triangle), `diameter` pixels across."""
     radius = diameter / 2
     stroke = max(round(0.13 * diameter), 1)
 
-    def at(*points: tuple[float, float]) -> NDArray[np.int32]:
-        """Points of a unit disc as pixels with four binary places."""
+    def to_pixels(*points: tuple[float, float]) -> NDArray[np.int32]:
+        """Points of a unit disc as pixels with four binary places, as OpenCV takes them."""
         placed = np.array(points) * radius + np.array(centre)
         rounded: NDArray[np.int32] = np.rint(placed * 16).astype(np.int32)
         return rounded
 
     def disc(point: tuple[float, float], size: float, fill: Bgr, thickness: int = -1) -> None:
-        x, y = at(point)[0].tolist()
+        x, y = to_pixels(point)[0].tolist()
         cv2.circle(canvas, (x, y), round(size * radius * 16), fill, thickness, cv2.LINE_AA, 4)
 
     def strokes(*lines: NDArray[np.int32]) -> None:
         cv2.polylines(canvas, list(lines), False, WHITE, stroke, cv2.LINE_AA, 4)
 
-    if sign is Sign.WARNING:
-        cv2.fillPoly(canvas, [at((0, -0.98), (1.06, 0.88), (-1.06, 0.88))], colour, cv2.LINE_AA, 4)
-        cv2.polylines(canvas, [at((0, -0.28), (0, 0.28))], False, INK, stroke, cv2.LINE_AA, 4)
-        disc((0, 0.60), 0.13, INK)
+    if symbol is Symbol.WARNING:
+        triangle = to_pixels((0, -0.98), (1.06, 0.88), (-1.06, 0.88))
+        bar = to_pixels((0, -0.28), (0, 0.28))
+        cv2.fillPoly(canvas, [triangle], colour, cv2.LINE_AA, 4)
+        cv2.polylines(canvas, [bar], False, DARK, stroke, cv2.LINE_AA, 4)
+        disc((0, 0.60), 0.13, DARK)
         return
-    if sign is Sign.RING:
+    if symbol is Symbol.RING:
         disc((0, 0), 0.85, colour, stroke)
         return
     disc((0, 0), 1.0, colour)
-    if sign is Sign.CHECK:
-        strokes(at((-0.45, 0.02), (-0.13, 0.36), (0.47, -0.36)))
-    elif sign is Sign.CROSS:
-        strokes(at((-0.36, -0.36), (0.36, 0.36)), at((-0.36, 0.36), (0.36, -0.36)))
+    if symbol is Symbol.CHECK:
+        strokes(to_pixels((-0.45, 0.02), (-0.13, 0.36), (0.47, -0.36)))
+    elif symbol is Symbol.CROSS:
+        strokes(to_pixels((-0.36, -0.36), (0.36, 0.36)), to_pixels((-0.36, 0.36), (0.36, -0.36)))
     else:
         for x in (-0.45, 0.0, 0.45):
-            disc((x, 0), 0.14, INK)
+            disc((x, 0), 0.14, DARK)
 
 
 def tint(canvas: Image, box: tuple[int, int, int, int], colour: Bgr, share: float) -> None:
@@ -96,21 +98,21 @@ def tint(canvas: Image, box: tuple[int, int, int, int], colour: Bgr, share: floa
 
 @dataclass(frozen=True, slots=True)
 class Typeface:
-    """Two font files, smooth at every size, unlike OpenCV's strokes."""
+    """Two font files; their letters are smooth at every size, unlike those of OpenCV."""
 
     regular: Path
     bold: Path
 
     def line(self, text: str, size_px: int, *, bold: bool) -> NDArray[np.uint8]:
-        """[rows, columns] cover of a line of text, 0..255; all lines of one size are as high."""
-        return _written(text, size_px, self.bold if bold else self.regular)
+        """[rows, columns] opacity of a line of text, 0..255; lines of one size have one height."""
+        return _render(text, size_px, self.bold if bold else self.regular)
 
-    def fitted(self, text: str, size_px: int, room_px: int, *, bold: bool) -> NDArray[np.uint8]:
-        """The text in this size, or in the largest smaller one that fits into `room_px` columns."""
+    def fitted(self, text: str, size_px: int, width_px: int, *, bold: bool) -> NDArray[np.uint8]:
+        """As `line`, in the largest size up to `size_px` that fits into `width_px` columns."""
         line = self.line(text, size_px, bold=bold)
-        if line.shape[1] <= room_px:
+        if line.shape[1] <= width_px:
             return line
-        return self.line(text, max(int(size_px * room_px / line.shape[1]), 5), bold=bold)
+        return self.line(text, max(int(size_px * width_px / line.shape[1]), 5), bold=bold)
 
 
 def dejavu() -> Typeface:
@@ -125,7 +127,7 @@ def _font(path: Path) -> FT2Font:
 
 
 @lru_cache(maxsize=512)
-def _written(text: str, size_px: int, path: Path) -> NDArray[np.uint8]:
+def _render(text: str, size_px: int, path: Path) -> NDArray[np.uint8]:
     font = _font(path)
     font.set_size(size_px, 72)
     font.set_text(text, 0.0)
@@ -141,9 +143,11 @@ def _written(text: str, size_px: int, path: Path) -> NDArray[np.uint8]:
     return line
 
 
-def put(canvas: Image, cover: NDArray[np.uint8], at: tuple[int, int], colour: Bgr) -> None:
-    """Write a line of text with its upper left corner `at` (x, y); what is outside is cut off."""
-    x, y = max(at[0], 0), max(at[1], 0)
-    area = canvas[y : y + cover.shape[0], x : x + cover.shape[1]]
-    share = cover[: area.shape[0], : area.shape[1], None].astype(np.float32) / 255
+def draw_line(
+    canvas: Image, line: NDArray[np.uint8], top_left_xy: tuple[int, int], colour: Bgr
+) -> None:
+    """Draw a line of text, as `Typeface.line` gives it; what is outside the canvas is cut off."""
+    x, y = (max(side, 0) for side in top_left_xy)
+    area = canvas[y : y + line.shape[0], x : x + line.shape[1]]
+    share = line[: area.shape[0], : area.shape[1], None].astype(np.float32) / 255
     area[...] = np.rint(area * (1 - share) + np.array(colour, np.float32) * share)

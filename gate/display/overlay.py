@@ -1,4 +1,4 @@
-"""The overlay: what the gate sees and says, drawn over a copy of the picture."""
+"""Overlay: what the gate sees and says, drawn over a copy of the picture."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from mask_gate.gate.display.drawing import (
+    DARK,
     GREEN,
     GREY,
-    INK,
     PURPLE,
     SKY,
     VERMILLION,
@@ -20,40 +20,40 @@ from mask_gate.gate.display.drawing import (
     YELLOW,
     Bgr,
     Image,
-    Sign,
+    Symbol,
     Typeface,
-    draw_sign,
-    mixed,
-    put,
+    draw_line,
+    draw_symbol,
+    mix,
     tint,
 )
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Decision, State, Track
 from mask_gate.models.labels import MaskLabel
 
-LABEL_LOOKS: Mapping[MaskLabel | None, tuple[Bgr, Sign]] = {
-    MaskLabel.WITH_MASK: (GREEN, Sign.CHECK),
-    MaskLabel.WITHOUT_MASK: (VERMILLION, Sign.CROSS),
-    MaskLabel.MASK_WEARED_INCORRECT: (YELLOW, Sign.WARNING),
-    None: (GREY, Sign.DOTS),
+LABEL_STYLES: Mapping[MaskLabel | None, tuple[Bgr, Symbol]] = {
+    MaskLabel.WITH_MASK: (GREEN, Symbol.CHECK),
+    MaskLabel.WITHOUT_MASK: (VERMILLION, Symbol.CROSS),
+    MaskLabel.MASK_WEARED_INCORRECT: (YELLOW, Symbol.WARNING),
+    None: (GREY, Symbol.DOTS),
 }
-STATE_LOOKS: Mapping[State, tuple[Bgr, Sign]] = {
-    State.IDLE: (GREY, Sign.RING),
-    State.CHECKING: (SKY, Sign.DOTS),
-    State.ALLOW: (GREEN, Sign.CHECK),
-    State.DENY: (VERMILLION, Sign.CROSS),
-    State.FAULT: (PURPLE, Sign.WARNING),
+STATE_STYLES: Mapping[State, tuple[Bgr, Symbol]] = {
+    State.IDLE: (GREY, Symbol.RING),
+    State.CHECKING: (SKY, Symbol.DOTS),
+    State.ALLOW: (GREEN, Symbol.CHECK),
+    State.DENY: (VERMILLION, Symbol.CROSS),
+    State.FAULT: (PURPLE, Symbol.WARNING),
 }
 
 
-def draw(image: Image, tracks: Sequence[Track], decision: Decision, words: Texts) -> Image:
+def draw_overlay(image: Image, tracks: Sequence[Track], decision: Decision, texts: Texts) -> Image:
     """Draw boxes and banner.
 
     Args:
         image: [H, W, 3] uint8 BGR; it is not changed.
         tracks: in pixels of `image`; those without a finite box in it are left out.
         decision: of this picture, with the votes of each track.
-        words: what to call things.
+        texts: names of classes, states and reasons.
 
     Returns:
         [H, W, 3] uint8 BGR, a new picture of the same size.
@@ -61,15 +61,15 @@ def draw(image: Image, tracks: Sequence[Track], decision: Decision, words: Texts
     canvas = image.copy()
     size = _Size.of(canvas)
     banner_top = canvas.shape[0] - size.banner
-    _draw_tracks(canvas, tracks, decision, words, banner_top)
-    _draw_banner(canvas, decision, words, size, banner_top)
+    _draw_tracks(canvas, tracks, decision, texts, banner_top)
+    _draw_banner(canvas, decision, texts, size, banner_top)
     return canvas
 
 
-def draw_boxes(image: Image, tracks: Sequence[Track], decision: Decision, words: Texts) -> Image:
-    """As `draw`, without the banner: for where state and reason stand beside the picture."""
+def draw_boxes(image: Image, tracks: Sequence[Track], decision: Decision, texts: Texts) -> Image:
+    """As `draw_overlay`, without the banner: pages show state and reason beside the picture."""
     canvas = image.copy()
-    _draw_tracks(canvas, tracks, decision, words, canvas.shape[0])
+    _draw_tracks(canvas, tracks, decision, texts, canvas.shape[0])
     return canvas
 
 
@@ -109,13 +109,13 @@ class _Size:
 
 
 def _draw_tracks(
-    canvas: Image, tracks: Sequence[Track], decision: Decision, words: Texts, bottom: int
+    canvas: Image, tracks: Sequence[Track], decision: Decision, texts: Texts, bottom: int
 ) -> None:
     size = _Size.of(canvas)
     for track in sorted(tracks, key=lambda t: t.box_xyxy[3]):  # the nearest is drawn last
         box = visible_box(track, canvas)
         if box is not None:
-            _draw_track(canvas, box, track, decision, words, size, bottom)
+            _draw_track(canvas, box, track, decision, texts, size, bottom)
 
 
 def _draw_track(
@@ -123,20 +123,20 @@ def _draw_track(
     box: tuple[int, int, int, int],
     track: Track,
     decision: Decision,
-    words: Texts,
+    texts: Texts,
     size: _Size,
     banner_top: int,
 ) -> None:
-    """One person: a box, and a tag with sign, class, votes and track id."""
+    """One person: a box, and a tag with symbol, class, votes and track id."""
     votes = decision.votes.get(track.id, {})
     label = _voted_label(track, votes)
-    colour, sign = LABEL_LOOKS[label]
+    colour, symbol = LABEL_STYLES[label]
     seen_now = track.last_seen_s >= decision.time_s
-    _draw_box(canvas, box, colour if seen_now else mixed(colour, GREY, 0.6), size.line)
-    name = words.labels[label]
+    _draw_box(canvas, box, colour if seen_now else mix(colour, GREY, 0.6), size.line)
+    name = texts.labels[label]
     counted = f"{votes.get(label, 0)}/{sum(votes.values())}" if votes and label is not None else ""
     parts = (name, counted, f"#{track.id}")
-    _draw_tag(canvas, box, colour, sign, parts, words.typeface, size, banner_top)
+    _draw_tag(canvas, box, colour, symbol, parts, texts.typeface, size, banner_top)
 
 
 def _voted_label(track: Track, votes: Mapping[MaskLabel, int]) -> MaskLabel | None:
@@ -160,8 +160,8 @@ def _draw_box(canvas: Image, box: tuple[int, int, int, int], colour: Bgr, line: 
     ]
     thin = max(line // 2, 1)
     strong = max(min(2 * line, round(0.07 * min(x2 - x1, y2 - y1))), 1)  # small boxes stay open
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), mixed(colour, INK, 0.35), thin)
-    cv2.polylines(canvas, corners, False, INK, strong + thin + 1, cv2.LINE_AA)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), mix(colour, DARK, 0.35), thin)
+    cv2.polylines(canvas, corners, False, DARK, strong + thin + 1, cv2.LINE_AA)
     cv2.polylines(canvas, corners, False, colour, strong, cv2.LINE_AA)
 
 
@@ -169,7 +169,7 @@ def _draw_tag(
     canvas: Image,
     box: tuple[int, int, int, int],
     colour: Bgr,
-    sign: Sign,
+    symbol: Symbol,
     parts: tuple[str, str, str],
     typeface: Typeface,
     size: _Size,
@@ -190,31 +190,30 @@ def _draw_tag(
     above = y1 - height - 2 * size.line
     top = above if above >= 0 else min(y1 + 2 * size.line, y2)
     top = max(min(top, banner_top - height, canvas.shape[0] - height), 0)
-    tint(canvas, (left, top, left + width, top + height), INK, 0.78)
-    draw_sign(canvas, sign, colour, (left + height / 2, top + height / 2), 0.62 * height)
-    put(canvas, lettering, (left + height, top + (height - lettering.shape[0]) // 2), WHITE)
+    tint(canvas, (left, top, left + width, top + height), DARK, 0.78)
+    draw_symbol(canvas, symbol, colour, (left + height / 2, top + height / 2), 0.62 * height)
+    draw_line(canvas, lettering, (left + height, top + (height - lettering.shape[0]) // 2), WHITE)
 
 
 # ---------------------------------------------------------------------------- banner
 
 
-def _draw_banner(canvas: Image, decision: Decision, words: Texts, size: _Size, top: int) -> None:
+def _draw_banner(canvas: Image, decision: Decision, texts: Texts, size: _Size, top: int) -> None:
     """State and reason along the lower edge, readable from some metres away."""
     height, width = canvas.shape[:2]
-    colour, sign = STATE_LOOKS[decision.state]
-    told = words.reasons if decision.state is State.FAULT else words.advice
-    said = told[decision.reason]
-    tint(canvas, (0, top, width, height), mixed(INK, colour, 0.10), 0.80)
+    colour, symbol = STATE_STYLES[decision.state]
+    sentences = texts.reasons if decision.state is State.FAULT else texts.advice
+    tint(canvas, (0, top, width, height), mix(DARK, colour, 0.10), 0.80)
     tint(canvas, (0, top, width, top + max(size.line, 2)), colour, 1.0)
     badge = min(size.banner, width)
     centre = (badge / 2, top + size.banner / 2)
-    draw_sign(canvas, sign, colour, centre, 0.62 * size.banner)
+    draw_symbol(canvas, symbol, colour, centre, 0.62 * size.banner)
     room = max(width - badge - size.text, 1)
-    line = words.typeface.fitted
-    title = line(words.states[decision.state], size.title, room, bold=True)
-    reason = line(said, round(0.62 * size.title), room, bold=False)
+    line = texts.typeface.fitted
+    title = line(texts.states[decision.state], size.title, room, bold=True)
+    reason = line(sentences[decision.reason], round(0.62 * size.title), room, bold=False)
     gap = round(0.02 * size.banner)
     total = title.shape[0] + gap + reason.shape[0]
     title_y = top + (size.banner - total) // 2
-    put(canvas, title, (badge, title_y), mixed(colour, WHITE, 0.55))
-    put(canvas, reason, (badge, title_y + title.shape[0] + gap), (235, 235, 235))
+    draw_line(canvas, title, (badge, title_y), mix(colour, WHITE, 0.55))
+    draw_line(canvas, reason, (badge, title_y + title.shape[0] + gap), (235, 235, 235))

@@ -1,14 +1,14 @@
-"""Presenter: draws each scene for those who look: window or visitor's screen, and recording."""
+"""Presenter: draws each scene for the window or the visitor screen, and for the recording."""
 
 from __future__ import annotations
 
 import logging
 from typing import Protocol
 
-from mask_gate.gate.display.blur import blurred
+from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.drawing import Image
-from mask_gate.gate.display.overlay import draw
+from mask_gate.gate.display.overlay import draw_overlay
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.display.video_recorder import VideoRecorder
 from mask_gate.gate.display.visitor_screen import draw_visitor_screen
@@ -19,62 +19,62 @@ from mask_gate.gate.events import Scene
 log = logging.getLogger(__name__)
 
 
-class Watcher(Protocol):
-    """What else wants to see each scene."""
+class SceneListener(Protocol):
+    """Whatever else gets each scene, such as the guard's console."""
 
     def show(self, frame: Frame, scene: Scene) -> None:
         """Take a scene and its frame; returns at once."""
 
 
 class Presenter:
-    """What the gate shows of itself; none of those who watch ever holds it up.
+    """Shows each scene on the screen and in the recording; neither ever delays the gate.
 
     Args:
         screen: a window, or None. When it goes away, the gate goes on without it.
         recorder: a video file in the making, or None.
-        words: what to call things.
+        texts: names of classes, states and reasons.
         privacy: for whom faces are blurred.
-        kiosk: whether the window is the visitor's screen.
-        watcher: gets scene and frame as they are.
+        visitor_screen: whether the window is the visitor screen.
+        listener: gets each frame and scene as they are.
     """
 
     def __init__(
         self,
         screen: Window | None,
         recorder: VideoRecorder | None,
-        words: Texts,
+        texts: Texts,
         privacy: PrivacyConfig,
         *,
-        kiosk: bool = False,
-        watcher: Watcher | None = None,
+        visitor_screen: bool = False,
+        listener: SceneListener | None = None,
     ) -> None:
         self._screen = screen
         self._recorder = recorder
-        self._words = words
+        self._texts = texts
         self._privacy = privacy
-        self._kiosk = kiosk
-        self._watcher = watcher
+        self._visitor_screen = visitor_screen
+        self._listener = listener
 
     @property
     def quit_asked(self) -> bool:
-        """Whether somebody wants the gate to end, by the window."""
+        """Whether somebody asked in the window for the gate to end."""
         return self._screen is not None and self._screen.quit_asked
 
     def __call__(self, frame: Frame, scene: Scene) -> None:
         """Draw the scene over its frame, and hand it on."""
-        if self._watcher is not None:
-            self._watcher.show(frame, scene)
+        if self._listener is not None:
+            self._listener.show(frame, scene)
         if self._screen is not None and not self._screen.alive and not self.quit_asked:
             log.warning("the window is gone; the gate goes on without it")
             self._screen = None
         if self._screen is None and self._recorder is None:
             return
         privacy = self._privacy
-        blurs = privacy.blur_visitor if self._kiosk else privacy.blur_guard
-        drawn: dict[bool, Image] = {}
-        if self._screen is not None and self._kiosk:
-            image = self._seen(frame, scene, blurs)
-            self._screen.show(draw_visitor_screen(image, scene.tracks, scene.decision, self._words))
+        blurs = privacy.blur_visitor if self._visitor_screen else privacy.blur_guard
+        drawn: dict[bool, Image] = {}  # overlays, by whether faces are blurred
+        if self._screen is not None and self._visitor_screen:
+            image = self._picture(frame, scene, blurs)
+            self._screen.show(draw_visitor_screen(image, scene.tracks, scene.decision, self._texts))
         elif self._screen is not None:
             drawn[blurs] = self._overlay(frame, scene, blurs)
             self._screen.show(drawn[blurs])
@@ -84,8 +84,8 @@ class Presenter:
             self._recorder.write(image, frame.time_s)
 
     def _overlay(self, frame: Frame, scene: Scene, blurs: bool) -> Image:
-        image = self._seen(frame, scene, blurs)
-        return draw(image, scene.tracks, scene.decision, self._words)
+        image = self._picture(frame, scene, blurs)
+        return draw_overlay(image, scene.tracks, scene.decision, self._texts)
 
-    def _seen(self, frame: Frame, scene: Scene, blurs: bool) -> Image:
-        return blurred(frame.image, scene.tracks, scene.decision) if blurs else frame.image
+    def _picture(self, frame: Frame, scene: Scene, blurs: bool) -> Image:
+        return blur_faces(frame.image, scene.tracks, scene.decision) if blurs else frame.image

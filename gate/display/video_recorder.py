@@ -1,4 +1,4 @@
-"""The recorder: what was on the screen, as a video file, without ever delaying the loop.
+"""VideoRecorder: writes what was on the screen to a video file, and never delays the loop.
 
 Encoding runs in a thread of its own behind a short queue; when the encoder is behind, pictures are
 dropped. The file is played at the speed at which things happened, whatever the gate's frame rate,
@@ -10,38 +10,58 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.opencv import prepare_opencv
 from mask_gate.gate.system.threads import DoorThread
-
-Image = NDArray[np.uint8]
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 QUEUE_FRAMES = 8
 LONGEST_GAP_S = 2.0  # a longer silence is cut short, so that a gap never fills the disk
 CLOSE_TIMEOUT_S = 10.0
 
-_log = logging.getLogger(__name__)
+OpenWriter = Callable[[Path, float, tuple[int, int]], cv2.VideoWriter]
+"""Opens a video file, given its path, pictures per second, and width and height in pixels."""
+
+log = logging.getLogger(__name__)
+
+
+def open_writer(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter:
+    """OpenCV's writer, with the codec of the file's suffix."""
+    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
+    return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size_wh)
 
 
 class VideoRecorder:
-    """A video file in the making.
+    """Writes a video file in a thread of its own.
 
     Args:
         path: the file; its suffix chooses the container, one of `CODECS`.
         fps: pictures per second in the file.
+        queue_frames: so many pictures wait for the encoder; further ones are dropped.
+        open_writer: opens the file.
+
+    Attributes:
+        error: why the recording stopped, once it has.
 
     Raises:
         OutputError: no such folder, not allowed to write there, or an unknown suffix.
     """
 
-    def __init__(self, path: Path, fps: float = 15.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fps: float = 15.0,
+        *,
+        queue_frames: int = QUEUE_FRAMES,
+        open_writer: OpenWriter = open_writer,
+    ) -> None:
         if path.suffix.lower() not in CODECS:
             raise OutputError(
                 f"--record {path}: unknown kind of video; expected a name ending in "
@@ -52,17 +72,18 @@ class VideoRecorder:
         self._dropped = 0
         self.error: str | None = None
         self._part = path.with_name(f"{path.stem}.part{path.suffix.lower()}")
-        self._claim()
+        self._check_writable()
         self._fps = fps
-        self._size: tuple[int, int] | None = None
+        self._open_writer = open_writer
+        self._size_wh: tuple[int, int] | None = None
         self._started_s = 0.0
         self._written = 0
-        self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(QUEUE_FRAMES)
+        self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(queue_frames)
         self._closing = threading.Event()
         self._thread = DoorThread(target=self._run, name="recorder")
         self._thread.start()
 
-    def _claim(self) -> None:
+    def _check_writable(self) -> None:
         """Find out now, not at the end, whether the file can be written."""
         try:
             if self.path.is_dir():
@@ -100,7 +121,7 @@ class VideoRecorder:
         if self._thread.is_alive():
             self.error = self.error or "the encoder does not end"
         if self._dropped:
-            _log.warning("%s lacks %d pictures: the encoder was behind", self.path, self._dropped)
+            log.warning("%s lacks %d pictures: the encoder was behind", self.path, self._dropped)
         if self.error is not None:
             raise OutputError(f"--record {self.path}: {self.error}; check the free space there")
 
@@ -116,7 +137,7 @@ class VideoRecorder:
             self._fail(str(error).strip().splitlines()[-1])
         if writer is not None:
             writer.release()
-        self._settle()
+        self._finish()
 
     def _next(self) -> tuple[Image, float] | None:
         """The next picture, or None when closed and none is left."""
@@ -129,10 +150,9 @@ class VideoRecorder:
 
     def _open(self, image: Image, time_s: float) -> cv2.VideoWriter:
         # Encoders of this kind want even sides.
-        self._size = (max(image.shape[1] // 2 * 2, 2), max(image.shape[0] // 2 * 2, 2))
+        self._size_wh = (max(image.shape[1] // 2 * 2, 2), max(image.shape[0] // 2 * 2, 2))
         self._started_s = time_s
-        codec = cv2.VideoWriter.fourcc(*CODECS[self._part.suffix])
-        writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, codec, self._fps, self._size)
+        writer = self._open_writer(self._part, self._fps, self._size_wh)
         if not writer.isOpened():
             self._fail("the video encoder does not start")
         return writer
@@ -146,19 +166,19 @@ class VideoRecorder:
             due = self._written + longest
         if due <= self._written:
             return
-        if image.shape[1::-1] != self._size:
-            image = np.asarray(cv2.resize(image, self._size), np.uint8)
+        if image.shape[1::-1] != self._size_wh:
+            image = np.asarray(cv2.resize(image, self._size_wh), np.uint8)
         for _ in range(due - self._written):
             writer.write(image)
         self._written = due
 
     def _fail(self, why: str) -> None:
-        """Stop recording, once and aloud; the gate goes on."""
+        """Stop recording and log why, once; the gate goes on."""
         if self.error is None:
             self.error = why
-            _log.error("recording %s stopped: %s", self.path, why)
+            log.error("recording %s stopped: %s", self.path, why)
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         """Give a complete recording its name; leave nothing behind where there is none."""
         try:
             if self.error is None and self._written and not _is_playable(self._part):
@@ -172,7 +192,7 @@ class VideoRecorder:
 
 
 def _is_playable(path: Path) -> bool:
-    """Whether a first picture can be read back: a full disk says nothing while writing."""
+    """Whether a first picture can be read back: on a full disk, writing reports no error."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         return bool(capture.isOpened() and capture.grab())

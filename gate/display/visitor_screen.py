@@ -1,4 +1,4 @@
-"""The visitor's screen: the picture, and one state so large that nobody needs to come close.
+"""Visitor screen: the picture, and one state so large that nobody needs to come close.
 
 The whole screen has the colour of the state. At 720 rows the state is written 110 pixels high: 3 cm
 on a 15-inch screen, which is read from more than three metres.
@@ -11,60 +11,60 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mask_gate.gate.display.drawing import INK, WHITE, Bgr, Image, Sign, draw_sign, put
-from mask_gate.gate.display.overlay import STATE_LOOKS, draw_boxes
+from mask_gate.gate.display.drawing import DARK, WHITE, Bgr, Image, Symbol, draw_line, draw_symbol
+from mask_gate.gate.display.overlay import STATE_STYLES, draw_boxes
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Decision, Track
 
 SIZE_HW = (720, 1280)
 """Of the screen that is drawn; windows stretch it without changing its shape."""
 
-_GAP = 28
-_PANEL = 256
-_SIGN = 196
-_STATE, _ADVICE = 110, 60
-_DARK_GROUND = 0.25  # relative luminance below which white is read best
+_GAP_PX = 28
+_PANEL_PX = 256
+_SYMBOL_PX = 196
+_STATE_PX, _ADVICE_PX = 110, 60
+_DARK_BACKGROUND = 0.25  # relative luminance below which white is read best
 
 
 def draw_visitor_screen(
-    image: Image, tracks: Sequence[Track], decision: Decision, words: Texts
+    image: Image, tracks: Sequence[Track], decision: Decision, texts: Texts
 ) -> Image:
-    """Draw the screen.
+    """Draw the visitor screen.
 
     Args:
         image: [H, W, 3] uint8 BGR; it is not changed.
         tracks: in pixels of `image`.
         decision: of this picture.
-        words: what to call things.
+        texts: names of classes, states and reasons.
 
     Returns:
         [720, 1280, 3] uint8 BGR.
     """
-    ground, sign = STATE_LOOKS[decision.state]
+    background, symbol = STATE_STYLES[decision.state]
     height, width = SIZE_HW
-    canvas = np.full((height, width, 3), ground, np.uint8)
-    _place(canvas, draw_boxes(image, tracks, decision, words), height - _PANEL)
-    letters = WHITE if _luminance(ground) < _DARK_GROUND else INK
-    top = height - _PANEL
-    disc = INK if sign in (Sign.CHECK, Sign.CROSS, Sign.RING) else WHITE
-    draw_sign(canvas, sign, disc, (_GAP + _SIGN / 2, top + _PANEL / 2), _SIGN)
-    left = 2 * _GAP + _SIGN
-    room = width - left - _GAP
-    state = words.typeface.fitted(words.states[decision.state], _STATE, room, bold=True)
-    advice = words.typeface.fitted(words.advice[decision.reason], _ADVICE, room, bold=True)
-    first = top + (_PANEL - state.shape[0] - advice.shape[0]) // 2
-    put(canvas, state, (left, first), letters)
-    put(canvas, advice, (left, first + state.shape[0]), letters)
+    canvas = np.full((height, width, 3), background, np.uint8)
+    _place(canvas, draw_boxes(image, tracks, decision, texts), height - _PANEL_PX)
+    letters = WHITE if _luminance(background) < _DARK_BACKGROUND else DARK
+    top = height - _PANEL_PX
+    disc = DARK if symbol in (Symbol.CHECK, Symbol.CROSS, Symbol.RING) else WHITE
+    draw_symbol(canvas, symbol, disc, (_GAP_PX + _SYMBOL_PX / 2, top + _PANEL_PX / 2), _SYMBOL_PX)
+    left = 2 * _GAP_PX + _SYMBOL_PX
+    room = width - left - _GAP_PX
+    state = texts.typeface.fitted(texts.states[decision.state], _STATE_PX, room, bold=True)
+    advice = texts.typeface.fitted(texts.advice[decision.reason], _ADVICE_PX, room, bold=True)
+    first = top + (_PANEL_PX - state.shape[0] - advice.shape[0]) // 2
+    draw_line(canvas, state, (left, first), letters)
+    draw_line(canvas, advice, (left, first + state.shape[0]), letters)
     return canvas
 
 
 def _place(canvas: Image, picture: Image, room: int) -> None:
     """The picture as large as it fits above the panel, in the middle."""
     height, width = picture.shape[:2]
-    scale = min((room - _GAP) / height, (canvas.shape[1] - 2 * _GAP) / width)
+    scale = min((room - _GAP_PX) / height, (canvas.shape[1] - 2 * _GAP_PX) / width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     fit = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-    left, top = (canvas.shape[1] - size[0]) // 2, _GAP + (room - _GAP - size[1]) // 2
+    left, top = (canvas.shape[1] - size[0]) // 2, _GAP_PX + (room - _GAP_PX - size[1]) // 2
     canvas[top : top + size[1], left : left + size[0]] = fit
 
 

@@ -1,4 +1,4 @@
-"""The screen: a window that shows what the gate sees, in a process of its own.
+"""Window: shows what the gate sees on the display, from a process of its own.
 
 A window toolkit may end its whole process when the display goes away, and it may stall; neither
 must reach the loop that holds a door. So pictures go through a pipe to a child, which shows the
@@ -14,17 +14,16 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import BinaryIO
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
-
-Image = NDArray[np.uint8]
 
 START_TIMEOUT_S = 20.0
 QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})  # 27 is Escape
@@ -34,18 +33,37 @@ _READY, _QUIT = b"ready", b"quit"
 _FULL = "full-screen"
 
 
+def _no_window(why: str) -> OutputError:
+    return OutputError(f"no window can be opened ({why}); run with --headless, or set DISPLAY")
+
+
+def start_window_process(title: str, full_screen: bool) -> subprocess.Popen[bytes]:
+    """Start the process that owns the window; it ends with its pipe, so none is left behind."""
+    return start(
+        module_command("gate.display.window", title, *([_FULL] if full_screen else [])),
+        stderr=subprocess.DEVNULL,  # the toolkit talks about fonts and themes
+    )
+
+
 class Window:
     """A window for pictures.
 
     Args:
         title: of the window.
         full_screen: whether it covers the whole screen, without a frame.
+        start_child: starts the process that owns the window, given title and full screen.
 
     Raises:
         OutputError: no window can be opened here.
     """
 
-    def __init__(self, title: str = "mask-gate", *, full_screen: bool = False) -> None:
+    def __init__(
+        self,
+        title: str = "mask-gate",
+        *,
+        full_screen: bool = False,
+        start_child: Callable[[str, bool], subprocess.Popen[bytes]] = start_window_process,
+    ) -> None:
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
@@ -55,7 +73,7 @@ class Window:
         self._ready = threading.Event()
         self._changed = threading.Condition()
         self._newest: Image | None = None
-        self._viewer = _start_viewer(title, full_screen)
+        self._child = start_child(title, full_screen)
         DoorThread(target=self._listen, name="screen-listen").start()
         if not self._ready.wait(START_TIMEOUT_S) or self._gone.is_set():
             self.close()
@@ -83,14 +101,14 @@ class Window:
         self._gone.set()
         with self._changed:
             self._changed.notify_all()
-        self._viewer.kill()
-        self._viewer.wait()
+        self._child.kill()
+        self._child.wait()
 
     def _listen(self) -> None:
-        """Hear from the viewer that it is ready, that somebody wants to quit, or that it ended."""
-        assert self._viewer.stdout is not None
-        with self._viewer.stdout as words:
-            for line in words:
+        """Read from the child that it is ready, that somebody wants to quit, or that it ended."""
+        assert self._child.stdout is not None
+        with self._child.stdout as replies:
+            for line in replies:
                 if line.strip() == _READY:
                     self._ready.set()
                 elif line.strip() == _QUIT:
@@ -101,9 +119,9 @@ class Window:
             self._changed.notify_all()
 
     def _send(self) -> None:
-        """Hand the newest picture to the viewer, as fast as it takes them."""
-        assert self._viewer.stdin is not None
-        with contextlib.suppress(OSError), self._viewer.stdin as pipe:
+        """Hand the newest picture to the child, as fast as it takes them."""
+        assert self._child.stdin is not None
+        with contextlib.suppress(OSError), self._child.stdin as pipe:
             while True:
                 with self._changed:
                     self._changed.wait_for(lambda: self._newest is not None or self._gone.is_set())
@@ -115,22 +133,12 @@ class Window:
                 pipe.flush()
 
 
-def _no_window(why: str) -> OutputError:
-    return OutputError(f"no window can be opened ({why}); run with --headless, or set DISPLAY")
-
-
-def _start_viewer(title: str, full_screen: bool) -> subprocess.Popen[bytes]:
-    """The child that owns the window; it ends with its pipe, so none is left behind."""
-    return start(
-        module_command("gate.display.window", title, *([_FULL] if full_screen else [])),
-        stderr=subprocess.DEVNULL,  # the toolkit talks about fonts and themes
-    )
-
-
 # ---------------------------------------------------------------------------- in the child
 
 
-def view(title: str, pictures: BinaryIO, words: BinaryIO, *, full_screen: bool = False) -> None:
+def show_pictures(
+    title: str, pictures: BinaryIO, replies: BinaryIO, *, full_screen: bool = False
+) -> None:
     """Show every picture that comes through the pipe, until it ends or somebody wants to quit."""
     cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
     if full_screen:
@@ -138,7 +146,7 @@ def view(title: str, pictures: BinaryIO, words: BinaryIO, *, full_screen: bool =
         if (size := _display_size()) is not None:  # a bare X server has nobody who enlarges it
             cv2.moveWindow(title, 0, 0)
             cv2.resizeWindow(title, *size)
-    _say(words, _READY)
+    _say(replies, _READY)
     newest: list[Image] = []
     ended = threading.Event()
     DoorThread(target=_receive, args=(pictures, newest, ended)).start()
@@ -152,7 +160,7 @@ def view(title: str, pictures: BinaryIO, words: BinaryIO, *, full_screen: bool =
             cv2.imshow(title, image)
         key = cv2.waitKey(15) & 0xFF
         if key in QUIT_KEYS or (sized and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1):
-            _say(words, _QUIT)
+            _say(replies, _QUIT)
             return
 
 
@@ -182,10 +190,12 @@ def _receive(pictures: BinaryIO, newest: list[Image], ended: threading.Event) ->
         ended.set()
 
 
-def _say(words: BinaryIO, word: bytes) -> None:
-    words.write(word + b"\n")
-    words.flush()
+def _say(replies: BinaryIO, word: bytes) -> None:
+    replies.write(word + b"\n")
+    replies.flush()
 
 
 if __name__ == "__main__":
-    view(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer, full_screen=_FULL in sys.argv[2:])
+    show_pictures(
+        sys.argv[1], sys.stdin.buffer, sys.stdout.buffer, full_screen=_FULL in sys.argv[2:]
+    )

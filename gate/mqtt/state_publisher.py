@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, Signal, State
@@ -15,6 +15,7 @@ from mask_gate.gate.events import Event
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.connection import Connection, MqttLink, Will, find_broker, new_client_id
 from mask_gate.gate.mqtt.home_assistant import discovery_messages
+from mask_gate.gate.people_count import PeopleCounter
 from mask_gate.gate.system.threads import DoorThread
 from mask_gate.models.labels import CLASS_NAMES
 
@@ -30,7 +31,6 @@ EVENTS_MAX = 100
 """So many events wait for a broker that is slow; the oldest give way."""
 
 _BATCH = 20
-_TRACKS_MAX = 1000
 _CAMERA_FAULTS = frozenset({Reason.CAMERA_LOST, Reason.FROZEN, Reason.BAD_IMAGE})
 _BLIND = FAULTS | {Reason.STARTING, Reason.STOPPING}
 """Reasons that say nothing good of the camera."""
@@ -48,7 +48,7 @@ class GateState:
             "service": "ok",
         }
         self._counts: Counter[str] = Counter()
-        self._met: OrderedDict[tuple[object, str], None] = OrderedDict()
+        self._people = PeopleCounter()
         self.topics["counters"] = self._counters()
 
     def take(self, event: Event) -> dict[str, str]:
@@ -72,19 +72,7 @@ class GateState:
         if event.get("type") == "signal":
             self._counts["openings"] += event.get("signal") == "allow"
             self._counts["denials"] += event.get("reason") in DENIALS
-        tracks = event.get("tracks")
-        for track in tracks if isinstance(tracks, list) else []:
-            votes = track.get("votes") or {}
-            if votes:
-                self._meet(track.get("id"), max(votes, key=lambda label: votes[label]))
-
-    def _meet(self, track: object, label: str) -> None:
-        """Count a person once in each class that most of its votes have been for."""
-        if (track, label) not in self._met:
-            self._met[track, label] = None
-            self._counts[label] += 1
-        while len(self._met) > _TRACKS_MAX:
-            self._met.popitem(last=False)
+        self._counts.update(self._people.new_labels(event))
 
     def _counters(self) -> str:
         names = ("openings", "denials", *CLASS_NAMES)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from mask_gate.gate.camera.camera import Camera
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.console.feed import View
+from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.detector.detector_process import DetectorProcess
 from mask_gate.gate.domain import Reason
 from mask_gate.gate.door.controller import DoorController
@@ -86,7 +86,7 @@ class _Lane:
     name: str
     number: int
     config: GateConfig
-    view: View | None
+    view: ConsoleFeed | None
     ever_watched: bool = False
     fault: GateError | None = None
     thread: threading.Thread = field(default_factory=threading.Thread)

@@ -25,9 +25,10 @@ from mask_gate.gate.camera.source import SourceKind, parse_source
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.config.masking import masked
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.console.feed import View
+from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.console.login import new_password
-from mask_gate.gate.console.process import Console, Watched, hello
+from mask_gate.gate.console.process import Console
+from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.decision.vote_thresholds import NO_VOTES, VoteThresholds
@@ -37,7 +38,7 @@ from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.selftest import SelfTest
-from mask_gate.gate.display.presenter import Presenter, Watcher
+from mask_gate.gate.display.presenter import Presenter, SceneListener
 from mask_gate.gate.display.sound import SoundOutput, find_player
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.display.video_recorder import VideoRecorder
@@ -320,7 +321,7 @@ def open_picture(
     record: Path | None,
     *,
     kiosk: bool = False,
-    watcher: Watcher | None = None,
+    watcher: SceneListener | None = None,
     title: str = "mask-gate",
 ) -> Iterator[Presenter]:
     """The window, where one can be opened, and the recording, where one is wanted.
@@ -339,17 +340,27 @@ def open_picture(
                 screen = stack.enter_context(contextlib.closing(Window(title, full_screen=kiosk)))
             except OutputError as error:
                 log.warning("%s; going on without", error)
-        words = load_texts(config.language)
-        yield Presenter(screen, recorder, words, config.privacy, kiosk=kiosk, watcher=watcher)
+        yield Presenter(
+            screen,
+            recorder,
+            load_texts(config.language),
+            config.privacy,
+            visitor_screen=kiosk,
+            listener=watcher,
+        )
 
 
-def views_of(config: GateConfig) -> list[View] | None:
+def views_of(config: GateConfig) -> list[ConsoleFeed] | None:
     """What the guard's console may know of each door; None where no console is wanted."""
-    return [View(n) for n in range(len(config.each_door()))] if config.console.enabled else None
+    if not config.console.enabled:
+        return None
+    return [ConsoleFeed(number) for number in range(len(config.each_door()))]
 
 
 @contextlib.contextmanager
-def open_console(config: GateConfig, views: Sequence[View] | None, say: Say) -> Iterator[None]:
+def open_console(
+    config: GateConfig, views: Sequence[ConsoleFeed] | None, say: Say
+) -> Iterator[None]:
     """The guard's console, one for all doors, where one is wanted; the gate goes on without it.
 
     Raises:
@@ -367,18 +378,25 @@ def open_console(config: GateConfig, views: Sequence[View] | None, say: Say) -> 
     if password is not None:
         say(f"console: the password of this run is {password}")
     doors = {
-        name: Watched(door.gate, masked(door.model_dump(mode="json")))
+        name: DoorSettings(gate=door.gate, config=masked(door.model_dump(mode="json")))
         for name, door in config.each_door().items()
     }
-    told = hello(config.gate, config.language, config.console, config.privacy, doors, password)
-    with contextlib.closing(Console(told, views, say)):
+    settings = ServerSettings(
+        gate=config.gate,
+        language=config.language,
+        console=config.console,
+        privacy=config.privacy,
+        doors=doors,
+        password=password,
+    )
+    with contextlib.closing(Console(settings, views, say)):
         yield
 
 
-def keep_in_view(entrance: Entrance, view: View | None) -> None:
+def keep_in_view(entrance: Entrance, view: ConsoleFeed | None) -> None:
     """From now on, the console hears what happens at this door."""
     if view is not None:
-        view.remember(None if entrance.audit is None else entrance.audit.path)
+        view.set_audit(None if entrance.audit is None else entrance.audit.path)
         entrance.controller.reporter.keep(view)
 
 

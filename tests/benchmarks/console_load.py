@@ -161,10 +161,10 @@ def measure(options: argparse.Namespace, others_core: int) -> dict[str, object]:
         detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
         stack.enter_context(open_console(config, views, say))
         address, password = terminal.heard(r"console: (http\S+)"), terminal.heard(r"run is (\S+)")
-        picture = Presenter(None, None, load_texts("en"), config.privacy, watcher=views[0])
+        picture = Presenter(None, None, load_texts("en"), config.privacy, listener=views[0])
         me = [sys.executable, __file__, "--core", str(others_core)]
         told = [address, password, str(options.viewers), str(options.requests)]
-        turns = Turns(options, [*me, "--flood", *told], [*me, "--spin"])
+        turns = Turns(options, [*me, f"--flood={json.dumps(told)}"], [*me, "--spin"])
         entrance.controller.policy.votes = config.policy.votes(detector.operating_point)
         gate = Gate(
             camera=EndlessDemo(),
@@ -287,7 +287,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="a second")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--flood", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--flood", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--spin", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.core is not None:

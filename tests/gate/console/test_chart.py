@@ -10,7 +10,7 @@ from mask_gate.gate.console.chart import draw_chart
 from mask_gate.gate.display.texts import language_codes, load_texts
 from mask_gate.models.labels import CLASS_NAMES
 
-WORDS = load_texts("en")
+TEXTS = load_texts("en")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -30,7 +30,7 @@ def test_a_day_with_nobody_is_an_empty_chart(code):
 
 def test_bars_are_as_high_as_their_numbers_and_stand_on_one_another():
     first, second, _ = CLASS_NAMES
-    drawn = bars(draw_chart(day(**{first: {8: 10, 9: 5}, second: {8: 5}}), WORDS))
+    drawn = bars(draw_chart(day(**{first: {8: 10, 9: 5}, second: {8: 5}}), TEXTS))
     heights = {bar.find(f"{SVG}title").text: float(bar.get("height")) for bar in drawn}
     assert heights["08:00 Mask 10"] == pytest.approx(2 * heights["09:00 Mask 5"], abs=0.2)
     tops = [float(bar.get("y")) for bar in drawn]
@@ -38,12 +38,12 @@ def test_bars_are_as_high_as_their_numbers_and_stand_on_one_another():
 
 
 def test_each_class_has_a_pattern_of_its_own():
-    root = ElementTree.fromstring(draw_chart(day(), WORDS))
+    root = ElementTree.fromstring(draw_chart(day(), TEXTS))
     lines = {pattern.find(f"{SVG}path").get("d") for pattern in root.iter(f"{SVG}pattern")}
     assert len(lines) == len(CLASS_NAMES)
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=24, max_size=24))
 def test_no_bar_leaves_the_sheet(counts):
-    for bar in bars(draw_chart({**day(), CLASS_NAMES[0]: counts}, WORDS)):
+    for bar in bars(draw_chart({**day(), CLASS_NAMES[0]: counts}, TEXTS)):
         assert float(bar.get("y")) >= 0

@@ -17,8 +17,7 @@ from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import Row
 from mask_gate.gate.audit.rows import start_detail
 from mask_gate.gate.audit.store import AuditStore
-from mask_gate.gate.console import door_history as console_history
-from mask_gate.gate.console.door_history import read_today
+from mask_gate.gate.console.door_history import MOST_S, read_today
 from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
@@ -61,15 +60,11 @@ def record(path, *events, wall=NOON):
 OURS = os.getpid()
 
 
-def recalled(path, process=OURS):
+def recalled(path, gate_pid=OURS):
     state = DoorState(wall=lambda: NOON)
-    for past in read_today(path, NOON, process):
-        state.recall(past.event, past.run)
+    for past in read_today(path, NOON, gate_pid):
+        state.take_recorded_event(past.event, past.run)
     return state
-
-
-def people(state):
-    return {label: sum(hours) for label, hours in state.people_by_hour().items()}
 
 
 @pytest.fixture
@@ -112,30 +107,30 @@ class TestWhatIsRead:
             signal(MaskLabel.WITH_MASK, "c", number=2),
         )
         state = recalled(path)
-        assert (state.openings_today, state.denials_today) == (1, 2)
-        assert people(state) == {"with_mask": 1, "without_mask": 1, "mask_weared_incorrect": 0}
-        assert state.people_by_hour()["with_mask"][12] == 1
-        assert [event["id"] for event in state.events()] == ["c", "b", "a"]
+        assert (state.today.openings, state.today.denials) == (1, 2)
+        assert state.today.people == {"with_mask": 1, "without_mask": 1, "mask_weared_incorrect": 0}
+        assert state.today.people_by_hour()["with_mask"][12] == 1
+        assert [event["id"] for event in state.events.newest_first()] == ["c", "b", "a"]
 
     def test_the_same_number_in_another_run_is_another_person(self, path):
         for name in "ab":
             record(path, signal(MaskLabel.WITH_MASK, name))
-        assert people(recalled(path))["with_mask"] == 2
+        assert recalled(path).today.people["with_mask"] == 2
 
     def test_yesterday_is_not_read(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"), wall=NOON - timedelta(days=1))
         record(path, signal(MaskLabel.WITH_MASK, "b"))
         assert [past.event["id"] for past in read_today(path, NOON, 1)] == ["b"]
 
-    def test_the_newest_are_known_where_there_are_too_many(self, path, monkeypatch):
-        monkeypatch.setattr(console_history, "MOST_ROWS", 3)
+    def test_the_newest_are_known_where_there_are_too_many(self, path):
         record(path, *(signal(MaskLabel.WITH_MASK, str(n)) for n in range(9)))
         # the row that ends the run is one of the three
-        assert [past.event["id"] for past in read_today(path, NOON, 1)] == ["7", "8"]
+        newest = read_today(path, NOON, 1, most_rows=3)
+        assert [past.event["id"] for past in newest] == ["7", "8"]
 
     def test_time_is_bounded(self, path):
         record(path, *(signal(MaskLabel.WITH_MASK, str(n)) for n in range(9)))
-        ticks = iter([0.0, *(n * console_history.MOST_S / 4 for n in range(99))])
+        ticks = iter([0.0, *(n * MOST_S / 4 for n in range(99))])
         assert len(read_today(path, NOON, 1, clock=lambda: next(ticks))) == 3
 
     def test_rows_that_say_nothing_of_ours_are_left_out(self, path):
@@ -164,39 +159,39 @@ class TestWhatIsRead:
             read_today(path, NOON, 1)
 
 
-class TestTheBoard:
+class TestDoorState:
     def test_what_the_gate_tells_again_is_not_counted_again(self, path):
         first = signal(MaskLabel.WITH_MASK, "a")
         record(path, first)
         state = recalled(path)
-        state.take(first)  # which the gate keeps for a console that was replaced
-        state.take(signal(MaskLabel.WITH_MASK, "b"))  # of the same person
-        assert state.openings_today == 2
-        assert people(state)["with_mask"] == 1
-        assert len(list(state.events())) == 2
+        state.take_event(first)  # which the gate keeps for a console that was replaced
+        state.take_event(signal(MaskLabel.WITH_MASK, "b"))  # of the same person
+        assert state.today.openings == 2
+        assert state.today.people["with_mask"] == 1
+        assert len(list(state.events.newest_first())) == 2
 
     def test_a_run_before_has_persons_of_its_own(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
-        state = recalled(path, process=1)
-        state.take(signal(MaskLabel.WITH_MASK, "b"))
-        assert people(state)["with_mask"] == 2
+        state = recalled(path, gate_pid=1)
+        state.take_event(signal(MaskLabel.WITH_MASK, "b"))
+        assert state.today.people["with_mask"] == 2
 
     def test_counters_since_the_start_and_the_state_know_nothing_of_it(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
         state = recalled(path)
-        assert (state.openings, state.people["with_mask"]) == (0, 0)
-        assert (state.state, state.reason) == (State.IDLE, Reason.STARTING)
-        assert not state.is_open
+        assert (state.totals.openings, state.totals.people["with_mask"]) == (0, 0)
+        assert (state.live.state, state.live.reason) == (State.IDLE, Reason.STARTING)
+        assert not state.live.is_open
 
     def test_a_day_ends(self, path):
         record(path, signal(MaskLabel.WITH_MASK, "a"))
         now = [NOON]
         state = DoorState(wall=lambda: now[0])
         for past in read_today(path, NOON, 1):
-            state.recall(past.event, past.run)
+            state.take_recorded_event(past.event, past.run)
         now[0] = NOON + timedelta(days=1)
-        assert state.openings_today == 0
-        assert people(state) == dict.fromkeys(CLASS_NAMES, 0)
+        assert state.today.openings == 0
+        assert state.today.people == dict.fromkeys(CLASS_NAMES, 0)
 
 
 def test_the_present_run_is_known_by_its_process():

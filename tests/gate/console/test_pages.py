@@ -1,7 +1,6 @@
 """The console's pages: who may see what, and what nobody may.
 
-Each line of the security check list (reliability notes, section C) has its test here or in
-`test_console_access.py` and `test_console_config.py`.
+Each line of docs/console.md, "How it is protected", has its test here or in the files it names.
 """
 
 import csv
@@ -16,11 +15,11 @@ from starlette.testclient import TestClient
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.console.login import Authenticator, Password, Role, hashed
-from mask_gate.gate.console.middleware import COOKIE, Site
+from mask_gate.gate.console.middleware import COOKIE, SiteSettings
 from mask_gate.gate.console.pages import STATIC, Pages
-from mask_gate.gate.console.pictures import Pictures, Room
-from mask_gate.gate.console.rate_limit import OF_ONE, OF_STRANGERS, RequestLimit
-from mask_gate.gate.console.templates import PAGES
+from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
+from mask_gate.gate.console.rate_limit import ALL_STRANGERS, PER_ADDRESS, Rate, RateLimiter
+from mask_gate.gate.console.templates import TEMPLATES
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
@@ -96,29 +95,29 @@ class Bench:
     def __init__(self, clock, gate="lobby", doors=(), config=None):
         self.clock = clock
         self.authenticator = Authenticator(KEPT, TOKEN.encode(), 3600.0, clock)
-        words = {code: load_texts(code) for code in ("en", "ko")}
-        room = Room(0)  # no place for viewers: a picture would never end
+        languages = {code: load_texts(code) for code in ("en", "ko")}
+        limit = ViewerLimit(0)  # no place for viewers: a picture would never end
         self.contexts = [
             DoorContext(
                 name,
                 f"{gate}-{name}" if name else gate,
                 config or {"gate": gate},
                 DoorState(clock),
-                Pictures(words["en"], PrivacyConfig(), room, lambda look: None, clock),
+                LivePictures(languages["en"], PrivacyConfig(), limit, lambda demand: None, clock),
             )
             for name in doors or ("",)
         ]
         self.state = self.contexts[0].state
-        site = Site(gate, words, frozenset({"localhost"}), encrypted=False)
-        self.limit = RequestLimit(clock, hold_up_s=0.0)
-        self.pages = Pages(site, self.contexts, self.authenticator, self.limit)
+        self.site = SiteSettings(gate, languages, frozenset({"localhost"}), encrypted=False)
+        self.limiter = RateLimiter(clock, refusal_delay_s=0.0)
+        self.pages = Pages(self.site, self.contexts, self.authenticator, self.limiter)
         self.maker = EventMaker("lobby", "sha256:x")
 
     def as_(self, role, **options):
         headers = {"authorization": f"Bearer {TOKEN}"} if role is Role.SCRAPER else {}
         cookies = {}
         if role in PASSWORDS:
-            cookies = {self.pages._site.cookie: self.authenticator.sessions.begin(role)}
+            cookies = {self.site.cookie: self.authenticator.sessions.begin(role)}
         return TestClient(
             self.pages.app(), HOME, headers=headers, cookies=cookies, follow_redirects=False,
             **options,
@@ -129,16 +128,16 @@ class Bench:
         face = Track(track, (1.0, 1.0, 9.0, 9.0), (), 0.0, 5.0)
         scene = Scene(Decision(State.DENY, reason, 5.0, votes=votes), (face,))
         signal = Signal(SignalKind.DENY, reason, 5.0, f"id{track}")
-        self.state.take(self.maker.of_decision(scene, is_open=False))
-        self.state.take(self.maker.of_signal(signal, scene))
+        self.state.take_event(self.maker.of_decision(scene, is_open=False))
+        self.state.take_event(self.maker.of_signal(signal, scene))
 
     def open(self, door):
         scene = Scene(Decision(State.ALLOW, Reason.COMPLIANT, 5.0))
         signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, 5.0, f"open{door}", until_s=9.0)
-        self.contexts[door].state.take(self.maker.of_signal(signal, scene))
+        self.contexts[door].state.take_event(self.maker.of_signal(signal, scene))
 
     def hear(self, state=State.IDLE, reason=Reason.NO_FACE, door=0, age_s=0.0):
-        self.contexts[door].state.hear(
+        self.contexts[door].state.take_status(
             {"frames": 1, "latencies_s": [0.05], "age_s": age_s, "state": state, "reason": reason,
              "faces": 0}
         )  # fmt: skip
@@ -152,7 +151,7 @@ def bench(clock):
 @pytest.mark.parametrize(("doors", "allowed"), [((), ALLOWED), (DOORS, ALLOWED_WITH_DOORS)])
 def test_the_table_is_the_one_written_here(clock, doors, allowed):
     table = Bench(clock, doors=doors).pages.table
-    assert {(entry.how, entry.path): set(entry.roles) for entry in table} == allowed
+    assert {(entry.method, entry.path): set(entry.roles) for entry in table} == allowed
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +197,7 @@ def test_what_is_not_in_the_table_does_not_exist(bench, path):
 
 
 def test_nothing_can_be_changed_or_opened(bench):
-    changing = {entry.path for entry in bench.pages.table if entry.how != "GET"}
+    changing = {entry.path for entry in bench.pages.table if entry.method != "GET"}
     assert changing == {"/login", "/logout"}
 
 
@@ -226,7 +225,7 @@ class TestRequestsOfOthers:
 
 
 @pytest.mark.parametrize(("how", "path"), ALLOWED)
-def test_every_answer_has_the_headers_that_guard_it(bench, how, path):
+def test_every_answer_has_the_headers_that_protect_it(bench, how, path):
     answer = bench.as_(Role.GUARD).request(how, path, headers={"origin": HOME})
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -238,7 +237,7 @@ def test_every_answer_has_the_headers_that_guard_it(bench, how, path):
 
 
 def test_pages_bring_nothing_from_elsewhere_and_no_inline_script():
-    for path in PAGES.iterdir():
+    for path in TEMPLATES.iterdir():
         text = path.read_text(encoding="utf-8")
         assert not re.findall(r"https?://(?!www\.w3\.org)|//cdn", text), path
         if path.suffix == ".html":
@@ -424,7 +423,7 @@ class TestSeveralDoors:
         bench.deny()
         bench.open(1)
         looking = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, 5.0))
-        bench.state.take(bench.maker.of_decision(looking, is_open=False))
+        bench.state.take_event(bench.maker.of_decision(looking, is_open=False))
         history = bench.as_(Role.GUARD).get("/api/doors").json()["history"]
         assert sorted(line["name"] for line in history) == ["north", "south"]
 
@@ -482,28 +481,31 @@ class TestSeveralDoors:
 class TestTooManyRequests:
     def test_of_one_address_are_refused_until_it_has_paused(self, bench, clock):
         client = bench.as_(Role.GUARD)
-        codes = [client.get("/api/state").status_code for _ in range(int(OF_ONE.rush) + 5)]
-        assert codes == [200] * int(OF_ONE.rush) + [429] * 5
+        codes = [client.get("/api/state").status_code for _ in range(int(PER_ADDRESS.burst) + 5)]
+        assert codes == [200] * int(PER_ADDRESS.burst) + [429] * 5
         assert client.get("/api/state").headers["retry-after"] == "1"
         clock.advance(1.0)
         assert client.get("/api/state").status_code == 200
 
     def test_of_one_address_leave_the_others_theirs(self, clock):
-        limit = RequestLimit(clock)
-        while limit.takes("10.0.0.1"):
+        limiter = RateLimiter(clock)
+        while limiter.admits("10.0.0.1"):
             pass
-        assert limit.takes("10.0.0.2")
+        assert limiter.admits("10.0.0.2")
 
     def test_of_many_addresses_are_refused_too(self, clock):
-        limit = RequestLimit(clock)
-        taken = sum(limit.takes(f"10.0.{n // 250}.{n % 250}") for n in range(5000))
-        assert taken == OF_STRANGERS.rush
-        assert len(limit._each) <= 1000
+        limiter = RateLimiter(clock)
+        taken = sum(limiter.admits(f"10.0.{n // 250}.{n % 250}") for n in range(5000))
+        assert taken == ALL_STRANGERS.burst
+
+    def test_of_more_addresses_than_are_remembered_the_oldest_begins_anew(self, clock):
+        limiter = RateLimiter(clock, Rate(1.0, 1.0), most_addresses=2)
+        assert [limiter.admits(address) for address in "aabca"] == [True, False, True, True, True]
 
     def test_of_strangers_keep_no_guard_waiting(self, bench):
-        while bench.limit.takes("10.0.0.1") or bench.limit.takes("10.0.0.2"):
+        while bench.limiter.admits("10.0.0.1") or bench.limiter.admits("10.0.0.2"):
             pass
-        assert not bench.limit.takes("10.0.0.4")
+        assert not bench.limiter.admits("10.0.0.4")
         assert bench.as_(Role.NOBODY).get("/login").status_code == 429
         assert bench.as_(Role.GUARD).get("/api/state").status_code == 200
 
@@ -593,9 +595,9 @@ def test_a_wrong_token_reads_no_metrics(bench, token, code):
 
 
 def test_all_words_of_the_pages_are_used_and_exist():
-    text = "".join(path.read_text() for path in PAGES.glob("*.html"))
+    text = "".join(path.read_text() for path in TEMPLATES.glob("*.html"))
     for name in ("pages", "door_pages", "event_views", "chart"):
-        text += (PAGES.parents[1] / f"gate/console/{name}.py").read_text()
+        text += (TEMPLATES.parents[1] / f"gate/console/{name}.py").read_text()
     used = set(re.findall(r"page\.(\w+)|page\[\"(\w+)\"", text))
     used = {one or other for one, other in used}
     dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "closed"}

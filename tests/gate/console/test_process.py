@@ -1,6 +1,5 @@
-"""The console as a process: it serves what the gate says, and its troubles stay its own."""
+"""Console: its process serves what the gate says, and whatever happens to it holds up no door."""
 
-import asyncio
 import contextlib
 import http.client
 import json
@@ -12,17 +11,18 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import cv2
 import numpy as np
 import pytest
 
-from mask_gate.gate.console.config import ConsoleConfig
-from mask_gate.gate.console.feed import Look, View
-from mask_gate.gate.console.process import Console, Watched, hello
+from mask_gate.gate.console.config import ConsoleConfig, Timeouts
+from mask_gate.gate.console.feed import ConsoleFeed, PictureDemand
+from mask_gate.gate.console.process import Console
+from mask_gate.gate.console.rate_limit import MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS
 from mask_gate.gate.console.server import RANK
+from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.domain import Decision, Frame, Reason, State
 from mask_gate.gate.events import EventMaker, Scene
@@ -43,18 +43,41 @@ def until(condition):
     return met
 
 
+def servers_below(processes_below, pid):
+    """Process ids of the consoles that a process has started."""
+    found = []
+    for child in processes_below(pid):
+        with contextlib.suppress(OSError):
+            if b"gate.console.server" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
+
+
+def settings_for(names=("",), timeouts=None, **config):
+    return ServerSettings(
+        gate="lobby",
+        language="en",
+        console=ConsoleConfig(enabled=True, **{"port": 0, **config}),
+        privacy=PrivacyConfig(),
+        doors={
+            name: DoorSettings(gate=f"lobby-{name}" if name else "lobby", config={})
+            for name in names
+        },
+        password=PASSWORD,
+        timeouts=timeouts or Timeouts(),
+    )
+
+
 class Served:
     """A console, a loop that feeds it with pictures, and a browser of sorts."""
 
-    def __init__(self, stillness, names=("",), **config):
+    def __init__(self, gate_bench, names=("",), **options):
         self.said = []
-        self.stillness = stillness
-        settings = ConsoleConfig(enabled=True, port=0, **config)
-        doors = {name: Watched(f"lobby-{name}" if name else "lobby", {}) for name in names}
-        told = hello("lobby", "en", settings, PrivacyConfig(), doors, PASSWORD)
-        self.views = [View(number) for number in range(len(names))]
-        self.view = self.views[0]
-        self.console = Console(told, self.views, self.said.append)
+        self.stillness = gate_bench.Stillness()
+        self.processes_below = gate_bench.processes_below
+        self.feeds = [ConsoleFeed(number) for number in range(len(names))]
+        self.feed = self.feeds[0]
+        self.console = Console(settings_for(names, **options), self.feeds, self.said.append)
         self.stop = threading.Event()
         self.longest_s = 0.0
         threading.Thread(target=self._loop, daemon=True).start()
@@ -71,12 +94,17 @@ class Served:
             image = noise.integers(0, 256, (480, 640, 3), np.uint8)
             frame = Frame(image, float(number), number)
             began_s = time.monotonic()
-            for view in self.views:
-                view.show(frame, DENIED)
-                view.turn()
+            for feed in self.feeds:
+                feed.show(frame, DENIED)
+                feed.turn()
             ended_s = time.monotonic()
             took_s = ended_s - began_s - self.stillness.between(began_s, ended_s)
             self.longest_s = max(self.longest_s, took_s)
+
+    @property
+    def server_pid(self):
+        """The process that serves the console; None between two of them."""
+        return next(iter(servers_below(self.processes_below, os.getpid())), None)
 
     def request(self, path, how="GET", body=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
@@ -100,20 +128,20 @@ class Served:
 
 @pytest.fixture
 def served(gate_bench):
-    with contextlib.closing(Served(gate_bench.Stillness(), viewers=2)) as served:
+    with contextlib.closing(Served(gate_bench, viewers=2)) as served:
         yield served
 
 
 def test_it_says_where_it_is_and_shows_what_the_gate_says(served):
     assert served.said == [f"console: {served.console.address}"]
     assert served.request("/api/state", Cookie="").status == 401
-    served.view.write(MAKER.of_decision(DENIED, is_open=False))
+    served.feed.write(MAKER.of_decision(DENIED, is_open=False))
     assert until(lambda: b'"somebody wears no mask"' in served.request("/api/state").read())
     assert until(lambda: served.request("/healthz").status == 200)
 
 
 def test_pictures_are_drawn_only_while_somebody_looks_and_for_no_more_than_the_cap(served):
-    assert served.view.look is Look.AWAY
+    assert served.feed.demand is PictureDemand.NONE
     viewers = [served.request("/live.mjpg"), served.request("/kiosk.mjpg")]
     for viewer in viewers:
         data = viewer.read(40_000)
@@ -122,11 +150,20 @@ def test_pictures_are_drawn_only_while_somebody_looks_and_for_no_more_than_the_c
     assert served.request("/live.mjpg").status == 503
     for viewer in viewers:
         viewer.close()
-    assert until(lambda: served.view.look is Look.AWAY)
+    assert until(lambda: served.feed.demand is PictureDemand.NONE)
     assert served.request("/live.mjpg").status == 200
 
 
-def test_a_viewer_that_takes_nothing_is_dropped_and_makes_room(served):
+@pytest.fixture
+def impatient(gate_bench):
+    """Waits for browsers no longer than it takes to see that it does not wait for ever."""
+    timeouts = Timeouts(slow_viewer_s=1.0, idle_connection_s=2.0, login_form_s=1.0)
+    with contextlib.closing(Served(gate_bench, viewers=2, timeouts=timeouts)) as served:
+        yield served
+
+
+def test_a_viewer_that_takes_nothing_is_dropped_and_makes_room(impatient):
+    served = impatient
     stuck = []
     for _ in range(2):
         connection = socket.create_connection(("127.0.0.1", served.port))
@@ -143,9 +180,9 @@ def test_a_viewer_that_takes_nothing_is_dropped_and_makes_room(served):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has 127.0.0.2: needs Linux")
-def test_one_address_that_takes_every_connection_leaves_room_for_another(served):
+def test_one_address_that_takes_every_connection_leaves_room_for_another(impatient):
     """As 500 viewers from one machine would."""
-    from mask_gate.gate.console.protocol import MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS
+    served = impatient
 
     def connect(source):
         return socket.create_connection(("127.0.0.1", served.port), source_address=(source, 0))
@@ -167,7 +204,8 @@ def test_one_address_that_takes_every_connection_leaves_room_for_another(served)
         assert until(lambda: not any(map(is_held, crowd)))  # who asks for nothing has to go
 
 
-def test_a_form_that_does_not_come_keeps_nobody_from_logging_in(served):
+def test_a_form_that_does_not_come_keeps_nobody_from_logging_in(impatient):
+    served = impatient
     host = f"127.0.0.1:{served.port}"
     with socket.create_connection(("127.0.0.1", served.port)) as slow:
         slow.sendall(
@@ -189,31 +227,31 @@ def test_logging_out_ends_the_pictures_too(served):
 
 
 def test_a_tile_gets_small_pictures_while_it_asks_for_them_and_its_door_alone_is_drawn(gate_bench):
-    with contextlib.closing(Served(gate_bench.Stillness(), ("north", "south"))) as served:
+    with contextlib.closing(Served(gate_bench, ("north", "south"))) as served:
         assert served.request("/doors/north/tile.jpg", Cookie="").status == 401
         for _ in range(3):
             answer = served.request("/doors/north/tile.jpg")
             assert (answer.status, answer.getheader("content-type")) == (200, "image/jpeg")
             image = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
             assert image.shape == (360, 480, 3)
-        assert [view.look for view in served.views] == [Look.GLANCE, Look.AWAY]
+        assert [feed.demand for feed in served.feeds] == [PictureDemand.TILE, PictureDemand.NONE]
         viewer = served.request("/doors/north/live.mjpg")
         viewer.read(1000)
-        assert until(lambda: served.views[0].look is Look.WATCH)
+        assert until(lambda: served.feeds[0].demand is PictureDemand.LIVE)
         assert served.request("/doors/north/tile.jpg").status == 200
         viewer.close()
-        assert until(lambda: served.views[0].look is Look.AWAY)
+        assert until(lambda: served.feeds[0].demand is PictureDemand.NONE)
 
 
 def test_a_door_out_of_service_is_told_of_at_its_own_tile(gate_bench):
-    with contextlib.closing(Served(gate_bench.Stillness(), ("north", "south"))) as served:
+    with contextlib.closing(Served(gate_bench, ("north", "south"))) as served:
         served.stop.set()
         south = threading.Event()
 
         def turn():
             while not south.wait(0.05):
-                served.views[1].turn()
-                served.views[0].out_of_service(Reason.AUDIT_UNAVAILABLE)
+                served.feeds[1].turn()
+                served.feeds[0].out_of_service(Reason.AUDIT_UNAVAILABLE)
 
         turning = threading.Thread(target=turn)
         turning.start()
@@ -230,10 +268,10 @@ def test_a_door_out_of_service_is_told_of_at_its_own_tile(gate_bench):
 
 
 def test_a_server_that_is_killed_is_replaced_and_knows_what_happened_before(served):
-    served.view.write(MAKER.of_decision(DENIED, is_open=False))
-    first = served.console._child
-    os.kill(first.pid, signal.SIGKILL)
-    assert until(lambda: served.console._child is not first)
+    served.feed.write(MAKER.of_decision(DENIED, is_open=False))
+    first = served.server_pid
+    os.kill(first, signal.SIGKILL)
+    assert until(lambda: served.server_pid not in (None, first))
 
     def knows():
         with contextlib.suppress(OSError, AssertionError, ValueError):
@@ -247,9 +285,9 @@ def test_a_server_that_is_killed_is_replaced_and_knows_what_happened_before(serv
 
 
 def test_a_server_that_is_stopped_holds_nobody_up(served):
-    os.kill(served.console._child.pid, signal.SIGSTOP)
+    os.kill(served.server_pid, signal.SIGSTOP)
     for _ in range(3000):
-        served.view.write(MAKER.of_decision(DENIED, is_open=False))
+        served.feed.write(MAKER.of_decision(DENIED, is_open=False))
     time.sleep(1.0)
     assert served.longest_s < 0.5
     began_s = time.monotonic()
@@ -257,76 +295,44 @@ def test_a_server_that_is_stopped_holds_nobody_up(served):
     assert time.monotonic() - began_s < 20.0
 
 
-# A gate with nothing but a console; it says which process serves it, and hangs.
+# A gate with nothing but a console; it says when that is served, and hangs.
 GATE = """
 import time
-from mask_gate.gate.console.process import Console, Watched, hello
 from mask_gate.gate.console.config import ConsoleConfig
-from mask_gate.gate.console.feed import View
+from mask_gate.gate.console.feed import ConsoleFeed
+from mask_gate.gate.console.process import Console
+from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.display.config import PrivacyConfig
-config = ConsoleConfig(enabled=True, port=0)
-told = hello("lobby", "en", config, PrivacyConfig(), {"": Watched("lobby", {})}, "a long password")
-console = Console(told, [View(0)], print)
+settings = ServerSettings(
+    gate="lobby", language="en", console=ConsoleConfig(enabled=True, port=0),
+    privacy=PrivacyConfig(), doors={"": DoorSettings(gate="lobby", config={})},
+    password="a long password",
+)
+console = Console(settings, [ConsoleFeed(0)], lambda text: None)
 assert console.wait_until_served(60.0)
-print("server", console._child.pid, flush=True)
+print("served", flush=True)
 time.sleep(600)
 """
 
 
-def test_the_server_ends_with_the_gate():
+def test_the_server_ends_with_the_gate(gate_bench):
     gate = subprocess.Popen([sys.executable, "-c", GATE], cwd=ROOT, stdout=subprocess.PIPE)
     with gate, contextlib.closing(gate.stdout) as said:
-        server = int(next(line for line in said if line.startswith(b"server")).split()[1])
+        assert said.readline() == b"served\n"
+        (server,) = servers_below(gate_bench.processes_below, gate.pid)
         gate.kill()
     assert until(lambda: not Path(f"/proc/{server}").exists())
 
 
 def test_a_port_that_is_taken_is_told(caplog):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = ConsoleConfig(enabled=True, port=taken.getsockname()[1])
-        told = hello("lobby", "en", config, PrivacyConfig(), {"": Watched("lobby", {})}, PASSWORD)
-        with contextlib.closing(Console(told, [View(0)], print)) as console:
+        settings = settings_for(port=taken.getsockname()[1])
+        with contextlib.closing(Console(settings, [ConsoleFeed(0)], print)) as console:
             assert until(lambda: "the console cannot be served: " in caplog.text)
             assert not console.wait_until_served(0.0)
 
 
-def test_it_has_a_lower_rank_than_the_gate(served):
-    pid = served.console._child.pid
-    assert os.getpriority(os.PRIO_PROCESS, pid) >= RANK
-
-
-def test_its_session_steps_back_when_somebody_is_refused(served):
-    """Else the two would share the processor as equals, whatever the rank of the process."""
-    from mask_gate.gate.console.protocol import MOST_OF_ONE_ADDRESS
-
-    group = Path(f"/proc/{served.console._child.pid}/autogroup")
-    if not (group.exists() and group.read_text()):
-        pytest.skip("needs a Linux that groups by session")
-    ours = Path("/proc/self/autogroup").read_text()  # empty where nobody began a session for us
-    assert group.read_text().split()[:1] != ours.split()[:1]
-    assert group.read_text().split()[-1] == "0"
-    with contextlib.ExitStack() as crowd:
-        for _ in range(MOST_OF_ONE_ADDRESS + 8):  # more than one address is given
-            crowd.enter_context(socket.create_connection(("127.0.0.1", served.port)))
-        assert until(lambda: group.read_text().split()[-1] == "19")
-
-
-def test_what_it_uses_is_counted_and_held_to_a_share_of_a_core():
-    from mask_gate.gate.console.server import SHARE, breathe
-
-    told = []
-    rank = SimpleNamespace(used=lambda *used: told.append(used))
-
-    async def busy():
-        breathing = asyncio.create_task(breathe(rank))
-        end_s = time.process_time() + 0.3
-        while time.process_time() < end_s:
-            await asyncio.sleep(0)
-        breathing.cancel()
-
-    began_s = time.monotonic()
-    asyncio.run(busy())
-    processor_s = sum(used_s for used_s, _ in told)
-    assert processor_s > 0.1
-    assert processor_s / sum(of_s for _, of_s in told) < 1.2 * SHARE
-    assert time.monotonic() - began_s > 0.1 / SHARE
+def test_it_has_a_lower_rank_than_the_gate_in_the_same_session(served):
+    """Linux may share the processor among sessions first; a rank counts within one."""
+    assert os.getpriority(os.PRIO_PROCESS, served.server_pid) >= RANK
+    assert os.getsid(served.server_pid) == os.getsid(0)

@@ -14,9 +14,10 @@ import pytest
 
 from mask_gate.gate.commands.gate import main
 from mask_gate.gate.config.schema import parse_config
-from mask_gate.gate.console.feed import View
+from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.console.login import write_password
-from mask_gate.gate.console.process import Console, Watched, hello
+from mask_gate.gate.console.process import Console
+from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.errors import ConfigError
 
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
@@ -55,9 +56,15 @@ def written(folder, repo_root):
 def console_of(text):
     said = []
     config = parse_config(text, "gate.yaml")
-    doors = {"": Watched("lobby", {})}
-    told = hello("lobby", "en", config.console, config.privacy, doors, None)
-    with contextlib.closing(Console(told, [View(0)], said.append)) as console:
+    settings = ServerSettings(
+        gate="lobby",
+        language="en",
+        console=config.console,
+        privacy=config.privacy,
+        doors={"": DoorSettings(gate="lobby", config={})},
+        password=None,
+    )
+    with contextlib.closing(Console(settings, [ConsoleFeed(0)], said.append)) as console:
         yield console, said
 
 

@@ -1,4 +1,4 @@
-"""The console's wire: what goes in comes out; what is cut off or too large ends it."""
+"""Wire: what goes in comes out; what is cut off or too large ends it."""
 
 import io
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from mask_gate.gate.console.wire import (
     MAX_BYTES,
-    Kind,
+    MessageKind,
     messages,
     pack,
     pack_picture,
@@ -26,31 +26,31 @@ SCENE = Scene(
 
 
 def test_messages_come_out_as_they_went_in():
-    pipe = io.BytesIO(pack(Kind.EVENT, {"a": "ü"}) + pack(Kind.STATUS, []))
+    pipe = io.BytesIO(pack(MessageKind.EVENT, {"a": "ü"}) + pack(MessageKind.STATUS, []))
     assert [(kind, json.loads(body)) for kind, body in messages(pipe)] == [
-        (Kind.EVENT, {"a": "ü"}),
-        (Kind.STATUS, []),
+        (MessageKind.EVENT, {"a": "ü"}),
+        (MessageKind.STATUS, []),
     ]
 
 
 def test_a_picture_comes_out_with_its_faces_in_its_own_pixels():
     data = b"".join(pack_picture(3, IMAGE, SCENE, scale=0.5))
     ((kind, body),) = messages(io.BytesIO(data))
-    shot = unpack_picture(body)
-    assert kind is Kind.PICTURE
-    assert shot.door == 3
-    assert (shot.image == IMAGE).all()
-    assert shot.tracks[0].box_xyxy == (1.0, 1.0, 4.0, 4.0)
-    assert shot.tracks[0].sightings[-1].label is MaskLabel.WITHOUT_MASK
-    assert shot.decision.votes == SCENE.decision.votes
-    assert shot.decision.state is State.DENY
+    picture = unpack_picture(body)
+    assert kind is MessageKind.PICTURE
+    assert picture.door == 3
+    assert (picture.image == IMAGE).all()
+    assert picture.tracks[0].box_xyxy == (1.0, 1.0, 4.0, 4.0)
+    assert picture.tracks[0].sightings[-1].label is MaskLabel.WITHOUT_MASK
+    assert picture.decision.votes == SCENE.decision.votes
+    assert picture.decision.state is State.DENY
 
 
 @pytest.mark.parametrize("cut", [0, 1, 4, 5, 9])
 def test_what_is_cut_off_is_the_end(cut):
-    assert list(messages(io.BytesIO(pack(Kind.EVENT, [1, 2])[:cut]))) == []
+    assert list(messages(io.BytesIO(pack(MessageKind.EVENT, [1, 2])[:cut]))) == []
 
 
 def test_what_is_too_large_is_the_end():
-    header = bytes([Kind.EVENT]) + (MAX_BYTES + 1).to_bytes(4, "little")
+    header = bytes([MessageKind.EVENT]) + (MAX_BYTES + 1).to_bytes(4, "little")
     assert list(messages(io.BytesIO(header))) == []

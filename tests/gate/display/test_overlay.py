@@ -19,8 +19,8 @@ NOW_S = 10.0
 GREY = 127
 
 
-def draw(image, tracks, decision, words=ENGLISH):
-    return overlay.draw(image, tracks, decision, words)
+def draw(image, tracks, decision, texts=ENGLISH):
+    return overlay.draw_overlay(image, tracks, decision, texts)
 
 
 def picture(height=480, width=640):
@@ -77,9 +77,9 @@ def test_every_class_has_its_colour_on_the_box(label, colour):
 
 
 def test_the_colours_of_the_classes_differ_in_brightness_too():
-    looks = [overlay.LABEL_LOOKS[label][0] for label in MaskLabel]
+    looks = [overlay.LABEL_STYLES[label][0] for label in MaskLabel]
     grey = [int(cv2.cvtColor(np.uint8([[look]]), cv2.COLOR_BGR2GRAY)[0, 0]) for look in looks]
-    assert len({overlay.LABEL_LOOKS[label][1] for label in MaskLabel}) == 3
+    assert len({overlay.LABEL_STYLES[label][1] for label in MaskLabel}) == 3
     assert min(abs(a - b) for a, b in combinations(grey, 2)) >= 5
 
 

@@ -1,4 +1,4 @@
-"""The picture: drawn once, for the window and the recording, and for neither when there is none."""
+"""Presenter: draws each scene once for window and recording, and not at all without them."""
 
 from types import SimpleNamespace
 
@@ -8,18 +8,18 @@ import pytest
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.presenter import Presenter
 from mask_gate.gate.display.texts import load_texts
-from mask_gate.gate.domain import Decision, Frame, Reason, State
+from mask_gate.gate.domain import Decision, Frame, Reason, State, Track
 from mask_gate.gate.events import Scene
 
 FRAME = Frame(np.full((120, 160, 3), 90, np.uint8), 5.0, 1)
 SCENE = Scene(Decision(State.DENY, Reason.NO_MASK, 5.0))
 
 
-WORDS = load_texts("en")
+TEXTS = load_texts("en")
 
 
 def shown_by(screen, recorder, privacy=None, **more):
-    return Presenter(screen, recorder, WORDS, privacy or PrivacyConfig(), **more)
+    return Presenter(screen, recorder, TEXTS, privacy or PrivacyConfig(), **more)
 
 
 class FakeScreen:
@@ -55,12 +55,9 @@ def test_the_frame_itself_is_left_alone(screen):
     assert (FRAME.image == before).all()
 
 
-def test_with_neither_nothing_is_drawn(monkeypatch):
-    monkeypatch.setattr(
-        "mask_gate.gate.display.presenter.draw", lambda *_: pytest.fail("drawn for nobody")
-    )
+def test_with_neither_nothing_is_drawn():
     picture = shown_by(None, None)
-    picture(FRAME, SCENE)
+    picture(Frame(None, 5.0, 1), SCENE)  # to draw this would fail
     assert not picture.quit_asked
 
 
@@ -82,29 +79,31 @@ def test_quit_is_asked_by_the_window(screen):
 
 
 def test_the_visitors_screen_is_larger_than_the_picture_and_the_recording_is_not(screen, recorder):
-    shown_by(screen, recorder, kiosk=True)(FRAME, SCENE)
+    shown_by(screen, recorder, visitor_screen=True)(FRAME, SCENE)
     assert screen.shown[0].shape == (720, 1280, 3)
     assert recorder.written[0][0].shape == FRAME.image.shape
 
 
-@pytest.mark.parametrize("kiosk", [False, True])
+@pytest.mark.parametrize("visitor_screen", [False, True])
 @pytest.mark.parametrize("who", ["visitor", "guard", "recording"])
-def test_faces_are_blurred_for_those_the_configuration_names(
-    screen, recorder, monkeypatch, kiosk, who
-):
-    blurs = []
-    monkeypatch.setattr(
-        "mask_gate.gate.display.presenter.blurred",
-        lambda image, *_: blurs.append("blurred") or image,
-    )
-    shown_by(screen, None, PrivacyConfig(**{f"blur_{who}": True}), kiosk=kiosk)(FRAME, SCENE)
-    assert len(blurs) == (who == ("visitor" if kiosk else "guard"))
-    shown_by(None, recorder, PrivacyConfig(**{f"blur_{who}": True}), kiosk=kiosk)(FRAME, SCENE)
-    assert len(blurs) == (who == ("visitor" if kiosk else "guard")) + (who == "recording")
+def test_faces_are_blurred_for_those_the_configuration_names(recorder, visitor_screen, who):
+    frame = Frame(np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8), 5.0, 1)
+    face = Track(1, (40.0, 20.0, 100.0, 90.0), (), 4.0, 5.0)
+    scene = Scene(SCENE.decision, (face,))
+
+    def pictures(privacy):
+        screen = FakeScreen()
+        shown_by(screen, recorder, privacy, visitor_screen=visitor_screen)(frame, scene)
+        return screen.shown[-1], recorder.written[-1][0]
+
+    sharp = pictures(PrivacyConfig())
+    given = pictures(PrivacyConfig(**{f"blur_{who}": True}))
+    differs = [(a != b).any() for a, b in zip(sharp, given, strict=True)]
+    assert differs == [who == ("visitor" if visitor_screen else "guard"), who == "recording"]
 
 
-def test_a_watcher_gets_each_scene_also_without_a_window():
+def test_a_listener_gets_each_scene_also_without_a_window():
     seen = []
-    watcher = SimpleNamespace(show=lambda frame, scene: seen.append((frame, scene)))
-    shown_by(None, None, watcher=watcher)(FRAME, SCENE)
+    listener = SimpleNamespace(show=lambda frame, scene: seen.append((frame, scene)))
+    shown_by(None, None, listener=listener)(FRAME, SCENE)
     assert seen == [(FRAME, SCENE)]

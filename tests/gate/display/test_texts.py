@@ -25,17 +25,17 @@ def test_english_and_korean_are_there():
 @pytest.mark.parametrize("code", language_codes())
 class TestEveryLanguage:
     def test_has_words_for_everything(self, code):
-        words = load_texts(code)
-        assert set(words.labels) == {*MaskLabel, None}
-        assert set(words.states) == set(State)
-        assert set(words.reasons) == set(words.advice) == set(Reason)
-        assert set(words.page) == set(PAGE_KEYS)
+        texts = load_texts(code)
+        assert set(texts.labels) == {*MaskLabel, None}
+        assert set(texts.states) == set(State)
+        assert set(texts.reasons) == set(texts.advice) == set(Reason)
+        assert set(texts.page) == set(PAGE_KEYS)
 
     def test_its_font_has_all_its_letters(self, code):
-        words = load_texts(code)
-        said = [*words.labels.values(), *words.states.values()]
-        said += [*words.reasons.values(), *words.advice.values()]
-        for path in (words.typeface.regular, words.typeface.bold):
+        texts = load_texts(code)
+        said = [*texts.labels.values(), *texts.states.values()]
+        said += [*texts.reasons.values(), *texts.advice.values()]
+        for path in (texts.typeface.regular, texts.typeface.bold):
             known = FT2Font(str(path)).get_charmap()
             assert {letter for text in said for letter in text if ord(letter) not in known} == set()
 
@@ -43,9 +43,9 @@ class TestEveryLanguage:
         assert max(map(len, load_texts(code).advice.values())) <= 32
 
     def test_each_state_is_called_differently(self, code):
-        words = load_texts(code)
-        assert len(set(words.states.values())) == len(State)
-        assert len(set(words.reasons.values())) == len(Reason)
+        texts = load_texts(code)
+        assert len(set(texts.states.values())) == len(State)
+        assert len(set(texts.reasons.values())) == len(Reason)
 
 
 @pytest.mark.parametrize("section", ["labels", "states", "reasons", "advice", "page", "fonts"])

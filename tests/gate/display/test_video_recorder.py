@@ -1,14 +1,18 @@
-"""The recorder: a playable file at the speed of the events, and a loop that never waits."""
+"""VideoRecorder: a playable file at the speed of the events, and a loop that never waits."""
 
 import re
 import threading
-import time
 
 import cv2
 import numpy as np
 import pytest
 
-from mask_gate.gate.display.video_recorder import CODECS, QUEUE_FRAMES, VideoRecorder
+from mask_gate.gate.display.video_recorder import (
+    CODECS,
+    QUEUE_FRAMES,
+    VideoRecorder,
+    open_writer,
+)
 from mask_gate.gate.errors import OutputError
 
 GREY = np.full((64, 96, 3), 120, np.uint8)
@@ -29,10 +33,8 @@ def shade(level, shape=(64, 96, 3)):
 
 
 def record(path, items, fps=10.0):
-    recorder = VideoRecorder(path, fps=fps)
+    recorder = VideoRecorder(path, fps=fps, queue_frames=len(items) or 1)  # none is dropped
     for image, time_s in items:
-        while recorder._queue.full():
-            time.sleep(0.005)
         recorder.write(image, time_s)
     recorder.close()
     return recorder
@@ -71,13 +73,25 @@ def test_odd_sizes_are_recorded_too(tmp_path):
     assert len(levels_in(recorder.path)) == 3
 
 
-def test_a_busy_encoder_drops_pictures_instead_of_delaying_the_loop(tmp_path, monkeypatch, caplog):
+class BusyWriter:
+    """A video writer that writes nothing before it is told to go on."""
+
+    def __init__(self, writer, go_on):
+        self.isOpened, self.release = writer.isOpened, writer.release
+        self.writer, self.go_on = writer, go_on
+
+    def write(self, image):
+        self.go_on.wait(30)
+        self.writer.write(image)
+
+
+def test_a_busy_encoder_drops_pictures_instead_of_delaying_the_loop(tmp_path, caplog):
     go_on = threading.Event()
-    encode = VideoRecorder._encode
-    monkeypatch.setattr(
-        VideoRecorder, "_encode", lambda self, *item: go_on.wait(30) and encode(self, *item)
-    )
-    recorder = VideoRecorder(tmp_path / "busy.mp4", fps=10)
+
+    def open_busy_writer(*options):
+        return BusyWriter(open_writer(*options), go_on)
+
+    recorder = VideoRecorder(tmp_path / "busy.mp4", fps=10, open_writer=open_busy_writer)
     for number in range(50):
         recorder.write(GREY, number / 10)  # would hang here if it waited
     go_on.set()
@@ -130,27 +144,25 @@ def test_what_cannot_be_written_is_told_at_the_start(tmp_path, name, told):
     assert [path.name for path in tmp_path.iterdir()] == ["folder.mp4"]
 
 
-@pytest.mark.parametrize("broken", ["isOpened", "write"])
-def test_an_encoder_that_fails_is_told_at_the_end_and_stops_nothing(
-    tmp_path, monkeypatch, caplog, broken
-):
-    class Writer:
-        def __init__(self, *args):
-            pass
+class BrokenWriter:
+    """A video writer that does not open, or opens and fails at the first picture."""
 
-        def isOpened(self):  # noqa: N802 - OpenCV's name
-            return broken != "isOpened"
+    def __init__(self, opens):
+        self.opens = opens
 
-        def write(self, image):
-            raise cv2.error("no space left")
+    def isOpened(self):  # noqa: N802 - OpenCV's name
+        return self.opens
 
-        def release(self):
-            pass
+    def write(self, image):
+        raise cv2.error("no space left")
 
-        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+    def release(self):
+        pass
 
-    monkeypatch.setattr(cv2, "VideoWriter", Writer)
-    recorder = VideoRecorder(tmp_path / "broken.mp4")
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_an_encoder_that_fails_is_told_at_the_end_and_stops_nothing(tmp_path, caplog, opens):
+    recorder = VideoRecorder(tmp_path / "broken.mp4", open_writer=lambda *_: BrokenWriter(opens))
     for number in range(30):
         recorder.write(GREY, number)
     with pytest.raises(OutputError, match=r"broken\.mp4"):

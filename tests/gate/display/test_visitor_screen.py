@@ -1,4 +1,4 @@
-"""The visitor's screen: one state, told by colour, sign and words, whatever the picture is."""
+"""The visitor's screen: one state, told by colour, sign and texts, whatever the picture is."""
 
 import dataclasses
 from itertools import combinations
@@ -7,33 +7,33 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_gate.gate.display.overlay import STATE_LOOKS
+from mask_gate.gate.display.overlay import STATE_STYLES
 from mask_gate.gate.display.texts import language_codes, load_texts
 from mask_gate.gate.display.visitor_screen import SIZE_HW, draw_visitor_screen
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
-WORDS = load_texts("en")
+TEXTS = load_texts("en")
 PICTURE = np.full((480, 640, 3), 90, np.uint8)
 FACE = Track(1, (200.0, 100.0, 330.0, 260.0),
              (Sighting(5.0, MaskLabel.WITHOUT_MASK, 0.9, 0.8),), 4.0, 5.0)  # fmt: skip
 
 
-def screen(state=State.DENY, reason=Reason.NO_MASK, words=WORDS, image=PICTURE, tracks=()):
-    return draw_visitor_screen(image, tracks, Decision(state, reason, 5.0), words)
+def screen(state=State.DENY, reason=Reason.NO_MASK, texts=TEXTS, image=PICTURE, tracks=()):
+    return draw_visitor_screen(image, tracks, Decision(state, reason, 5.0), texts)
 
 
 def test_it_has_the_colour_of_its_state_all_around():
     for state in State:
         drawn = screen(state)
-        assert (drawn[:, :4] == STATE_LOOKS[state][0]).all()
-        assert (drawn[:20] == STATE_LOOKS[state][0]).all()
+        assert (drawn[:, :4] == STATE_STYLES[state][0]).all()
+        assert (drawn[:20] == STATE_STYLES[state][0]).all()
 
 
 def test_states_differ_without_colour_and_without_words():
     nothing = dict.fromkeys(Reason, " ")
-    blank = dataclasses.replace(WORDS, states=dict.fromkeys(State, " "), advice=nothing)
-    edges = [cv2.Canny(screen(state, words=blank)[480:, :250], 60, 120) for state in State]
+    blank = dataclasses.replace(TEXTS, states=dict.fromkeys(State, " "), advice=nothing)
+    edges = [cv2.Canny(screen(state, texts=blank)[480:, :250], 60, 120) for state in State]
     for one, other in combinations(edges, 2):
         assert ((one > 0) != (other > 0)).sum() > 300
 
@@ -41,9 +41,9 @@ def test_states_differ_without_colour_and_without_words():
 @pytest.mark.parametrize("code", language_codes())
 def test_words_stand_out_from_their_ground_and_are_large(code):
     for state in State:
-        drawn = screen(state, words=load_texts(code))
+        drawn = screen(state, texts=load_texts(code))
         panel = drawn[464:, 250:].reshape(-1, 3).astype(float)
-        letters = np.abs(panel - STATE_LOOKS[state][0]).max(axis=1) > 60
+        letters = np.abs(panel - STATE_STYLES[state][0]).max(axis=1) > 60
         assert letters.sum() > 4000
         rows = np.flatnonzero(letters.reshape(256, -1).any(axis=1))
         assert rows[-1] - rows[0] > 120

@@ -1,4 +1,4 @@
-"""The screen: a real window where there is a display to borrow, a sentence where there is none."""
+"""Window: a real one where there is a display to borrow, a sentence where there is none."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mask_gate.gate.display import window as screen
-from mask_gate.gate.display.overlay import STATE_LOOKS
+from mask_gate.gate.display.overlay import STATE_STYLES
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.display.visitor_screen import draw_visitor_screen
 from mask_gate.gate.display.window import Window
@@ -76,19 +76,25 @@ def test_a_display_that_is_not_there_is_told_and_does_not_end_the_gate(monkeypat
 @needs_xvfb
 class TestOnADisplay:
     def test_pictures_are_shown_and_close_ends_the_window(self, xvfb):
-        window = Window("mask-gate test")
+        children = []
+
+        def start_child(title, full_screen):
+            children.append(screen.start_window_process(title, full_screen))
+            return children[0]
+
+        window = Window("mask-gate test", start_child=start_child)
         assert window.alive
         for shape in ((120, 160, 3), (120, 160, 3), (61, 33, 3)):
             window.show(np.full(shape, 90, np.uint8))
             time.sleep(0.05)
-        assert until(lambda: window._newest is None)
         assert window.alive
         assert not window.quit_asked
         window.close()
         window.close()
         assert not window.alive
         assert not window.quit_asked
-        assert window._viewer.returncode is not None
+        (child,) = children
+        assert child.returncode is not None
 
     def test_a_display_that_dies_takes_only_the_window_along(self, xvfb):
         window = Window("mask-gate test")
@@ -116,7 +122,7 @@ def test_the_visitors_screen_fills_the_display_with_the_colour_of_its_state(xvfb
     decision = Decision(state, STATES[state], 1.0)
     window = Window("mask-gate test", full_screen=True)
     image = draw_visitor_screen(PICTURE, [], decision, load_texts("ko"))
-    colour = np.array(STATE_LOOKS[state][0])
+    colour = np.array(STATE_STYLES[state][0])
 
     def is_filled():
         window.show(image)
@@ -160,7 +166,7 @@ def run_viewer(monkeypatch, window, data, *, hang_up=True):
     if hang_up:
         os.close(write)
     with os.fdopen(read, "rb") as pictures, os.fdopen(said_write, "wb") as words:
-        screen.view("test", pictures, words)
+        screen.show_pictures("test", pictures, words)
         if not hang_up:
             os.close(write)
     with os.fdopen(said_read, "rb") as said:
@@ -168,7 +174,9 @@ def run_viewer(monkeypatch, window, data, *, hang_up=True):
 
 
 def sent(image):
-    return screen._HEADER.pack(*image.shape[:2]) + image.tobytes()
+    """As the gate writes a picture: height and width as little-endian 32 bits, then its bytes."""
+    height, width = image.shape[:2]
+    return height.to_bytes(4, "little") + width.to_bytes(4, "little") + image.tobytes()
 
 
 @pytest.mark.parametrize("key", [ord("q"), ord("Q"), 27])
@@ -195,14 +203,12 @@ def test_the_viewer_ends_with_its_pipe(monkeypatch, data):
 def test_a_quit_is_heard_by_the_gate(monkeypatch):
     said = "import sys, time; print('ready', flush=True); sys.stdin.buffer.read(12); print('quit')"
     monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr(
-        screen,
-        "_start_viewer",
-        lambda _title, _full_screen: subprocess.Popen(
-            [sys.executable, "-c", said], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ),
-    )
-    window = Window()
+
+    def start_child(_title, _full_screen):
+        command = [sys.executable, "-c", said]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    window = Window(start_child=start_child)
     assert not window.quit_asked
     window.show(PICTURE)
     assert until(lambda: window.quit_asked)

@@ -217,8 +217,8 @@ def test_the_alerts_of_the_manual_ask_for_metrics_that_there_are():
     from mask_gate.gate.console.door_state import DoorState
     from mask_gate.gate.console.metrics import Metrics
 
-    post = SimpleNamespace(gate="a", state=DoorState(), pictures=SimpleNamespace(viewers=0))
-    served = {metric.name for metric in Metrics([post]).collect()}
+    context = SimpleNamespace(gate="a", state=DoorState(), pictures=SimpleNamespace(viewers=0))
+    served = {metric.name for metric in Metrics([context]).collect()}
     rules = from_the_manual("alerts.yml")["groups"][0]["rules"]
     asked = set(re.findall(r"mask_gate_\w+", " ".join(rule["expr"] for rule in rules)))
     assert asked
