@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mask_gate.models.errors import ModelFileError
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.zoo import build
 
@@ -18,7 +19,7 @@ HEADER_BYTES = 20
 PUBLISHED_CLASSES = 80
 
 
-class DarknetWeightsError(ValueError):
+class DarknetWeightsError(ModelFileError):
     """The file does not hold what the network needs; the message gives both numbers."""
 
 

@@ -41,9 +41,8 @@ from mask_gate.training.data.preview import draw_sheet
 from mask_gate.training.data.report_augment import MAX_NOISE_SIGMA, ROTATION_DEG, SCALE
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
-from mask_gate.training.problems import DataError, Problem, problem_lines
+from mask_gate.training.errors import DataError, Problem, problem_lines, run_command
 
-INTERRUPTED = 130
 T = TypeVar("T")
 
 # The balanced, augmented subset of the report itself: 97 images, 246 + 15 after augmentation.
@@ -54,15 +53,11 @@ REPORT_BALANCED_BOXES = (1516, 405, 327)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns 0, 2 for bad data or usage, 5 for output, 130 if interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        code: int = arguments.run(arguments)
-    except DataError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing half-written was left behind\n")
-        return INTERRUPTED
-    return code
+    return run_command(
+        "mask-gate-data",
+        lambda: arguments.run(arguments),
+        "interrupted; nothing half-written was left behind",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

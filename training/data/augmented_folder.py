@@ -74,7 +74,7 @@ def write_augmented(
 
     Raises:
         DataError: an image cannot be read.
-        WriteError: `out` is taken or cannot be written.
+        OutputError: `out` is taken or cannot be written.
     """
     grown: list[AnnotatedImage] = []
     with DatasetWriter(out, "voc") as writer:

@@ -9,7 +9,7 @@ from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.near_duplicates import perceptual_hash, twin_groups, twin_pairs
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.splits import stratified_parts
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 VALID_IMAGES = 15  # the report kept 15 of its 97 images for validation
 

@@ -19,7 +19,7 @@ from mask_gate.training.data.dataset import DatasetFolder, scan, size_problem, s
 from mask_gate.training.data.image_file import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, decode_image
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.skipping import leave_out
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 

@@ -26,7 +26,7 @@ def convert(
 
     Raises:
         DataError: an image cannot be read.
-        WriteError: `out` is taken or cannot be written.
+        OutputError: `out` is taken or cannot be written.
     """
     with DatasetWriter(out, layout) as writer:
         for image in dataset.images if images is None else images:

@@ -30,7 +30,7 @@ from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
 from mask_gate.training.data.voc import MAX_XML_BYTES, read_voc
 from mask_gate.training.data.yolo_txt import MAX_TXT_BYTES, read_yolo
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 SPLITS = ("train", "valid", "test")
 CLASS_LIST = "classes.names"

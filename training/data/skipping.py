@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.problems import Problem
+from mask_gate.training.errors import Problem
 
 MAX_SKIPPED_SHARE = 0.01
 

@@ -5,7 +5,7 @@ import pytest
 
 from mask_gate.training.data.augmented_folder import Recipe, write_augmented
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.problems import WriteError
+from mask_gate.training.errors import OutputError
 
 
 @pytest.fixture
@@ -57,6 +57,6 @@ def test_noise_depends_on_the_seed_and_the_image_alone(dataset):
 
 def test_growing_a_grown_set_is_refused_rather_than_overwriting(dataset, tmp_path):
     grow(dataset, tmp_path / "once")
-    with pytest.raises(WriteError, match="two images would have this name"):
+    with pytest.raises(OutputError, match="two images would have this name"):
         grow(DatasetFolder.open(tmp_path / "once"), tmp_path / "twice")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "once"]

@@ -7,7 +7,7 @@ import pytest
 from mask_gate.models.labels import MaskLabel
 from mask_gate.training.data.balance import balanced_split, images_with
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 RARE = MaskLabel.MASK_WEARED_INCORRECT
 

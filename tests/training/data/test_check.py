@@ -13,7 +13,7 @@ import pytest
 from mask_gate.training.data.check import check
 from mask_gate.training.data.convert import convert
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 
 def lines(path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mask_gate.training.data.dataset_writer import DatasetWriter, write_file, write_split_lists
-from mask_gate.training.problems import WriteError
+from mask_gate.training.errors import OutputError
 
 BOXES, LABELS = np.array([[1, 2, 30, 40]], np.float32), np.array([2])
 
@@ -51,7 +51,7 @@ def test_an_empty_folder_may_be_filled_and_another_is_left_alone(tmp_path):
     assert (tmp_path / "empty" / "images" / "a.png").exists()
     before = sorted((tmp_path / "empty").rglob("*"))
     with (
-        pytest.raises(WriteError, match="already there; choose a new folder"),
+        pytest.raises(OutputError, match="already there; choose a new folder"),
         DatasetWriter(tmp_path / "empty", "voc"),
     ):
         pytest.fail("the folder is taken")
@@ -61,27 +61,27 @@ def test_an_empty_folder_may_be_filled_and_another_is_left_alone(tmp_path):
 def test_two_images_of_one_name_are_refused(tmp_path):
     with DatasetWriter(tmp_path / "out", "voc") as writer:
         add(writer)
-        with pytest.raises(WriteError, match="two images would have this name"):
+        with pytest.raises(OutputError, match="two images would have this name"):
             add(writer)
 
 
 def test_lists_are_never_overwritten(tmp_path):
     write_split_lists(tmp_path / "lists", {"train": ["a", "b"], "valid": ["c"]})
     assert (tmp_path / "lists" / "train.txt").read_text() == "a\nb\n"
-    with pytest.raises(WriteError, match=r"train\.txt: already there"):
+    with pytest.raises(OutputError, match=r"train\.txt: already there"):
         write_split_lists(tmp_path / "lists", {"train": ["x"]})
     assert (tmp_path / "lists" / "train.txt").read_text() == "a\nb\n"
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match="cannot be written") as caught:
+    with pytest.raises(OutputError, match="cannot be written") as caught:
         write_file(tmp_path / "file" / "x.png", b"")
     assert caught.value.exit_code == 5
-    with pytest.raises(WriteError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_split_lists(tmp_path / "file" / "lists", {"train": []})
     with (
-        pytest.raises(WriteError, match="cannot be written"),
+        pytest.raises(OutputError, match="cannot be written"),
         DatasetWriter(tmp_path / "file" / "out", "voc"),
     ):
         pytest.fail("there is no such place")

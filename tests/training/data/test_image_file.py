@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mask_gate.training.data.image_file import MAX_PIXELS, decode_image, read_header
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 rng = np.random.default_rng(0)
 PICTURE = cv2.resize(rng.integers(0, 255, (5, 7, 3)).astype(np.uint8), (70, 50))

@@ -11,7 +11,7 @@ from mask_gate.training.data.convert import convert
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.preflight import checked_dataset, checked_split
 from mask_gate.training.data.skipping import too_many
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 TRAIN, VALID = 80, 20
 
