@@ -69,15 +69,6 @@ def load_darknet(model: DetectionNetwork, architecture: str, path: Path) -> str:
     )
 
 
-def save_darknet(model: DetectionNetwork, path: Path) -> None:
-    """Write the network's weights in Darknet's format, version 0.2.5, no images seen."""
-    with path.open("wb") as file:
-        np.array([0, 2, 5], "<i4").tofile(file)
-        np.array([0], "<i8").tofile(file)
-        for tensor in _tensors(_layers(model)):
-            tensor.detach().cpu().numpy().astype("<f4").tofile(file)
-
-
 def _read(path: Path) -> NDArray[np.float32]:
     try:
         content = path.read_bytes()

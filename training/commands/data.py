@@ -1,4 +1,4 @@
-"""The command `mask-gate-data`: check, convert, count, balance, augment, preview, split."""
+"""The command `mask-gate-data`: looks at data sets, writes new ones, finds anchors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
+from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape_iou
 from mask_gate.training.data.augmented_folder import Recipe, write_augmented
 from mask_gate.training.data.balance import VALID_IMAGES, balanced_split, images_with
 from mask_gate.training.data.box_rules import parse_number
@@ -124,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     parts.add_argument("--folds", type=_whole(2), metavar="K", help=text)
     text = f"most bits of 127 in which near twins differ (default {MAX_TWIN_BITS})"
     sub.add_argument("--twin-bits", type=_whole(0), default=MAX_TWIN_BITS, metavar="N", help=text)
+
+    sub = command("anchors", _anchors, "Find anchors that fit the faces of a data set.")
+    text = "side of the network's input in pixels (default 416)"
+    sub.add_argument("--imgsz", type=_whole(32), default=416, metavar="PX", help=text)
+    sub.add_argument("--count", type=_whole(1), default=9, metavar="N", help="default 9")
+    sub.add_argument("--split", metavar="NAME", help="fit to this split only")
     return parser
 
 
@@ -223,6 +230,15 @@ def _count(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         write_file(arguments.plot, counts_picture(rows))
         _say(f"picture: {arguments.plot}")
+    return 0
+
+
+def _anchors(arguments: argparse.Namespace) -> int:
+    sizes = face_sizes_wh(_chosen(_open(arguments), arguments.split), arguments.imgsz)
+    anchors = kmeans_anchors(sizes, arguments.count, np.random.default_rng(arguments.seed))
+    fit = shape_iou(sizes, anchors).max(axis=1).mean()
+    _say(f"width and height in pixels of a {arguments.imgsz} px input, mean IoU {fit:.3f}:")
+    _say(", ".join(f"[{width:.0f}, {height:.0f}]" for width, height in anchors))
     return 0
 
 

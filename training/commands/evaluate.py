@@ -124,7 +124,7 @@ def _evaluate(
         random_seed=arguments.seed,
         min_score=arguments.conf,
         gate_results=at_gate,
-        seed_results=lenient,
+        report_results=lenient,
         other_results=_others(arguments, samples, device) if arguments.against else None,
         settings={
             "weights": fingerprint(arguments.weights),
