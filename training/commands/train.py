@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mask-gate-train", description=__doc__)
-    parser.add_argument("--config", nargs="+", required=True, metavar="YAML")
+    text = "files, or names of experiments that come with mask-gate, such as focal"
+    parser.add_argument("--config", nargs="+", required=True, metavar="YAML", help=text)
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     where = "folder with train.txt and valid.txt, where they are not in the data"
     parser.add_argument("--lists", type=Path, metavar="DIR", help=where)

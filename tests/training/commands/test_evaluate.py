@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
+from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.networks.zoo import build
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
 from mask_gate.training.commands.evaluate import main
 
 
@@ -132,6 +134,13 @@ def test_images_without_labels_are_skipped_up_to_one_percent(
     assert not out.exists()
 
 
+def test_without_weights_the_bundled_ones_are_evaluated(drawn_dataset, tmp_path):
+    out = tmp_path / "out.json"
+    command = ["--data", str(drawn_dataset), "--imgsz", "64", "--json", str(out)]
+    assert main(command) == 0
+    assert json.loads(out.read_text())["settings"]["weights"] == fingerprint(BUNDLED_WEIGHTS)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "complaint"),
     [
@@ -140,6 +149,7 @@ def test_images_without_labels_are_skipped_up_to_one_percent(
         (["--split", "extra"], 2, "extra"),
         (["--device", "cuda:9"], 2, "CUDA devices"),
         (["--imgsz", "100"], 2, "multiple of 32"),
+        (["--imgsz", "-32"], 2, "multiple of 32"),
         (["--images", "/nowhere"], 2, "needs --save-detections"),
         (["--images", "/nowhere", "--save-detections", "x.json"], 2, "no images there"),
     ],
