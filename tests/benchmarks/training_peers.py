@@ -39,8 +39,8 @@ from torch import Tensor, nn
 from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.training.config import TrainConfig, config_path
-from mask_gate.training.data.convert import convert
 from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset_writer import convert
 from mask_gate.training.learning.start_weights import start_network
 
 SIDE, BATCH, THREADS = 416, 8, 2

@@ -14,11 +14,8 @@ from tqdm import tqdm
 
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape_iou
-from mask_gate.training.data.augmented_folder import Recipe, write_augmented
-from mask_gate.training.data.balance import VALID_IMAGES, balanced_split, images_with
 from mask_gate.training.data.box_rules import parse_number
 from mask_gate.training.data.check import check
-from mask_gate.training.data.convert import convert
 from mask_gate.training.data.counts import (
     ALL,
     Counts,
@@ -29,7 +26,7 @@ from mask_gate.training.data.counts import (
     sum_counts,
 )
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.data.dataset_writer import write_file, write_split_lists
+from mask_gate.training.data.dataset_writer import convert, write_file, write_split_lists
 from mask_gate.training.data.near_duplicates import (
     HASH_BITS,
     MAX_TWIN_BITS,
@@ -40,6 +37,13 @@ from mask_gate.training.data.near_duplicates import (
 )
 from mask_gate.training.data.preview import draw_sheet
 from mask_gate.training.data.report_augment import MAX_NOISE_SIGMA, ROTATION_DEG, SCALE
+from mask_gate.training.data.report_subset import (
+    VALID_IMAGES,
+    Recipe,
+    balanced_split,
+    images_with,
+    write_augmented,
+)
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
 from mask_gate.training.errors import DataError, Problem, problem_lines, run_command

@@ -22,11 +22,11 @@ from mask_gate.models.networks.device import choose_device
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.nms import suppress
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
+from mask_gate.training.data.check import too_many
 from mask_gate.training.data.dataset_writer import write_file
 from mask_gate.training.data.image_file import IMAGE_SUFFIXES, decode_image
 from mask_gate.training.data.preflight import checked_split
 from mask_gate.training.data.samples import Sample
-from mask_gate.training.data.skipping import too_many
 from mask_gate.training.errors import DataError, Problem, UsageError, run_command
 from mask_gate.training.evaluation.average_precision import precision_recall
 from mask_gate.training.evaluation.coco import save_detections

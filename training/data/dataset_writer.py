@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Literal, Self
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.training.data.class_names import class_names_text
+from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.voc import VocAnnotation, write_voc
 from mask_gate.training.data.yolo_txt import write_yolo
@@ -145,3 +146,27 @@ def write_split_lists(folder: Path, stems_of_split: Mapping[str, Sequence[str]])
 def _unwritable(path: Path, error: OSError) -> OutputError:
     what = f"cannot be written ({error.strerror})"
     return OutputError(Problem(str(path), what, "check the folder, its rights and the free space"))
+
+
+def convert(
+    dataset: DatasetFolder,
+    out: Path,
+    layout: Layout,
+    images: Iterable[AnnotatedImage] | None = None,
+) -> None:
+    """Write `dataset` to the new folder `out` with the annotations of `layout`.
+
+    Args:
+        dataset: image files are copied byte for byte.
+        out: must not exist yet, or be empty.
+        layout: "voc" or "yolo".
+        images: the dataset's images, wrapped to show progress; by default just those.
+
+    Raises:
+        DataError: an image cannot be read.
+        OutputError: `out` is taken or cannot be written.
+    """
+    with DatasetWriter(out, layout) as writer:
+        for image in dataset.images if images is None else images:
+            writer.copy(image, dataset.read_image(image))
+        writer.write_lists(dataset.stems_of_split)

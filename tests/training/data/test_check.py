@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mask_gate.training.data.check import check
-from mask_gate.training.data.convert import convert
 from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset_writer import convert
 from mask_gate.training.errors import DataError
 
 

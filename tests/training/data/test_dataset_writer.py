@@ -1,9 +1,17 @@
-"""A written data set is there in full or not at all, and nothing is overwritten."""
+"""A written data set is whole or absent, nothing is overwritten, and conversion is exact."""
+
+import filecmp
 
 import numpy as np
 import pytest
 
-from mask_gate.training.data.dataset_writer import DatasetWriter, write_file, write_split_lists
+from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset_writer import (
+    DatasetWriter,
+    convert,
+    write_file,
+    write_split_lists,
+)
 from mask_gate.training.errors import OutputError
 
 BOXES, LABELS = np.array([[1, 2, 30, 40]], np.float32), np.array([2])
@@ -85,3 +93,46 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         DatasetWriter(tmp_path / "file" / "out", "voc"),
     ):
         pytest.fail("there is no such place")
+
+
+def same_tree(first, second):
+    def names(root):
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    assert names(first) == names(second)
+    _, different, failed = filecmp.cmpfiles(first, second, names(first), shallow=False)
+    assert different == failed == []
+
+
+def test_there_and_back_is_the_same_data_set(drawn_dataset, tmp_path):
+    convert(DatasetFolder.open(drawn_dataset), tmp_path / "yolo", "yolo")
+    convert(DatasetFolder.open(tmp_path / "yolo"), tmp_path / "voc", "voc")
+    same_tree(drawn_dataset, tmp_path / "voc")
+
+
+def test_a_face_less_image_and_an_unlisted_one_are_kept(drawn_dataset, tmp_path):
+    file = drawn_dataset / "annotations" / "face0.xml"
+    text = file.read_text()
+    file.write_text(text[: text.index("<object>")] + "</annotation>")
+    (drawn_dataset / "train.txt").write_text("face1\nface0\n")
+    convert(DatasetFolder.open(drawn_dataset), tmp_path / "yolo", "yolo")
+    assert (tmp_path / "yolo" / "labels" / "face0.txt").read_bytes() == b""
+    assert (tmp_path / "yolo" / "train.txt").read_text() == "images/face1.png\nimages/face0.png\n"
+    back = DatasetFolder.open(tmp_path / "yolo")
+    assert len(back.images) == 12
+    assert back.fingerprint() == DatasetFolder.open(drawn_dataset).fingerprint()
+
+
+def test_the_real_set_comes_back_byte_for_byte(real_data, tmp_path):
+    original = DatasetFolder.open(real_data)
+    convert(original, tmp_path / "yolo", "yolo")
+    back = DatasetFolder.open(tmp_path / "yolo")
+    assert back.fingerprint() == original.fingerprint()
+    convert(back, tmp_path / "voc", "voc")
+    for name in ("train.txt", "valid.txt"):
+        assert (tmp_path / "voc" / name).read_bytes() == (real_data / name).read_bytes()
+    for image in original.images:
+        written = (tmp_path / "voc" / "annotations" / f"{image.stem}.xml").read_bytes()
+        as_it_was = image.annotation_path.read_bytes().strip()
+        suffix = image.image_path.suffix.encode() + b"</filename>"
+        assert written == as_it_was.replace(b".png</filename>", suffix)
