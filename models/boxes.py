@@ -38,24 +38,7 @@ def pairwise_iou_xyxy(
     return np.where(np.isfinite(iou), iou, 0.0)
 
 
-def cxcywh_to_xyxy(boxes_cxcywh: NDArray[Real]) -> NDArray[Real]:
-    """Centre and size to corners, [..., 4] -> [..., 4]; the inverse of `xyxy_to_cxcywh`."""
-    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
-    return np.concatenate([centre - half, centre + half], axis=-1)
-
-
 def xyxy_to_cxcywh(boxes_xyxy: NDArray[Real]) -> NDArray[Real]:
-    """Corners to centre and size, [..., 4] -> [..., 4]; the inverse of `cxcywh_to_xyxy`."""
+    """Corners to centre and size, [..., 4] -> [..., 4]."""
     top_left, bottom_right = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
     return np.concatenate([(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1)
-
-
-def clip_xyxy(boxes_xyxy: NDArray[Real], size_hw: tuple[int, int]) -> NDArray[Real]:
-    """Copy of the boxes [N, 4] with every corner moved into an image of `size_hw` pixels.
-
-    A box that lay wholly outside keeps its row and has area 0 afterwards.
-    """
-    height, width = size_hw
-    limits = np.array([width, height, width, height], boxes_xyxy.dtype)
-    clipped: NDArray[Real] = np.clip(boxes_xyxy, 0, limits)
-    return clipped

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mask_gate.models.errors import ModelFileError
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.rate import Rate
 
@@ -19,7 +20,7 @@ MOST_FACE_SCORE = 0.5
 Score = Annotated[float, Field(gt=0, le=1)]
 
 
-class OperatingPointError(ValueError):
+class OperatingPointError(ModelFileError):
     """What a file says of its operating point cannot be; the message names the value."""
 
 

@@ -17,7 +17,7 @@ from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.export_metadata import ExportedFileError
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.evaluation.inference import results_of_engine
+from mask_gate.training.evaluation.inference import result_of
 from mask_gate.training.evaluation.metrics import evaluate_strict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +45,10 @@ def pictures(real_data):
 
 
 def mean_ap(engine, samples) -> float:
-    return evaluate_strict(results_of_engine(engine, samples, engine.input_size)).map50
+    size = engine.input_size
+    squares = (Letterbox(sample.size_hw, size).image(sample.image) for sample in samples)
+    said = zip(samples, map(engine, squares), strict=True)
+    return evaluate_strict([result_of(sample, rows, size) for sample, rows in said]).map50
 
 
 @pytest.mark.parametrize("kind", EXACT)

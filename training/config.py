@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from mask_gate.models.files.strict_yaml import ConfigFileError
 from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.shipped import CONFIGS
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -198,6 +200,15 @@ class TrainConfig(Part):
 
 
 def config_path(text: str) -> Path:
-    """A file name from the command line; a bare name such as `focal` means `configs/focal.yaml`."""
+    """The file of an experiment: `text` as a path, or the name of one that comes with the program.
+
+    Raises:
+        ConfigFileError: a bare name such as `focal` that no such experiment has.
+    """
     path = Path(text)
-    return path if path.suffix or path.exists() else Path("configs") / f"{text}.yaml"
+    if path.suffix or path.is_file() or path.name != text:
+        return path
+    shipped = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.stem != "gate")
+    if text not in shipped:
+        raise ConfigFileError(f"{text}: no such file; give one, or one of {', '.join(shipped)}")
+    return CONFIGS / f"{text}.yaml"

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mask_gate.models.errors import ModelFileError
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.networks.anchors import Scale
 from mask_gate.models.networks.network import DetectionNetwork
@@ -28,7 +29,7 @@ MAX_INPUT = 4096
 """Larger squares are a slip: they would take all memory."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ModelFileError):
     """The file is not a checkpoint that can be trusted; the message says why and what to do."""
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mask_gate.models.errors import ModelFileError
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.zoo import build
 
@@ -18,7 +19,7 @@ HEADER_BYTES = 20
 PUBLISHED_CLASSES = 80
 
 
-class DarknetWeightsError(ValueError):
+class DarknetWeightsError(ModelFileError):
     """The file does not hold what the network needs; the message gives both numbers."""
 
 
@@ -66,15 +67,6 @@ def load_darknet(model: DetectionNetwork, architecture: str, path: Path) -> str:
         f"{path}: expected {' or '.join(expected)} values for {architecture}, got {len(values):,}; "
         "take the file that belongs to this network"
     )
-
-
-def save_darknet(model: DetectionNetwork, path: Path) -> None:
-    """Write the network's weights in Darknet's format, version 0.2.5, no images seen."""
-    with path.open("wb") as file:
-        np.array([0, 2, 5], "<i4").tofile(file)
-        np.array([0], "<i8").tofile(file)
-        for tensor in _tensors(_layers(model)):
-            tensor.detach().cpu().numpy().astype("<f4").tofile(file)
 
 
 def _read(path: Path) -> NDArray[np.float32]:

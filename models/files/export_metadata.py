@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mask_gate.models.errors import ModelFileError
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.letterbox import BORDER_GREY
 from mask_gate.models.nms import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS
@@ -18,7 +19,7 @@ FORMAT = "mask-gate onnx 1"
 METADATA_KEY = "mask_gate"
 
 
-class ExportedFileError(ValueError):
+class ExportedFileError(ModelFileError):
     """The file is not an exported detector that can be trusted; the message says why."""
 
 

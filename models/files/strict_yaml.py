@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mask_gate.models.errors import MaskGateError
+
 Config = TypeVar("Config", bound=BaseModel)
 
 
-class ConfigFileError(ValueError):
+class ConfigFileError(MaskGateError):
     """The file does not describe a valid configuration; the message lists every fault."""
 
 

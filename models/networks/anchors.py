@@ -1,17 +1,16 @@
-"""Anchors: raw maps to boxes and back, as exact inverses, and k-means to find anchors."""
+"""Anchors: raw maps to boxes and back, as exact inverses."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 # exp() of a larger logit would be a face 1,000 times its anchor: no picture holds one, and an
 # unbounded exp() turns one odd activation into an infinite box (YOLOv3 leaves it unbounded).
-MAX_SIZE_LOGIT = float(np.log(1000.0))
+MAX_SIZE_LOGIT = math.log(1000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,48 +69,3 @@ def encode(
     offset = (center / stride - cells_xy).clamp(margin, 1 - margin)
     size = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=margin)
     return torch.cat((torch.logit(offset), torch.log(size / anchors_wh)), dim=1)
-
-
-def shape_iou(
-    sizes_a_wh: NDArray[np.float64], sizes_b_wh: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """IoU of boxes laid on a common centre: [N, 2] and [M, 2] to [N, M]."""
-    inner = np.minimum(sizes_a_wh[:, None], sizes_b_wh[None]).prod(-1)
-    outer = sizes_a_wh.prod(-1)[:, None] + sizes_b_wh.prod(-1)[None] - inner
-    return np.asarray(inner / np.maximum(outer, 1e-12))
-
-
-def kmeans_anchors(
-    sizes_wh: NDArray[np.float64], count: int, rng: np.random.Generator, rounds: int = 100
-) -> NDArray[np.float64]:
-    """Anchors by k-means with 1 - IoU as distance (YOLOv2, section 2), smallest area first.
-
-    Args:
-        sizes_wh: [N, 2] box sizes in input pixels, N >= count.
-        count: how many anchors.
-        rng: picks the first centres.
-        rounds: upper bound; it stops early once nothing moves.
-
-    Returns:
-        [count, 2] widths and heights.
-
-    Raises:
-        ValueError: fewer boxes than anchors.
-    """
-    if len(sizes_wh) < count:
-        raise ValueError(
-            f"expected at least {count} boxes for {count} anchors, got {len(sizes_wh)}"
-        )
-    centres = sizes_wh[rng.choice(len(sizes_wh), count, replace=False)].astype(np.float64)
-    for _ in range(rounds):
-        nearest = shape_iou(sizes_wh, centres).argmax(1)
-        moved = np.stack(
-            [
-                np.median(sizes_wh[nearest == k], axis=0) if (nearest == k).any() else centres[k]
-                for k in range(count)
-            ]
-        )
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    return np.asarray(centres[centres.prod(1).argsort()])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from mask_gate.models.errors import MaskGateError
 
-class DeviceError(ValueError):
+
+class DeviceError(MaskGateError):
     """The device that was asked for is not there, or its name means nothing."""
 
 

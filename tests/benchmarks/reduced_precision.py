@@ -36,7 +36,7 @@ from mask_gate.models.files.onnx_file import OnnxFile
 from mask_gate.models.files.openvino_file import OpenVinoFile
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.evaluation.inference import results_of_engine
+from mask_gate.training.evaluation.inference import result_of
 from mask_gate.training.evaluation.metrics import evaluate_strict
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets/weights/mask-gate-lite.onnx"
@@ -75,7 +75,10 @@ def quantized(path: Path, samples, size: int, folder: Path, method) -> Path:
 
 
 def mean_ap(engine, samples) -> float:
-    return float(evaluate_strict(results_of_engine(engine, samples, engine.input_size)).map50)
+    size = engine.input_size
+    squares = (Letterbox(sample.size_hw, size).image(sample.image) for sample in samples)
+    said = zip(samples, map(engine, squares), strict=True)
+    return float(evaluate_strict([result_of(sample, rows, size) for sample, rows in said]).map50)
 
 
 def paired_ms(engines, square, rounds: int) -> dict[str, list[float]]:

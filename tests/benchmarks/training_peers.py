@@ -34,13 +34,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor, nn
 
 from mask_gate.gate.detector.engine_choice import cpu_name
-from mask_gate.models.files.darknet_weights import save_darknet
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.training.config import TrainConfig, config_path
-from mask_gate.training.data.convert import convert
 from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset_writer import convert
 from mask_gate.training.learning.start_weights import start_network
 
 SIDE, BATCH, THREADS = 416, 8, 2
@@ -109,6 +109,21 @@ CONTENDERS = {
 }
 TIMED = [name for name in CONTENDERS if "burn-in" not in name]
 TAUGHT = [name for name in CONTENDERS if not name.startswith("ultra") and "workers" not in name]
+
+
+def save_darknet(network: nn.Module, path: Path) -> None:
+    """Write Darknet's format, version 0.2.5: of each layer norm or bias first, then the kernel."""
+    kinds = ("bias", "weight", "running_mean", "running_var")
+    layers: list[list[Tensor]] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            layers.append([module.bias, module.weight])
+        elif isinstance(module, nn.BatchNorm2d):
+            layers[-1][:1] = [getattr(module, kind) for kind in kinds]
+    with path.open("wb") as file:
+        np.array([0, 2, 5, 0, 0], "<i4").tofile(file)
+        for tensor in (tensor for layer in layers for tensor in layer):
+            tensor.detach().numpy().astype("<f4").tofile(file)
 
 
 class Arena:

@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from mask_gate.models.boxes import (
     area_xyxy,
-    clip_xyxy,
-    cxcywh_to_xyxy,
     pairwise_iou_xyxy,
     xyxy_to_cxcywh,
 )
@@ -93,31 +90,13 @@ def test_area_is_width_times_height_and_never_negative():
     np.testing.assert_array_equal(area_xyxy(boxes), [12, 0, 0])
 
 
-@settings(deadline=None, max_examples=50)
-@given(arrays(np.float64, st.tuples(st.integers(0, 6), st.just(4)), elements=st.floats(-1e4, 1e4)))
-def test_formats_are_inverse_of_each_other(boxes):
-    np.testing.assert_allclose(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes, atol=1e-9)
-    np.testing.assert_allclose(xyxy_to_cxcywh(cxcywh_to_xyxy(boxes)), boxes, atol=1e-9)
-
-
 def test_centre_and_size_of_a_box():
     box = np.array([[2, 10, 6, 40]], np.float32)
     np.testing.assert_array_equal(xyxy_to_cxcywh(box), [[4, 25, 4, 30]])
 
 
-def test_clipping_moves_corners_into_the_image_and_leaves_its_argument_alone():
-    boxes = np.array([[-5, -5, 50, 30], [60, 5, 70, 9], [1, 2, 3, 4]], np.float32)
-    before = boxes.copy()
-    clipped = clip_xyxy(boxes, size_hw=(20, 40))
-    np.testing.assert_array_equal(clipped, [[0, 0, 40, 20], [40, 5, 40, 9], [1, 2, 3, 4]])
-    np.testing.assert_array_equal(boxes, before)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    "function", [cxcywh_to_xyxy, xyxy_to_cxcywh, lambda boxes: clip_xyxy(boxes, (9, 9))]
-)
-def test_nothing_stays_nothing_of_its_kind(function, dtype):
-    changed = function(NOTHING.astype(dtype))
+def test_no_boxes_stay_no_boxes_of_their_kind(dtype):
+    changed = xyxy_to_cxcywh(NOTHING.astype(dtype))
     assert changed.shape == (0, 4)
     assert changed.dtype == dtype

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mask_gate.models.boxes import area_xyxy
 from mask_gate.models.detections import Detections
-from mask_gate.models.labels import MaskLabel
+from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.data.voc import VocAnnotation, write_voc
 from mask_gate.training.evaluation.metrics import ImageResult
@@ -201,3 +203,36 @@ def make_result() -> Callable[..., ImageResult]:
 def random_results() -> Callable[..., list[ImageResult]]:
     """`random_results(seed, images=20, detections=40, tied=False)`: many evaluated images."""
     return draw_results
+
+
+def build_coco_truths(results: Sequence[ImageResult]) -> dict[str, Any]:
+    """All truths as a COCO data set: images (also those without faces), annotations, categories."""
+    annotations: list[dict[str, Any]] = []
+    for result in results:
+        corners = result.truth_boxes_xyxy.astype(np.float64)
+        areas = area_xyxy(corners).tolist()
+        for row, (left, top, right, bottom) in enumerate(corners.tolist()):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # 0 would read as "unmatched" to pycocotools
+                    "image_id": result.name,
+                    "category_id": int(result.truth_labels[row]),
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": areas[row],
+                    "iscrowd": 0,
+                }
+            )
+    images = [{"id": r.name, "height": r.size_hw[0], "width": r.size_hw[1]} for r in results]
+    categories = [{"id": index, "name": name} for index, name in enumerate(CLASS_NAMES)]
+    return {
+        "info": {"description": "mask-gate"},
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
+
+
+@pytest.fixture(scope="session")
+def coco_truths() -> Callable[[Sequence[ImageResult]], dict[str, Any]]:
+    """`coco_truths(results)`: what is true of evaluated images, as a COCO data set."""
+    return build_coco_truths

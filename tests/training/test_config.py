@@ -46,9 +46,23 @@ def test_overrides_win_and_reach_into_parts(written):
     assert (config.optim.lr, config.epochs, config.multi_scale) == (0.5, 3, (64, 96))
 
 
-def test_a_bare_name_means_a_file_in_configs():
-    assert config_path("focal") == Path("configs/focal.yaml")
-    assert config_path("other/focal.yaml") == Path("other/focal.yaml")
+def test_a_bare_name_means_a_shipped_experiment_wherever_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_config(TrainConfig, config_path("focal")).name == "focal"
+
+
+def test_a_path_is_taken_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("other/focal.yaml", "focal.yaml", "other/focal"):
+        assert config_path(text) == Path(text)
+    (tmp_path / "focal").write_text(MINIMAL)
+    assert config_path("focal") == Path("focal")
+
+
+def test_a_name_that_no_experiment_has_is_refused_with_those_that_exist():
+    for name in ("vocal", "gate"):
+        with pytest.raises(ConfigFileError, match=rf"{name}: no such file; give one, .* focal, "):
+            config_path(name)
 
 
 BAD = [

@@ -13,50 +13,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mask_gate.models.files.checkpoint import (
-    INPUT_STEP,
-    MAX_INPUT,
-    Checkpoint,
-    CheckpointError,
-    save_checkpoint,
-)
+from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.calibrated_head import fold
-from mask_gate.models.networks.device import DeviceError, choose_device
+from mask_gate.models.networks.device import choose_device
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.dataset_writer import write_file
 from mask_gate.training.data.preflight import checked_split
+from mask_gate.training.errors import UsageError, run_command
 from mask_gate.training.evaluation.choose_operating_point import (
     Aims,
     Fit,
     describe,
     fit_operating_point,
 )
-from mask_gate.training.evaluation.inference import predictions_of
+from mask_gate.training.evaluation.inference import input_size_of, predictions_of
 from mask_gate.training.evaluation.plots import draw_reliability
-from mask_gate.training.problems import DataError
-from mask_gate.training.usage import UsageError
-
-USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Calibrate one checkpoint; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    try:
-        return _calibrate(arguments)
-    except (DataError, DeviceError, UsageError) as error:
-        return _fail(error, USAGE_ERROR)
-    except CheckpointError as error:
-        return _fail(error, WEIGHTS_ERROR)
-    except OSError as error:
-        return _fail(error, OUTPUT_ERROR)
-
-
-def _fail(error: Exception, code: int) -> int:
-    print(f"mask-gate-calibrate: {error}", file=sys.stderr)
-    return code
+    return run_command("mask-gate-calibrate", lambda: _calibrate(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,12 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _calibrate(arguments: argparse.Namespace) -> int:
+def _calibrate(arguments: argparse.Namespace) -> None:
     aims = _aims(arguments)
     fit_on = arguments.fit_on or arguments.weights
     checkpoint, looked_at = open_weights(arguments.weights), open_weights(fit_on)
     _check_alike(checkpoint, looked_at)
-    checkpoint.input_size = size = _input_size(arguments.imgsz, checkpoint)
+    checkpoint.input_size = size = input_size_of(checkpoint, arguments.imgsz)
     data, samples = checked_split(
         Path(arguments.data), arguments.split, print, skip_bad=False, lists=arguments.lists
     )
@@ -114,7 +93,6 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         draw_reliability({"as trained": fit.before, "calibrated": fit.after}, arguments.plot)
     if arguments.json:
         write_file(arguments.json, json.dumps(fit.point.to_plain(), indent=1).encode())
-    return 0
 
 
 def _aims(arguments: argparse.Namespace) -> Aims:
@@ -124,14 +102,6 @@ def _aims(arguments: argparse.Namespace) -> Aims:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} {share:g}: expected a share between 0 and 1")
     return Aims(**shares)
-
-
-def _input_size(wanted: int | None, checkpoint: Checkpoint) -> int:
-    """A size that the network can be run at; scores differ from size to size."""
-    size = checkpoint.input_size if wanted is None else wanted
-    if size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
-        raise UsageError(f"--imgsz {size}: expected a multiple of {INPUT_STEP} up to {MAX_INPUT}")
-    return size
 
 
 def _check_alike(checkpoint: Checkpoint, looked_at: Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""The command `mask-gate-data`: check, convert, count, balance, augment, preview, split."""
+"""The command `mask-gate-data`: looks at data sets, writes new ones, finds anchors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
-from mask_gate.training.data.augmented_folder import Recipe, write_augmented
-from mask_gate.training.data.balance import VALID_IMAGES, balanced_split, images_with
+from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape_iou
 from mask_gate.training.data.box_rules import parse_number
 from mask_gate.training.data.check import check
-from mask_gate.training.data.convert import convert
 from mask_gate.training.data.counts import (
     ALL,
     Counts,
@@ -28,7 +26,7 @@ from mask_gate.training.data.counts import (
     sum_counts,
 )
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.data.dataset_writer import write_file, write_split_lists
+from mask_gate.training.data.dataset_writer import convert, write_file, write_split_lists
 from mask_gate.training.data.near_duplicates import (
     HASH_BITS,
     MAX_TWIN_BITS,
@@ -39,11 +37,17 @@ from mask_gate.training.data.near_duplicates import (
 )
 from mask_gate.training.data.preview import draw_sheet
 from mask_gate.training.data.report_augment import MAX_NOISE_SIGMA, ROTATION_DEG, SCALE
+from mask_gate.training.data.report_subset import (
+    VALID_IMAGES,
+    Recipe,
+    balanced_split,
+    images_with,
+    write_augmented,
+)
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
-from mask_gate.training.problems import DataError, Problem, problem_lines
+from mask_gate.training.errors import DataError, Problem, problem_lines, run_command
 
-INTERRUPTED = 130
 T = TypeVar("T")
 
 # The balanced, augmented subset of the report itself: 97 images, 246 + 15 after augmentation.
@@ -54,15 +58,11 @@ REPORT_BALANCED_BOXES = (1516, 405, 327)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns 0, 2 for bad data or usage, 5 for output, 130 if interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        code: int = arguments.run(arguments)
-    except DataError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing half-written was left behind\n")
-        return INTERRUPTED
-    return code
+    return run_command(
+        "mask-gate-data",
+        lambda: arguments.run(arguments),
+        "interrupted; nothing half-written was left behind",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     parts.add_argument("--folds", type=_whole(2), metavar="K", help=text)
     text = f"most bits of 127 in which near twins differ (default {MAX_TWIN_BITS})"
     sub.add_argument("--twin-bits", type=_whole(0), default=MAX_TWIN_BITS, metavar="N", help=text)
+
+    sub = command("anchors", _anchors, "Find anchors that fit the faces of a data set.")
+    text = "side of the network's input in pixels (default 416)"
+    sub.add_argument("--imgsz", type=_whole(32), default=416, metavar="PX", help=text)
+    sub.add_argument("--count", type=_whole(1), default=9, metavar="N", help="default 9")
+    sub.add_argument("--split", metavar="NAME", help="fit to this split only")
     return parser
 
 
@@ -228,6 +234,15 @@ def _count(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         write_file(arguments.plot, counts_picture(rows))
         _say(f"picture: {arguments.plot}")
+    return 0
+
+
+def _anchors(arguments: argparse.Namespace) -> int:
+    sizes = face_sizes_wh(_chosen(_open(arguments), arguments.split), arguments.imgsz)
+    anchors = kmeans_anchors(sizes, arguments.count, np.random.default_rng(arguments.seed))
+    fit = shape_iou(sizes, anchors).max(axis=1).mean()
+    _say(f"width and height in pixels of a {arguments.imgsz} px input, mean IoU {fit:.3f}:")
+    _say(", ".join(f"[{width:.0f}, {height:.0f}]" for width, height in anchors))
     return 0
 
 

@@ -14,24 +14,30 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mask_gate.models.detections import Detections
-from mask_gate.models.files.checkpoint import Checkpoint, CheckpointError
+from mask_gate.models.files.checkpoint import Checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.models.letterbox import Letterbox
-from mask_gate.models.networks.device import DeviceError, choose_device
+from mask_gate.models.networks.device import choose_device
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.nms import suppress
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
+from mask_gate.training.data.check import too_many
 from mask_gate.training.data.dataset_writer import write_file
 from mask_gate.training.data.image_file import IMAGE_SUFFIXES, decode_image
 from mask_gate.training.data.preflight import checked_split
 from mask_gate.training.data.samples import Sample
-from mask_gate.training.data.skipping import too_many
+from mask_gate.training.errors import DataError, Problem, UsageError, run_command
 from mask_gate.training.evaluation.average_precision import precision_recall
 from mask_gate.training.evaluation.coco import save_detections
 from mask_gate.training.evaluation.confusion import confusion_matrix
-from mask_gate.training.evaluation.inference import predictions_of
+from mask_gate.training.evaluation.inference import (
+    LOWEST_SCORE,
+    in_source,
+    input_size_of,
+    predictions_of,
+    result_of,
+)
 from mask_gate.training.evaluation.metrics import ImageResult, StrictMatches
 from mask_gate.training.evaluation.mistakes import draw_mistakes, find_mistakes
 from mask_gate.training.evaluation.passage_video import people_of
@@ -39,44 +45,36 @@ from mask_gate.training.evaluation.passages import Passage, passages_table, plan
 from mask_gate.training.evaluation.plots import draw_confusion, draw_precision_recall
 from mask_gate.training.evaluation.report import build_report
 from mask_gate.training.evaluation.report_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
-from mask_gate.training.problems import DataError, Problem
-from mask_gate.training.usage import UsageError
-
-USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR = 2, 4, 5
-LOWEST_SCORE = 0.001
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate or predict; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    try:
-        checkpoint = open_weights(arguments.weights)
-        device = choose_device(arguments.device)
-        size = arguments.imgsz or checkpoint.input_size
-        if size % 32:
-            raise UsageError(f"--imgsz {size}: expected a multiple of 32")
-        network = checkpoint.network().to(device)
-        if arguments.passages:
-            return _passages(arguments)
-        if arguments.images:
-            return _predict(arguments, network, size, device)
-        return _evaluate(arguments, checkpoint, network, size, device)
-    except (DataError, DeviceError, UsageError) as error:
-        return _fail(error, USAGE_ERROR)
-    except CheckpointError as error:
-        return _fail(error, WEIGHTS_ERROR)
-    except OSError as error:
-        return _fail(error, OUTPUT_ERROR)
+    return run_command("mask-gate-eval", lambda: _run(arguments))
 
 
-def _fail(error: Exception, code: int) -> int:
-    print(f"mask-gate-eval: {error}", file=sys.stderr)
-    return code
+def _run(arguments: argparse.Namespace) -> None:
+    checkpoint = open_weights(arguments.weights)
+    device = choose_device(arguments.device)
+    size = input_size_of(checkpoint, arguments.imgsz)
+    network = checkpoint.network().to(device)
+    if arguments.passages:
+        _passages(arguments)
+    elif arguments.images:
+        _predict(arguments, network, size, device)
+    else:
+        _evaluate(arguments, checkpoint, network, size, device)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=BUNDLED_WEIGHTS,
+        metavar="FILE",
+        help="those that come with mask-gate by default",
+    )
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     where = "folder with train.txt and valid.txt, where they are not in the data"
     parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
@@ -110,23 +108,23 @@ def _evaluate(
     network: DetectionNetwork,
     size: int,
     device: torch.device,
-) -> int:
+) -> None:
     data, samples = checked_split(
         Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
     )
     images = [sample.image for sample in samples]
     pairs = list(zip(samples, predictions_of(network, images, size, device), strict=True))
-    at_gate = [_strict_result(s, rows, size, one_label=True) for s, rows in pairs]
+    at_gate = [result_of(s, rows, size, one_label=True) for s, rows in pairs]
     ranked = at_gate
     if not arguments.one_label:
-        ranked = [_strict_result(s, rows, size, one_label=False) for s, rows in pairs]
-    lenient = [_seed_result(s, rows, size) for s, rows in pairs]
+        ranked = [result_of(s, rows, size) for s, rows in pairs]
+    lenient = [_report_result(s, rows, size) for s, rows in pairs]
     report = build_report(
         ranked,
         random_seed=arguments.seed,
         min_score=arguments.conf,
         gate_results=at_gate,
-        seed_results=lenient,
+        report_results=lenient,
         other_results=_others(arguments, samples, device) if arguments.against else None,
         settings={
             "weights": fingerprint(arguments.weights),
@@ -147,7 +145,6 @@ def _evaluate(
         save_detections(ranked, arguments.save_detections)
     if arguments.plots:
         _draw(ranked, at_gate, samples, arguments.conf, arguments.plots)
-    return 0
 
 
 def _others(
@@ -155,40 +152,23 @@ def _others(
 ) -> list[ImageResult]:
     """What the weights to compare with make of the same images."""
     other = open_weights(arguments.against)
-    size = arguments.imgsz or other.input_size
+    size = input_size_of(other, arguments.imgsz)
     images = [sample.image for sample in samples]
     found = predictions_of(other.network().to(device), images, size, device)
     return [
-        _strict_result(sample, rows, size, arguments.one_label)
+        result_of(sample, rows, size, one_label=arguments.one_label)
         for sample, rows in zip(samples, found, strict=True)
     ]
 
 
-def _strict_result(
-    sample: Sample, rows: NDArray[np.float32], size: int, one_label: bool
-) -> ImageResult:
-    found = suppress(rows, LOWEST_SCORE, one_label=one_label)
-    return _result(sample, _in_source(found, sample.size_hw, size))
-
-
-def _seed_result(sample: Sample, rows: NDArray[np.float32], size: int) -> ImageResult:
+def _report_result(sample: Sample, rows: NDArray[np.float32], size: int) -> ImageResult:
     """As the report's own code suppresses: boxes of a class merged, weighted by objectness."""
     found, objectness = merge_nms(
         rows[:, :4], rows[:, 4], rows[:, 5:], min_objectness=MAXIMA_MIN_OBJECTNESS
     )
-    return _result(sample, _in_source(found, sample.size_hw, size), objectness)
-
-
-def _result(
-    sample: Sample, detections: Detections, objectness: NDArray[np.float32] | None = None
-) -> ImageResult:
+    detections = in_source(found, sample.size_hw, size)
     truth = sample.boxes_xyxy, sample.labels
     return ImageResult(sample.name, *truth, detections, sample.size_hw, objectness)
-
-
-def _in_source(found: Detections, size_hw: tuple[int, int], size: int) -> Detections:
-    boxes = Letterbox(size_hw, size).inverse_boxes(found.boxes_xyxy)
-    return Detections(boxes, found.scores, found.labels, found.margins)
 
 
 def _draw(
@@ -210,7 +190,7 @@ def _draw(
     draw_mistakes(find_mistakes(at_gate, min_score), images.__getitem__, folder / "mistakes.png")
 
 
-def _passages(arguments: argparse.Namespace) -> int:
+def _passages(arguments: argparse.Namespace) -> None:
     """People of the split, alone and in pairs, walk up to the gate itself."""
     if arguments.passages < 0:
         raise UsageError(f"--passages {arguments.passages}: expected a number above 0")
@@ -235,12 +215,11 @@ def _passages(arguments: argparse.Namespace) -> int:
             "seed": arguments.seed,
         }
         write_file(arguments.json, json.dumps({**summary, "settings": settings}, indent=1).encode())
-    return 0
 
 
 def _predict(
     arguments: argparse.Namespace, network: DetectionNetwork, size: int, device: torch.device
-) -> int:
+) -> None:
     """Detections of every image in a folder, as COCO results."""
     if not arguments.save_detections:
         raise UsageError("--images needs --save-detections FILE to say where results go")
@@ -261,7 +240,7 @@ def _predict(
     for path, image in shown:
         rows = next(iter(predictions_of(network, [image], size, device)))
         size_hw = image.shape[0], image.shape[1]
-        found = _in_source(suppress(rows, LOWEST_SCORE), size_hw, size)
+        found = in_source(suppress(rows, LOWEST_SCORE), size_hw, size)
         results.append(ImageResult(path.stem, *nothing, found, size_hw))
     for problem in skipped or ():
         print(f"skipped {problem}")
@@ -271,7 +250,6 @@ def _predict(
     if skipped:
         told += f"; skipped {len(skipped)} of {len(paths)} images"
     print(told)
-    return 0
 
 
 def _read(

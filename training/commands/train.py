@@ -8,54 +8,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mask_gate.models.files.checkpoint import CheckpointError
-from mask_gate.models.files.darknet_weights import DarknetWeightsError
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.models.networks.device import choose_device
 from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.preflight import LoadedSplits, checked_dataset
+from mask_gate.training.errors import require, run_command
 from mask_gate.training.evaluation.plots import draw_comparison
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.comparison import comparison_table
 from mask_gate.training.learning.distributed import Team, team_of_this_process
 from mask_gate.training.learning.run import Run, RunContext
-from mask_gate.training.learning.tensorboard_log import require_tensorboard
-from mask_gate.training.learning.trainer import Interrupted, TrainingError
-
-USAGE_ERROR, WEIGHTS_ERROR, OUTPUT_ERROR, INTERRUPTED = 2, 4, 5, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one run after another; returns the exit code."""
     arguments = _parser().parse_args(argv)
     keep_freed_memory(os.environ)
-    try:
+
+    def body() -> None:
         with team_of_this_process() as team:
             _train(arguments, team)
-    except ValueError as error:  # configs, data, weights and schedules: all of ours are one
-        weights = isinstance(error, CheckpointError | DarknetWeightsError)
-        return _fail(error, WEIGHTS_ERROR if weights else USAGE_ERROR)
-    except FileNotFoundError as error:
-        return _fail(error, USAGE_ERROR)
-    except TrainingError as error:
-        return _fail(error, WEIGHTS_ERROR)
-    except OSError as error:
-        return _fail(error, OUTPUT_ERROR)
-    except (Interrupted, KeyboardInterrupt):
-        print("interrupted; go on with --resume", file=sys.stderr)
-        return INTERRUPTED
-    return 0
 
-
-def _fail(error: Exception, code: int) -> int:
-    print(f"mask-gate-train: {error}", file=sys.stderr)
-    return code
+    return run_command("mask-gate-train", body, "interrupted; go on with --resume")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mask-gate-train", description=__doc__)
-    parser.add_argument("--config", nargs="+", required=True, metavar="YAML")
+    text = "files, or names of experiments that come with mask-gate, such as focal"
+    parser.add_argument("--config", nargs="+", required=True, metavar="YAML", help=text)
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     where = "folder with train.txt and valid.txt, where they are not in the data"
     parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
@@ -79,7 +60,7 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
         overrides.append(f"epochs={arguments.epochs}")
     configs = [read_config(TrainConfig, config_path(c), overrides) for c in arguments.config]
     if arguments.tensorboard:
-        require_tensorboard()
+        require("tensorboard")
 
     def say(text: str) -> None:
         if team.is_first:

@@ -9,7 +9,7 @@ import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
 
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 FOLDERS = ("images", "annotations", "labels")
 ROOT_SUFFIXES = (".txt", ".names")  # split lists and class names; anything else is not ours

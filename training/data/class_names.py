@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 
 def label_of(name: str) -> MaskLabel | None:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.training.data.class_colours import COLOUR_OF_LABEL_RGB
 from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.preview import COLOUR_OF_LABEL_RGB
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.splits import class_counts
 

@@ -24,13 +24,13 @@ from mask_gate.training.data.image_file import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_BYTES,
     decode_image,
-    read_header,
+    image_size_wh,
 )
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
 from mask_gate.training.data.voc import MAX_XML_BYTES, read_voc
 from mask_gate.training.data.yolo_txt import MAX_TXT_BYTES, read_yolo
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 SPLITS = ("train", "valid", "test")
 CLASS_LIST = "classes.names"
@@ -237,8 +237,7 @@ def _read_one(files: DataFiles, image: str, label: str, stem: str) -> AnnotatedI
     where = str(files.path(label))
     boxes_xyxy: NDArray[np.float32]
     if label.endswith(".txt"):
-        header = read_header(files.read(image, MAX_IMAGE_BYTES), str(files.path(image)))
-        size_wh = header.size_wh
+        size_wh = image_size_wh(files.read(image, MAX_IMAGE_BYTES), str(files.path(image)))
         boxes_xyxy, labels = read_yolo(files.read(label, MAX_TXT_BYTES), where, size_wh)
     else:
         annotation = read_voc(files.read(label, MAX_XML_BYTES), where)

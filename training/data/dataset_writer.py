@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Literal, Self
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.training.data.class_names import class_names_text
+from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.voc import VocAnnotation, write_voc
 from mask_gate.training.data.yolo_txt import write_yolo
-from mask_gate.training.problems import Problem, WriteError
+from mask_gate.training.errors import OutputError, Problem
 
 Layout = Literal["voc", "yolo"]
 
@@ -28,7 +29,7 @@ class DatasetWriter:
         layout: "voc" writes `annotations/*.xml`, "yolo" writes `labels/*.txt` and `classes.names`.
 
     Raises:
-        WriteError: from every method, when `out` is taken or the disk refuses.
+        OutputError: from every method, when `out` is taken or the disk refuses.
     """
 
     def __init__(self, out: Path, layout: Layout) -> None:
@@ -41,7 +42,7 @@ class DatasetWriter:
     def __enter__(self) -> Self:
         if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
             mend = "choose a new folder; nothing is overwritten"
-            raise WriteError(Problem(str(self._out), "already there", mend))
+            raise OutputError(Problem(str(self._out), "already there", mend))
         try:
             for folder in ("images", self._labels):
                 (self._partial / folder).mkdir(parents=True)
@@ -88,7 +89,7 @@ class DatasetWriter:
         stem = PurePath(image_name).stem
         if stem in self._name_of_stem:
             mend = "rename that image; a set that was augmented before cannot be augmented again"
-            raise WriteError(Problem(image_name, "two images would have this name", mend))
+            raise OutputError(Problem(image_name, "two images would have this name", mend))
         self._name_of_stem[stem] = image_name
         self._write(f"images/{image_name}", image)
         if self._layout == "voc":
@@ -116,7 +117,7 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a whole file.
 
     Raises:
-        WriteError: the folder is missing, or the disk refuses.
+        OutputError: the folder is missing, or the disk refuses.
     """
     try:
         path.write_bytes(content)
@@ -128,12 +129,12 @@ def write_split_lists(folder: Path, stems_of_split: Mapping[str, Sequence[str]])
     """Write `train.txt` and the others, one stem a line, into `folder`, made where it is missing.
 
     Raises:
-        WriteError: one of the lists is there already, or the disk refuses.
+        OutputError: one of the lists is there already, or the disk refuses.
     """
     for split in stems_of_split:
         if (folder / f"{split}.txt").exists():
             mend = "choose another folder; nothing is overwritten"
-            raise WriteError(Problem(str(folder / f"{split}.txt"), "already there", mend))
+            raise OutputError(Problem(str(folder / f"{split}.txt"), "already there", mend))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -142,6 +143,30 @@ def write_split_lists(folder: Path, stems_of_split: Mapping[str, Sequence[str]])
         write_file(folder / f"{split}.txt", "".join(f"{stem}\n" for stem in stems).encode())
 
 
-def _unwritable(path: Path, error: OSError) -> WriteError:
+def _unwritable(path: Path, error: OSError) -> OutputError:
     what = f"cannot be written ({error.strerror})"
-    return WriteError(Problem(str(path), what, "check the folder, its rights and the free space"))
+    return OutputError(Problem(str(path), what, "check the folder, its rights and the free space"))
+
+
+def convert(
+    dataset: DatasetFolder,
+    out: Path,
+    layout: Layout,
+    images: Iterable[AnnotatedImage] | None = None,
+) -> None:
+    """Write `dataset` to the new folder `out` with the annotations of `layout`.
+
+    Args:
+        dataset: image files are copied byte for byte.
+        out: must not exist yet, or be empty.
+        layout: "voc" or "yolo".
+        images: the dataset's images, wrapped to show progress; by default just those.
+
+    Raises:
+        DataError: an image cannot be read.
+        OutputError: `out` is taken or cannot be written.
+    """
+    with DatasetWriter(out, layout) as writer:
+        for image in dataset.images if images is None else images:
+            writer.copy(image, dataset.read_image(image))
+        writer.write_lists(dataset.stems_of_split)

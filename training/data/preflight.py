@@ -7,11 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mask_gate.training.data.check import check
+from mask_gate.training.data.check import check, leave_out, tell_skipped
 from mask_gate.training.data.dataset import DatasetFolder, scan
 from mask_gate.training.data.samples import Sample
-from mask_gate.training.data.skipping import leave_out, tell_skipped
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 
 def checked_dataset(

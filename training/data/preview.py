@@ -8,9 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.training.data.class_colours import COLOUR_OF_LABEL_RGB
+from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.training.data.samples import Sample
+
+COLOUR_OF_LABEL_RGB: dict[int, tuple[int, int, int]] = {
+    MaskLabel.WITH_MASK: (0, 158, 115),
+    MaskLabel.WITHOUT_MASK: (213, 94, 0),
+    MaskLabel.MASK_WEARED_INCORRECT: (240, 228, 66),
+}
+"""One colour a class in every picture, told apart by colour-blind eyes too (Okabe-Ito)."""
 
 CELL_WH = (360, 270)
 GAP_PX = 8

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.box_rules import box_faults, format_number, parse_number
 from mask_gate.training.data.class_names import label_of, unknown_class
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 MAX_XML_BYTES = 1_000_000
 MAX_XML_DEPTH = 50

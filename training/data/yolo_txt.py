@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.box_rules import OUTSIDE_TOLERANCE_PX, box_faults, parse_number
-from mask_gate.training.problems import DataError, Problem
+from mask_gate.training.errors import DataError, Problem
 
 MAX_TXT_BYTES = 1_000_000
 SHARE_DECIMALS = 10

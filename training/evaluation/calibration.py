@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.operating_point import Calibration
-from mask_gate.training.usage import UsageError
+from mask_gate.training.errors import UsageError
 
 Floats = NDArray[np.float64]
 

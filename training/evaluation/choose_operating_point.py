@@ -12,9 +12,9 @@ from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.models.operating_point import Calibration, ClassPoint, OperatingPoint
 from mask_gate.models.rate import Rate
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.calibration import Reliability, calibrated, fit_calibration
 from mask_gate.training.evaluation.sightings import Sightings
-from mask_gate.training.usage import UsageError
 
 FOLDS = 5
 Rows = Sequence[NDArray[np.float32]]

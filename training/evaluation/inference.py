@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mask_gate.models.detections import Detections
+from mask_gate.models.files.checkpoint import INPUT_STEP, MAX_INPUT, Checkpoint
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.nms import suppress
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.metrics import ImageResult
 
 BATCH_SIZE = 8
+LOWEST_SCORE = 0.001
+"""Low, because average precision ranks whatever is found."""
 
 
 @torch.inference_mode()
@@ -57,7 +62,7 @@ def results_of(
     samples: Sequence[Sample],
     input_size: int,
     device: torch.device,
-    score_threshold: float = 0.001,
+    score_threshold: float = LOWEST_SCORE,
     one_label: bool = False,
 ) -> list[ImageResult]:
     """Truth and detections of every sample, in the image's own pixels.
@@ -67,44 +72,43 @@ def results_of(
         samples: labelled images.
         input_size: side of the letterboxed square.
         device: where the network is.
-        score_threshold: lowest score kept; low, because average precision ranks them all.
+        score_threshold: lowest score kept.
         one_label: as in `models.nms.suppress`.
     """
     images = [sample.image for sample in samples]
     predictions = predictions_of(network, images, input_size, device)
     return [
-        _result(sample, rows, input_size, score_threshold, one_label)
+        result_of(sample, rows, input_size, score_threshold, one_label)
         for sample, rows in zip(samples, predictions, strict=True)
     ]
 
 
-def results_of_engine(
-    engine: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    samples: Sequence[Sample],
-    input_size: int,
-    score_threshold: float = 0.001,
-) -> list[ImageResult]:
-    """As `results_of`, of anything that takes a letterboxed square to predictions."""
-    return [
-        _result(
-            sample,
-            engine(Letterbox(sample.size_hw, input_size).image(sample.image)),
-            input_size,
-            score_threshold,
-            one_label=False,
-        )
-        for sample in samples
-    ]
-
-
-def _result(
+def result_of(
     sample: Sample,
     predictions: NDArray[np.float32],
     input_size: int,
-    score_threshold: float,
-    one_label: bool,
+    score_threshold: float = LOWEST_SCORE,
+    one_label: bool = False,
 ) -> ImageResult:
+    """Truth and detections of one sample, from what the network says of it; see `results_of`."""
     found = suppress(predictions, score_threshold, one_label=one_label)
-    boxes = Letterbox(sample.size_hw, input_size).inverse_boxes(found.boxes_xyxy)
-    detections = type(found)(boxes, found.scores, found.labels, found.margins)
+    detections = in_source(found, sample.size_hw, input_size)
     return ImageResult(sample.name, sample.boxes_xyxy, sample.labels, detections, sample.size_hw)
+
+
+def in_source(found: Detections, size_hw: tuple[int, int], input_size: int) -> Detections:
+    """Detections in pixels of the square as detections in pixels of the image."""
+    boxes = Letterbox(size_hw, input_size).inverse_boxes(found.boxes_xyxy)
+    return Detections(boxes, found.scores, found.labels, found.margins)
+
+
+def input_size_of(checkpoint: Checkpoint, wanted: int | None) -> int:
+    """The side of the square to run at: the one asked for, or the checkpoint's own.
+
+    Raises:
+        UsageError: no network here runs at it.
+    """
+    size = checkpoint.input_size if wanted is None else wanted
+    if size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
+        raise UsageError(f"--imgsz {size}: expected a multiple of {INPUT_STEP} up to {MAX_INPUT}")
+    return size

@@ -47,7 +47,7 @@ class ImageResult:
         truth_labels: [G] their indices of `MaskLabel`.
         detections: N faces as detected, in any order.
         size_hw: height and width of the image.
-        objectness: [N] in 0..1, needed by the seed protocol only.
+        objectness: [N] in 0..1, needed by the report's protocol only.
 
     Raises:
         ValueError: shapes disagree, a label is no class, or a number is not finite.
@@ -122,24 +122,9 @@ class StrictScores:
         return mean_over_classes(self.ap50)
 
     @property
-    def map50_101_point(self) -> Floats:
-        """Mean of `ap50_101_point` over the classes that have truths."""
-        return mean_over_classes(self.ap50_101_point)
-
-    @property
     def map50_95(self) -> Floats:
         """Mean of `ap50_95` over the classes that have truths."""
         return mean_over_classes(self.ap50_95)
-
-    @property
-    def map50_95_101_point(self) -> Floats:
-        """Mean of `ap50_95_101_point` over the classes that have truths."""
-        return mean_over_classes(self.ap50_95_101_point)
-
-    @property
-    def map50_by_size(self) -> Floats:
-        """[B] means of `ap50_by_size` over the classes that have truths of that size."""
-        return mean_over_classes(np.moveaxis(self.ap50_by_size, 1, 0))
 
     def by_name(self) -> dict[str, Floats]:
         """The figures, one value per class, under the names they have in files and tables."""

@@ -24,8 +24,8 @@ import numpy as np
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.models.rate import wilson
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.passage_video import FPS, SECONDS, Approach
-from mask_gate.training.usage import UsageError
 
 
 @dataclass(frozen=True, slots=True)

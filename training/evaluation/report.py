@@ -70,7 +70,7 @@ class EvaluationReport:
         truths_by_size: size bin to its [C] faces per class.
         detections: [C] detections per class that the strict protocol looked at.
         strict: figure name to values and intervals.
-        seed: the same by the report's rules; None where it was not asked for.
+        lenient: the same by the report's rules; None where it was not asked for.
         differences: `strict` minus the same of other weights; None where there were none.
         confusion: [C + 1][C + 1] counts at `min_score`, background last.
         min_score: the score threshold in use.
@@ -84,7 +84,7 @@ class EvaluationReport:
     truths_by_size: Mapping[str, tuple[int, ...]]
     detections: tuple[int, ...]
     strict: Mapping[str, Figure]
-    seed: ReportSection | None
+    lenient: ReportSection | None
     differences: Mapping[str, Figure] | None
     confusion: tuple[tuple[int, ...], ...]
     min_score: float
@@ -120,11 +120,11 @@ class EvaluationReport:
                 },
                 "figures": {k: _figure_json(v) for k, v in self.strict.items()},
             },
-            "seed_protocol": self.seed
+            "seed_protocol": self.lenient
             and {
                 "note": NOT_STANDARD,
-                "min_objectness": self.seed.min_objectness,
-                "figures": {k: _figure_json(v) for k, v in self.seed.figures.items()},
+                "min_objectness": self.lenient.min_objectness,
+                "figures": {k: _figure_json(v) for k, v in self.lenient.figures.items()},
             },
             "differences": self.differences
             and {k: _figure_json(v) for k, v in self.differences.items()},
@@ -158,11 +158,14 @@ class EvaluationReport:
                 [header, *_figure_rows(strict, points_101=True)],
             ),
         ]
-        if self.seed is not None:
+        if self.lenient is not None:
             title = (
-                f"Seed protocol (not a standard metric), objectness >= {self.seed.min_objectness:g}"
+                "The report's protocol (not a standard metric), "
+                f"objectness >= {self.lenient.min_objectness:g}"
             )
-            sections.append((title, [header, *_figure_rows(self.seed.figures, points_101=False)]))
+            sections.append(
+                (title, [header, *_figure_rows(self.lenient.figures, points_101=False)])
+            )
         if self.differences is not None:
             title = (
                 f"Minus the other weights, by the same images; each with its {LEVEL:.0%} interval"
@@ -192,8 +195,8 @@ def build_report(
     *,
     min_score: float,
     gate_results: Sequence[ImageResult] | None = None,
-    seed_results: Sequence[ImageResult] | None = None,
-    seed_min_objectness: float = MAXIMA_MIN_OBJECTNESS,
+    report_results: Sequence[ImageResult] | None = None,
+    report_min_objectness: float = MAXIMA_MIN_OBJECTNESS,
     other_results: Sequence[ImageResult] | None = None,
     resamples: int = RESAMPLES,
     random_seed: int = 0,
@@ -206,24 +209,24 @@ def build_report(
         min_score: score threshold for the confusion matrix.
         gate_results: the same images for the confusion matrix, where `results` may hold one box
             under several classes: a second label of a face would count as an invented face.
-        seed_results: the same images with boxes from `merge_nms`, and their objectness.
-        seed_min_objectness: boxes below it are not looked at by the seed protocol.
+        report_results: the same images with boxes from `merge_nms`, and their objectness.
+        report_min_objectness: boxes below it are not looked at by the report's protocol.
         other_results: the same images by other weights, to be compared with.
         resamples: bootstrap resamples.
         random_seed: for the resamples; both protocols meet the same ones.
         settings: kept in the report as they are: model, data, thresholds.
 
     Raises:
-        ValueError: an image comes twice, a seed result has no objectness, or the images differ.
+        ValueError: an image comes twice, a report's result has no objectness, or the images differ.
     """
     matches = StrictMatches.of(results)
-    seed = None
-    if seed_results is not None:
-        lenient = LenientMatches.of(seed_results, seed_min_objectness)
+    section = None
+    if report_results is not None:
+        lenient = LenientMatches.of(report_results, report_min_objectness)
         if lenient.names != matches.names:
-            raise ValueError("expected seed_results to hold the same images as results")
+            raise ValueError("expected report_results to hold the same images as results")
         figures = estimate_figures(lenient, np.random.default_rng(random_seed), resamples)
-        seed = ReportSection(figures, seed_min_objectness)
+        section = ReportSection(figures, report_min_objectness)
     differences = None
     if other_results is not None:
         others, rng = StrictMatches.of(other_results), np.random.default_rng(random_seed)
@@ -238,7 +241,7 @@ def build_report(
         },
         detections=tuple(matches.detections.tolist()),
         strict=estimate_figures(matches, np.random.default_rng(random_seed), resamples),
-        seed=seed,
+        lenient=section,
         differences=differences,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         min_score=min_score,

@@ -22,15 +22,13 @@ from mask_gate.training.evaluation.average_precision import (
     Ints,
     RankedHits,
     average_precision,
-    mean_over_classes,
 )
 from mask_gate.training.evaluation.metrics import ImageResult, sorted_by_name
 
 NOT_STANDARD = "not a standard metric: the report's own lenient rules"
-LOG_MIN_OBJECTNESS = 0.5
-"""Below it the report's training log saw no boxes."""
 MAXIMA_MIN_OBJECTNESS = 0.001
-"""The same for the script that printed the maxima in the report's table."""
+"""Below it the script that printed the maxima of the report's table saw no boxes; its training log
+saw none below 0.5."""
 MIN_IOU = 0.5
 INPUT_PX = 416
 """The extra pixel is one of the letterboxed input, so boxes are brought to that size first."""
@@ -41,11 +39,6 @@ class LenientScores:
     """The report's figures: `lenient_ap50` [C], or [C, R] with R resamples; nan without truths."""
 
     lenient_ap50: Floats
-
-    @property
-    def lenient_map50(self) -> Floats:
-        """Mean of `lenient_ap50` over the classes that have truths."""
-        return mean_over_classes(self.lenient_ap50)
 
     def by_name(self) -> dict[str, Floats]:
         """The figures under the names they have in files and tables."""
@@ -83,24 +76,6 @@ class LenientMatches:
         """The figures with image i met `image_weights[i, r]` times: weights [I, R] -> [C, R]."""
         curves = [average_precision(ranked, image_weights) for ranked in self.by_class]
         return LenientScores(np.stack([curve.all_point for curve in curves]))
-
-
-def evaluate_seed_protocol(
-    results: Sequence[ImageResult], min_objectness: float = MAXIMA_MIN_OBJECTNESS
-) -> LenientScores:
-    """The report's figures for a set of images whose boxes went through `merge_nms`.
-
-    Args:
-        results: with `objectness`; all detections are used, in whatever number.
-        min_objectness: boxes below it are not looked at. The report's training log used
-            `LOG_MIN_OBJECTNESS`, its table of maxima `MAXIMA_MIN_OBJECTNESS`.
-
-    Raises:
-        ValueError: an image has no `objectness`, or two images have the same name.
-    """
-    matches = LenientMatches.of(results, min_objectness)
-    once = matches.scores(np.ones((len(matches.names), 1)))
-    return LenientScores(once.lenient_ap50[:, 0])
 
 
 def lenient_iou_xyxy(
@@ -205,7 +180,7 @@ def _judge(result: ImageResult, min_objectness: float) -> _Judged:
     """Let one image's boxes claim its faces in order of score, the way the report did."""
     if result.objectness is None:
         raise ValueError(
-            f"{result.name}: the seed protocol ranks by objectness; "
+            f"{result.name}: the report's protocol ranks by objectness; "
             "give ImageResult.objectness, one value per detection"
         )
     order = np.argsort(-result.detections.scores, kind="stable")

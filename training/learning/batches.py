@@ -16,6 +16,7 @@ from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.augment import Augmenter, crop_face
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import UsageError
 from mask_gate.training.learning.assign import Truth
 
 # A class with fewer faces than this part of all is rare: its faces are pasted over common ones.
@@ -72,16 +73,16 @@ class BatchSource:
         parts: how many parts there are; each gets a share of every batch by position.
 
     Raises:
-        ValueError: no samples, or fewer images in a batch than parts.
+        UsageError: no samples, or fewer images in a batch than parts.
     """
 
     def __init__(
         self, samples: Sequence[Sample], config: TrainConfig, rank: int = 0, parts: int = 1
     ) -> None:
         if not samples:
-            raise ValueError("expected at least one training image, got none")
+            raise UsageError("expected at least one training image, got none")
         if config.batch_size < parts:
-            raise ValueError(
+            raise UsageError(
                 f"batch_size: expected at least one image for each of {parts} processes, "
                 f"got {config.batch_size}"
             )

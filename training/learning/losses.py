@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, on
 
 from mask_gate.models.networks.anchors import MAX_SIZE_LOGIT, Scale, encode
 from mask_gate.training.config import AssignConfig, Focal, LossConfig
+from mask_gate.training.errors import UsageError
 from mask_gate.training.learning.assign import ScaleTargets, Truth, assign
 
 
@@ -88,7 +89,7 @@ class DetectionLoss:
         assigner: which cells answer for which face.
 
     Raises:
-        ValueError: class weights for another number of classes.
+        UsageError: class weights for another number of classes.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class DetectionLoss:
     ) -> None:
         weights = config.class_weights or (1.0,) * num_classes
         if len(weights) != num_classes:
-            raise ValueError(
+            raise UsageError(
                 f"loss.class_weights: expected {num_classes} values, one a class, "
                 f"got {len(weights)}"
             )

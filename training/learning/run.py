@@ -18,6 +18,7 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.preflight import LoadedSplits
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import Interrupted
 from mask_gate.training.evaluation.bootstrap import estimate_figures
 from mask_gate.training.evaluation.inference import results_of
 from mask_gate.training.evaluation.metrics import ImageResult, StrictMatches, evaluate_strict
@@ -29,7 +30,7 @@ from mask_gate.training.learning.progress import StepLine, StopRequest
 from mask_gate.training.learning.run_folder import RunFolder, accuracy_of
 from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.tensorboard_log import TensorBoardLog
-from mask_gate.training.learning.trainer import Engine, Interrupted
+from mask_gate.training.learning.trainer import Engine
 
 FIGURES = ("map50", "map50_95", *(f"ap50_{name}" for name in CLASS_NAMES))
 

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.training.errors import OutputError
 from mask_gate.training.evaluation.plots import AccuracyHistory, draw_accuracy, draw_losses
 from mask_gate.training.learning.trainer import LOSS_NAMES
 
 History = Sequence[Mapping[str, float]]
-
-
-class OutputError(OSError):
-    """Results cannot be written where they were asked for; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

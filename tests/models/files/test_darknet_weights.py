@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mask_gate.models.files.checkpoint import CheckpointError
-from mask_gate.models.files.darknet_weights import DarknetWeightsError, load_darknet, save_darknet
+from mask_gate.models.files.darknet_weights import DarknetWeightsError, load_darknet
 from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.anchors import decode
 from mask_gate.models.networks.zoo import build
@@ -106,7 +106,22 @@ def test_the_full_networks_layout_is_that_of_the_published_files():
     assert trunk * 4 + 20 == 162_482_580
 
 
-def test_saving_and_loading_gives_the_same_network(tmp_path):
+def save_darknet(network, path):
+    """Write Darknet's format, version 0.2.5: of each layer norm or bias first, then the kernel."""
+    kinds = ("bias", "weight", "running_mean", "running_var")
+    layers = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            layers.append([module.bias, module.weight])
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            layers[-1][:1] = [getattr(module, kind) for kind in kinds]
+    with path.open("wb") as file:
+        np.array([0, 2, 5, 0, 0], "<i4").tofile(file)
+        for tensor in (tensor for layer in layers for tensor in layer):
+            tensor.detach().numpy().astype("<f4").tofile(file)
+
+
+def test_a_file_of_three_classes_is_the_whole_network(tmp_path):
     torch.manual_seed(3)
     network = build("yolov3_tiny").eval()
     save_darknet(network, tmp_path / "own.weights")

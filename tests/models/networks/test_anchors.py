@@ -1,10 +1,9 @@
 """Anchors: decode and encode are inverses, sizes stay finite, k-means finds what is there."""
 
 import numpy as np
-import pytest
 import torch
 
-from mask_gate.models.networks.anchors import Scale, decode, encode, kmeans_anchors
+from mask_gate.models.networks.anchors import Scale, decode, encode
 
 SCALE = Scale(16, ((10.0, 14.0), (37.0, 58.0)))
 
@@ -44,16 +43,3 @@ def test_half_precision_maps_give_finite_boxes_too():
 def test_encode_of_no_boxes():
     none = torch.zeros(0, 4)
     assert encode(none, none[:, :2], none[:, :2], 16).shape == (0, 4)
-
-
-def test_kmeans_finds_well_separated_sizes():
-    rng = np.random.default_rng(1)
-    truth = np.array([[10, 12], [40, 50], [150, 120]])
-    sizes = np.repeat(truth, 50, 0) * rng.uniform(0.95, 1.05, (150, 2))
-    best = kmeans_anchors(sizes, 3, np.random.default_rng(5))
-    np.testing.assert_allclose(best, truth, rtol=0.05)
-
-
-def test_kmeans_refuses_fewer_boxes_than_anchors():
-    with pytest.raises(ValueError, match="at least 9 boxes for 9 anchors, got 2"):
-        kmeans_anchors(np.ones((2, 2)), 9, np.random.default_rng(0))

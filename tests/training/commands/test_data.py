@@ -1,5 +1,7 @@
 """The command `mask-gate-data` as a user meets it: what it prints, writes and returns."""
 
+import json
+
 import cv2
 import pytest
 
@@ -90,6 +92,17 @@ def test_augment_takes_its_own_strengths(drawn_dataset, tmp_path, capsys):
     plain = cv2.imread(str(images / "face0.png"))
     assert cv2.imread(str(images / "face0-noisy.png")).tolist() == plain.tolist()
     assert cv2.imread(str(images / "face0-scaled.png")).tolist() != plain.tolist()
+
+
+def test_anchors_that_fit_the_faces_are_printed(drawn_dataset, capsys):
+    code, out, _ = run(
+        capsys, "anchors", "--data", drawn_dataset, "--imgsz", "128", "--count", "2",
+        "--split", "train",
+    )  # fmt: skip
+    assert code == 0
+    small, large = json.loads(f"[{out.splitlines()[-1]}]")
+    assert small[0] * small[1] < large[0] * large[1]
+    assert "pixels of a 128 px input, mean IoU 0." in out
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
+from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.networks.zoo import build
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
 from mask_gate.training.commands.evaluate import main
-from mask_gate.training.evaluation.coco import load_detections
 
 
 @pytest.fixture
@@ -21,6 +22,11 @@ def weights(tmp_path):
     path = tmp_path / "a.pth"
     save_checkpoint(path, Checkpoint("yolov3_tiny", network.state_dict(), network.scales, 64))
     return str(path)
+
+
+def images_in(path):
+    """The images that a file of COCO results speaks of."""
+    return {entry["image_id"] for entry in json.loads(path.read_text())}
 
 
 def test_both_protocols_are_printed_and_written(weights, drawn_dataset, tmp_path, capsys):
@@ -40,8 +46,8 @@ def test_both_protocols_are_printed_and_written(weights, drawn_dataset, tmp_path
     assert {p.name for p in plots.iterdir()} == {
         "precision_recall.png", "confusion.png", "mistakes.png",
     }  # fmt: skip
-    found = load_detections(tmp_path / "dets.json")
-    assert set(found) <= {f"face{i}" for i in range(12)}
+    found = images_in(tmp_path / "dets.json")
+    assert found <= {f"face{i}" for i in range(12)}
     assert found
 
 
@@ -67,7 +73,7 @@ def test_images_without_labels_are_answered(weights, drawn_dataset, tmp_path, ca
     out = tmp_path / "dets.json"
     images = str(drawn_dataset / "images")
     assert main(["--weights", weights, "--images", images, "--save-detections", str(out)]) == 0
-    assert len(load_detections(out)) == 12
+    assert len(images_in(out)) == 12
     assert "12 images" in capsys.readouterr().out
 
 
@@ -128,6 +134,13 @@ def test_images_without_labels_are_skipped_up_to_one_percent(
     assert not out.exists()
 
 
+def test_without_weights_the_bundled_ones_are_evaluated(drawn_dataset, tmp_path):
+    out = tmp_path / "out.json"
+    command = ["--data", str(drawn_dataset), "--imgsz", "64", "--json", str(out)]
+    assert main(command) == 0
+    assert json.loads(out.read_text())["settings"]["weights"] == fingerprint(BUNDLED_WEIGHTS)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "complaint"),
     [
@@ -136,6 +149,7 @@ def test_images_without_labels_are_skipped_up_to_one_percent(
         (["--split", "extra"], 2, "extra"),
         (["--device", "cuda:9"], 2, "CUDA devices"),
         (["--imgsz", "100"], 2, "multiple of 32"),
+        (["--imgsz", "-32"], 2, "multiple of 32"),
         (["--images", "/nowhere"], 2, "needs --save-detections"),
         (["--images", "/nowhere", "--save-detections", "x.json"], 2, "no images there"),
     ],

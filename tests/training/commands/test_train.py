@@ -18,7 +18,6 @@ import torch
 from mask_gate.models.files.checkpoint import load_checkpoint
 from mask_gate.training.commands.train import main
 from mask_gate.training.learning import run as training_run
-from mask_gate.training.learning import tensorboard_log
 
 CONFIG = """
 name: small
@@ -225,9 +224,10 @@ def test_tensorboard_logs_are_written_on_request(command, tmp_path):
 
 
 def test_tensorboard_that_is_not_there_is_refused_before_training(command, capsys, monkeypatch):
-    monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     assert main([*command, "--tensorboard"]) == 2
-    assert "pip install 'mask-gate[tensorboard]'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == "mask-gate-train needs TensorBoard: pip install 'mask-gate[tensorboard]'\n"
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,15 @@ def test_a_mistake_gets_one_sentence(command, capsys, change, code, complaint):
     said = capsys.readouterr().err
     assert complaint in said
     assert "Traceback" not in said
+
+
+def test_a_bug_inside_a_training_keeps_its_traceback(command, monkeypatch):
+    def bug(*_):
+        raise ValueError("shapes do not fit")
+
+    monkeypatch.setattr(training_run, "start_network", bug)
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        main(command)
 
 
 def test_a_folder_that_cannot_be_written_is_an_output_error(command, tmp_path, capsys):

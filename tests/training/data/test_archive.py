@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from mask_gate.training.data.archive import FolderFiles, ZipFiles, open_data_files
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 CONTENT = {"images/a.png": b"pixels", "annotations/a.xml": b"<annotation/>", "train.txt": b"a\n"}
 

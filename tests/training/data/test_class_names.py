@@ -9,7 +9,7 @@ from mask_gate.training.data.class_names import (
     label_of,
     unknown_class,
 )
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 
 def test_every_name_gives_its_label():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.training.data.convert import convert
 from mask_gate.training.data.dataset import DatasetFolder, scan
-from mask_gate.training.problems import DataError
+from mask_gate.training.data.dataset_writer import convert
+from mask_gate.training.errors import DataError
 
 
 def problems_of(path, lists=None):

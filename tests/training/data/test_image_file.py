@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mask_gate.training.data.image_file import MAX_PIXELS, decode_image, read_header
-from mask_gate.training.problems import DataError
+from mask_gate.training.data.image_file import MAX_PIXELS, decode_image, image_size_wh
+from mask_gate.training.errors import DataError
 
 rng = np.random.default_rng(0)
 PICTURE = cv2.resize(rng.integers(0, 255, (5, 7, 3)).astype(np.uint8), (70, 50))
@@ -46,7 +46,7 @@ def test_every_accepted_format_decodes_to_bgr(suffix):
     assert image.shape == (50, 70, 3)
     assert image.dtype == np.uint8
     assert np.abs(image.astype(int) - PICTURE).mean() < 6
-    assert read_header(ENCODED[suffix], "a").size_wh == (70, 50)
+    assert image_size_wh(ENCODED[suffix], "a") == (70, 50)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
@@ -72,10 +72,17 @@ def test_what_cameras_append_after_a_jpeg_is_fine():
     assert decode_image(ENCODED[".jpg"] + b"trailing bytes", "a").shape == (50, 70, 3)
 
 
+def test_a_photo_with_a_second_one_for_its_screen_is_the_first():
+    """MPO: what phones and stereo cameras write as .jpg."""
+    pair = [Image.fromarray(PICTURE[..., ::-1]), Image.new("RGB", (8, 8))]
+    data = saved(pair[0], format="MPO", save_all=True, append_images=pair[1:])
+    assert decode_image(data, "a").shape == (50, 70, 3)
+
+
 @pytest.mark.parametrize("quality", [100, 80])
 def test_both_kinds_of_webp_are_measured_from_their_header(quality):
     data = saved(Image.fromarray(PICTURE), format="WEBP", lossless=quality == 100, quality=quality)
-    assert read_header(data, "a").size_wh == (70, 50)
+    assert image_size_wh(data, "a") == (70, 50)
     assert decode_image(data, "a").shape == (50, 70, 3)
 
 
@@ -93,19 +100,10 @@ def test_a_cut_off_file_is_refused(suffix, share):
     assert "truncated" in fault(data[: int(len(data) * share)])
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".bmp"])
-def test_missing_bytes_are_counted_where_the_file_knows_its_size(suffix):
-    assert "truncated, 30 bytes missing" in fault(ENCODED[suffix][:-30])
-
-
-def test_missing_bytes_of_a_png_chunk_are_counted():
-    assert "truncated, 30 bytes missing" in fault(ENCODED[".png"][:-42])  # 12 of them are IEND
-
-
 def test_a_flipped_bit_in_a_png_is_seen():
     data = bytearray(ENCODED[".png"])
     data[len(data) // 2] ^= 1
-    assert "damaged: checksum of chunk IDAT" in fault(bytes(data))
+    assert "damaged" in fault(bytes(data))
 
 
 @pytest.mark.parametrize("suffix", ENCODED)
@@ -137,6 +135,7 @@ def test_any_bytes_are_refused_in_one_sentence(junk, start):
         (saved(Image.new("RGB", (4, 4)), format="TIFF"), "a TIFF image"),
         (b"%PDF-1.7", "a PDF document"),
         (b"PK\3\4....", "a zip archive"),
+        (b"RIFF....AVI ", "a sound or video file"),
         (b"\0\0\0\x18ftypheic", "a HEIC, AVIF or MP4 file"),
         (b"hello", "no image of a known format"),
         (saved(Image.new("CMYK", (4, 4)), format="JPEG"), "a CMYK JPEG"),
@@ -170,9 +169,8 @@ def test_exif_orientation_is_applied_in_every_format(kind, orientation):
     stored = Image.fromarray(PICTURE[..., ::-1])
     options = {"lossless": True} if kind == "WEBP" else {}
     data = saved(stored, format=kind, exif=exif, **options)
-    header, image = read_header(data, "a"), decode_image(data, "a")
-    assert header.orientation == orientation
-    assert header.size_wh == (image.shape[1], image.shape[0])
+    image = decode_image(data, "a")
+    assert image_size_wh(data, "a") == (image.shape[1], image.shape[0])
     expected = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -193,7 +191,8 @@ def test_odd_exif_says_nothing():
         body = b"Exif\0\0" + tiff
         segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
         data = ENCODED[".jpg"][:2] + segment + ENCODED[".jpg"][2:]
-        assert read_header(data, "a").orientation == 1
+        assert image_size_wh(data, "a") == (70, 50)
+        np.testing.assert_array_equal(decode_image(data, "a"), decode_image(ENCODED[".jpg"], "a"))
 
 
 # Group 5: bombs
@@ -203,10 +202,16 @@ def test_a_bomb_is_refused_by_its_header_before_it_is_decoded():
     side = 30_000
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IEND", b"")
-    assert f"30000x30000 pixels exceeds max_pixels {MAX_PIXELS}" in fault(data)
+    assert f"the image exceeds max_pixels {MAX_PIXELS}" in fault(data)
+
+
+def test_an_image_a_little_too_large_is_refused_with_its_size():
+    header = struct.pack(">IIBBBBB", 8000, 8000, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IEND", b"")
+    assert f"8000x8000 pixels exceeds max_pixels {MAX_PIXELS}" in fault(data)
 
 
 def test_an_image_without_pixels_is_refused():
     header = struct.pack(">IIBBBBB", 0, 5, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IEND", b"")
-    assert "the image is 0x5 pixels" in fault(data)
+    assert "truncated or damaged" in fault(data)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mask_gate.training.data.preflight import LoadedSplits, checked_dataset
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 
 def unsaid(text):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mask_gate.training.data.class_colours import COLOUR_OF_LABEL_RGB
-from mask_gate.training.data.preview import CELL_WH, GAP_PX, draw_sheet
+from mask_gate.training.data.preview import CELL_WH, COLOUR_OF_LABEL_RGB, GAP_PX, draw_sheet
 from mask_gate.training.data.samples import Sample
 
 

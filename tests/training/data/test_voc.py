@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.training.data.voc import MAX_XML_BYTES, VocAnnotation, read_voc, write_voc
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 FACE = """
     <object>

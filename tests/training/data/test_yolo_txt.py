@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.training.data.yolo_txt import read_yolo, write_yolo
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 GOOD = "0 0.5 0.5 0.25 0.25\n"
 

@@ -58,7 +58,7 @@ def test_values_are_those_of_the_evaluation(random_results):
     assert figures["ap50"].mean.value == pytest.approx(float(scores.map50))
 
 
-def test_the_seed_protocol_has_intervals_too(random_results):
+def test_the_reports_protocol_has_intervals_too(random_results):
     matches = LenientMatches.of(random_results(0), 0.001)
     figure = estimate_figures(matches, rng(), resamples=100)["lenient_ap50"]
     assert figure.mean.low < figure.mean.value < figure.mean.high

@@ -10,6 +10,7 @@ from mask_gate.models.labels import MaskLabel
 from mask_gate.models.networks.calibrated_head import fold
 from mask_gate.models.networks.zoo import ARCHITECTURES, build
 from mask_gate.models.operating_point import Calibration
+from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.calibration import Reliability, calibrated, fit_calibration
 from mask_gate.training.evaluation.choose_operating_point import (
     Aims,
@@ -18,7 +19,6 @@ from mask_gate.training.evaluation.choose_operating_point import (
     fit_operating_point,
 )
 from mask_gate.training.evaluation.sightings import NOTHING, Sightings
-from mask_gate.training.usage import UsageError
 
 LINE = Calibration(slope=3.0, offset=1.5, class_slope=0.5)
 MASK, BARE, NOSE = MaskLabel

@@ -6,6 +6,7 @@ import torch
 
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import UsageError
 from mask_gate.training.learning.batches import BatchSource, rare_faces, repeat_factors, to_batch
 
 
@@ -95,7 +96,7 @@ def test_a_part_may_be_empty_at_the_end():
 
 
 def test_a_batch_has_at_least_one_image_for_each_process():
-    with pytest.raises(ValueError, match="batch_size: expected at least one image for each of 3"):
+    with pytest.raises(UsageError, match="batch_size: expected at least one image for each of 3"):
         BatchSource([sample([0])], config(), rank=0, parts=3)
 
 
@@ -144,5 +145,5 @@ def test_rare_faces_are_cut_out_and_tiny_ones_left():
 
 
 def test_no_images_are_refused():
-    with pytest.raises(ValueError, match="at least one training image"):
+    with pytest.raises(UsageError, match="at least one training image"):
         BatchSource([], config())

@@ -7,6 +7,7 @@ import torch
 
 from mask_gate.models.networks.anchors import Scale, encode
 from mask_gate.training.config import AssignConfig, Focal, LossConfig
+from mask_gate.training.errors import UsageError
 from mask_gate.training.learning.assign import Truth
 from mask_gate.training.learning.losses import DetectionLoss, complete_iou, cross_entropy
 
@@ -155,7 +156,7 @@ def test_class_weights_weigh_the_true_class():
 
 
 def test_class_weights_need_one_value_a_class():
-    with pytest.raises(ValueError, match="expected 3 values, one a class, got 2"):
+    with pytest.raises(UsageError, match="expected 3 values, one a class, got 2"):
         loss(class_weights=(1, 2))
 
 

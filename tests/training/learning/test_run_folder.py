@@ -7,7 +7,8 @@ import shutil
 import pytest
 from matplotlib.artist import Artist
 
-from mask_gate.training.learning.run_folder import OutputError, RunFolder, accuracy_of
+from mask_gate.training.errors import OutputError
+from mask_gate.training.learning.run_folder import RunFolder, accuracy_of
 
 ROW = {"epoch": 1, "box": 1.0, "objectness": 2.0, "classes": 3.0}
 FIGURES = {

@@ -6,9 +6,9 @@ from torch import nn
 
 from mask_gate.models.networks.zoo import build
 from mask_gate.training.config import Freeze, OptimConfig
+from mask_gate.training.errors import UsageError
 from mask_gate.training.learning.schedule import (
     Average,
-    ScheduleError,
     apply_freezes,
     lr_factor,
     make_optimizer,
@@ -91,7 +91,7 @@ def test_freezes_hold_weights_and_norms_until_their_epoch():
 
 
 def test_a_freeze_that_names_nothing_is_refused_with_what_there_is():
-    with pytest.raises(ScheduleError, match="'trunk' names nothing in the network, which has fine"):
+    with pytest.raises(UsageError, match="'trunk' names nothing in the network, which has fine"):
         apply_freezes(build("yolov3_tiny"), (Freeze(modules=("trunk",)),), 0)
 
 

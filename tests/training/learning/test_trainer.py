@@ -9,6 +9,7 @@ import torch
 from mask_gate.models.files.checkpoint import load_checkpoint, save_checkpoint
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import Interrupted, TrainingError
 from mask_gate.training.evaluation.inference import results_of
 from mask_gate.training.evaluation.metrics import evaluate_strict
 from mask_gate.training.learning.batches import BatchSource
@@ -16,8 +17,6 @@ from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.trainer import (
     LOSS_NAMES,
     Engine,
-    Interrupted,
-    TrainingError,
     layer_type,
 )
 

