@@ -65,7 +65,9 @@ def tracked() -> list[str]:
         capture_output=True,
         check=True,
     )
-    return [name for name in listed.stdout.decode().split("\0") if os.path.lexists(ROOT / name)]
+    return [
+        name for name in listed.stdout.decode().split("\0") if name and os.path.lexists(ROOT / name)
+    ]
 
 
 def build(kind: str, source: Path, out: Path) -> Path:
