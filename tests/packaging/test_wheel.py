@@ -1,9 +1,9 @@
 """The wheel: everything a gate needs, below one name, and a gate that runs from it alone.
 
 Both distributions are built from a copy of the tracked files, and the wheel is installed into a new
-environment. The libraries beside it are links to those of the environment that runs the tests, for
-the declared dependencies and what they ask for in turn, and no others: what pip would have
-installed, without a network.
+environment. The libraries beside it are those of the environment that runs the tests, for the
+declared dependencies and what they ask for in turn, and no others: what pip would have installed,
+without a network.
 """
 
 from __future__ import annotations
@@ -144,6 +144,20 @@ def libraries(extras: tuple[str, ...]) -> set[str]:
     return found
 
 
+def link(source: Path, target: Path) -> None:
+    """The same file under another name, which costs no space; a copy on another file system.
+
+    Not a symbolic link: a library that asks where it really lies would look for others there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() or not source.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 class Installation:
     """An environment with the wheel in it, and an empty folder to run commands from."""
 
@@ -156,9 +170,9 @@ class Installation:
         (self.packages,) = (folder / "venv").glob("lib/python3*/site-packages")
         for name in libraries(extras):
             library = metadata.distribution(name)
-            for part in {Path(file).parts[0] for file in library.files or []} - {".."}:
-                if not (self.packages / part).exists():
-                    (self.packages / part).symlink_to(str(library.locate_file(part)))
+            for file in library.files or []:
+                if file.parts[0] != "..":
+                    link(Path(str(library.locate_file(file))), self.packages / file)
 
     def start(self, command: str, *arguments: str) -> subprocess.Popen[str]:
         """A command of the installation, in the empty folder, with little of our environment."""
@@ -207,7 +221,7 @@ class TestAGate:
     def test_it_is_the_wheel_that_runs_and_there_is_no_torch(self, gate):
         said = gate.run("python", "-c", "import mask_gate; print(mask_gate.__file__)")
         assert str(gate.packages) in said
-        for name in ("torch", "lxml", "PIL.Image", "starlette", "pytest"):
+        for name in ("torch", "lxml", "onnx", "starlette", "pytest"):
             assert f"No module named '{name}'" in gate.run(
                 "python", "-c", f"import {name}", expect=1
             )
@@ -215,7 +229,7 @@ class TestAGate:
     def test_the_demo_lets_in_who_wears_a_mask_and_nobody_else(self, gate):
         said = gate.run(
             "mask-gate", "--camera", "demo", "--headless", "--fast", "--device", "cpu",
-            "--events", "events.jsonl", "--audit", "audit.sqlite",
+            "--events", "events.jsonl",
         )  # fmt: skip
         lines = (gate.empty / "events.jsonl").read_text(encoding="utf-8").splitlines()
         signals = [event for line in lines if (event := json.loads(line))["type"] == "signal"]
@@ -274,18 +288,18 @@ class TestAGateWithExtras:
             "mask-gate", "--config", "gate.yaml", "--camera", "demo", "--headless"
         ) as running:
             try:
-                page = self.read(f"http://{address}/")
-                sheet = self.read(f"http://{address}/style.css")
+                page = self.read(running, f"http://{address}/login")
+                sheet = self.read(running, f"http://{address}/static/style.css")
             finally:
                 running.terminate()
-            said, _ = running.communicate(timeout=LIMIT_S)
+                said, _ = running.communicate(timeout=LIMIT_S)
         assert running.returncode == 0, said
         assert b"<html" in page
         assert sheet == (ROOT / "assets/console/style.css").read_bytes()
 
-    def read(self, url: str) -> bytes:
-        """What is served, as soon as somebody serves."""
-        for _ in range(LIMIT_S * 4):
+    def read(self, gate: subprocess.Popen[str], url: str) -> bytes:
+        """What is served, as soon as the gate serves; nothing when it has ended."""
+        while gate.poll() is None:
             try:
                 with urllib.request.urlopen(url, timeout=10) as answer:
                     return bytes(answer.read())
@@ -293,7 +307,7 @@ class TestAGateWithExtras:
                 raise
             except OSError:
                 time.sleep(0.25)
-        raise AssertionError(f"{url}: nobody answers")
+        return b""
 
 
 class TestTraining:
