@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import logging
 import math
 import os
@@ -13,7 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from mask_gate.gate.commands.set_up import ask_password, print_cameras, write_config
+from mask_gate.gate.commands.set_up import (
+    ask_password,
+    copy_samples,
+    print_cameras,
+    print_version,
+    write_config,
+)
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.schema import GateConfig, Key, load_config, with_flags
 from mask_gate.gate.console.feed import ConsoleFeed
@@ -68,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the gate as a command; returns its exit code."""
     try:
         options = _parser().parse_args(argv)
-    except SystemExit as end:  # --help, --version, or a flag that is wrong
+    except SystemExit as end:  # --help, or a flag that is wrong
         return int(end.code or 0)
     try:
         if (helped := _help_to_set_up(options)) is not None:
@@ -90,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=f"mask-gate {_version()}")
+    add("--version", action="store_true", help="print version and bundled model, and end")
     add("--config", metavar="FILE", type=Path, help="a gate.yaml; see configs/gate.yaml")
     add("--gate", metavar="NAME", help="name of this door in events and logs")
     add(
@@ -115,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--list-cameras", action="store_true", help="say which cameras there are, and end")
     add("--init", metavar="FILE", type=Path, help="write a commented gate.yaml, and end")
+    add("--copy-samples", metavar="DIR", type=Path, help="copy sample files there, and end")
     add("--lock", action="store_true", help="lock every relay, and end")
     add("--validate-config", action="store_true", help="say whether the configuration is right")
     add("--dry-run", action="store_true", help="say what relays would be told, tell them nothing")
@@ -138,13 +144,6 @@ def _parser() -> argparse.ArgumentParser:
         "runs no command and plays no sound",
     )
     return parser
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("mask-gate")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _seconds(text: str) -> float:
@@ -180,8 +179,12 @@ def _configured(options: argparse.Namespace) -> GateConfig:
 
 def _help_to_set_up(options: argparse.Namespace) -> int | None:
     """What needs no gate; None when nothing of it is asked for."""
+    if options.version:
+        return print_version()
     if options.list_cameras:
         return print_cameras()
+    if options.copy_samples is not None:
+        return copy_samples(options.copy_samples)
     if options.init is not None:
         write_config(options.init)
         print(_NEXT_STEPS.format(file=options.init))

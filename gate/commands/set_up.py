@@ -1,8 +1,9 @@
-"""Set-up: what an installer asks for before there is a gate: cameras, a file, a password."""
+"""Set-up: what an installer asks for before there is a gate: cameras, files, a password."""
 
 from __future__ import annotations
 
 import getpass
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -10,11 +11,34 @@ from pathlib import Path
 import cv2
 
 from mask_gate.gate.console.login import new_password
-from mask_gate.gate.errors import CameraError, ConfigError, OutputError
-from mask_gate.models.shipped import CONFIGS
+from mask_gate.gate.errors import CameraError, ConfigError, ModelError, OutputError
+from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS, CONFIGS
 
 TEMPLATE = CONFIGS / "gate.yaml"
 DEVICES = Path("/dev")
+SAMPLES = ("grafana", "relay", "sign", "systemd")
+"""Folders of the assets that an installer takes a copy of and changes."""
+
+
+def print_version() -> int:
+    """Say which program and which bundled model this is.
+
+    Raises:
+        ModelError: the bundled model cannot be read.
+    """
+    try:
+        version = importlib.metadata.version("mask-gate")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed)"
+    sys.stdout.write(f"mask-gate {version}\n")
+    try:
+        sys.stdout.write(f"model {fingerprint(BUNDLED_WEIGHTS)}\n")
+    except OSError as error:
+        raise ModelError(
+            f"{BUNDLED_WEIGHTS}: cannot be read ({error.strerror}); install mask-gate again"
+        ) from None
+    return 0
 
 
 def list_cameras(devices: Path = DEVICES) -> list[tuple[str, str]]:
@@ -70,6 +94,30 @@ def write_config(path: Path) -> None:
         raise ConfigError(f"--init {path}: is there already; give another name") from None
     except OSError as error:
         raise OutputError(f"--init {path}: cannot be written ({error.strerror})") from None
+
+
+def copy_samples(folder: Path) -> int:
+    """Copy the sample scripts and files into a folder; none that is there is replaced.
+
+    Raises:
+        ConfigError: there is such a file already.
+        OutputError: a file cannot be written.
+    """
+    sources = [path for name in SAMPLES for path in sorted((ASSETS / name).glob("*.*"))]
+    copies = {folder / path.relative_to(ASSETS): path for path in sources}
+    for copy in copies:
+        if os.path.lexists(copy):
+            raise ConfigError(f"--copy-samples: {copy} is there already; give another folder")
+    for copy, source in copies.items():
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with copy.open("xb") as file:
+                file.write(source.read_bytes())
+            copy.chmod(source.stat().st_mode & 0o777)
+        except OSError as error:
+            raise OutputError(f"--copy-samples {copy}: {error.strerror}") from None
+        sys.stdout.write(f"{copy}\n")
+    return 0
 
 
 def ask_password() -> str:

@@ -15,6 +15,7 @@ from mask_gate.models.files.fingerprint import fingerprint
 log = logging.getLogger(__name__)
 
 _EXPORTED = (".onnx", ".xml")
+_NEEDS_TORCH = "needs PyTorch: pip install 'mask-gate[cuda]'"
 
 
 def open_engine(
@@ -37,7 +38,7 @@ def open_engine(
         raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
     identity = fingerprint(weights)
     is_exported = weights.suffix in _EXPORTED
-    if device == "cpu" or (device == "auto" and (is_exported or not _cuda_driver_present())):
+    if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
         exported = weights if is_exported else _twin(weights, identity)
         kinds = _kinds_for(weights, exported)
         if wanted == EngineKind.AUTO:
@@ -50,6 +51,8 @@ def open_engine(
         raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
     elif wanted not in (EngineKind.AUTO, EngineKind.TORCH):
         raise ModelError(f"engine {wanted} runs on the CPU; take torch for {device}")
+    elif not _is_installed("torch"):
+        raise ModelError(f"device {device} {_NEEDS_TORCH}")
     from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
 
     return open_torch_engine(weights, device), identity
@@ -71,25 +74,40 @@ def _kinds_for(weights: Path, exported: Path | None) -> tuple[EngineKind, ...]:
     kinds = []
     if exported is not None and exported.suffix == ".onnx":
         kinds.append(EngineKind.ONNX)
-    if exported is not None and find_spec("openvino") is not None:
+    if exported is not None and _is_installed("openvino"):
         kinds += [EngineKind.OPENVINO, EngineKind.OPENVINO_BF16]
-    if weights.suffix not in _EXPORTED:
+    if weights.suffix not in _EXPORTED and _is_installed("torch"):
         kinds.append(EngineKind.TORCH)
     if not kinds:
-        raise ModelError(_why_not(weights, EngineKind.OPENVINO))
+        missing = EngineKind.OPENVINO if weights.suffix in _EXPORTED else EngineKind.TORCH
+        raise ModelError(_why_not(weights, missing))
     return tuple(kinds)
 
 
 def _why_not(weights: Path, wanted: EngineKind) -> str:
     if wanted == EngineKind.TORCH:
-        return f"{weights}: exported files are not for engine torch; give the .pth checkpoint"
-    if wanted != EngineKind.ONNX and find_spec("openvino") is None:
-        return f"engine {wanted} is not installed: pip install 'mask-gate[openvino]'"
+        if weights.suffix in _EXPORTED:
+            return f"{weights}: exported files are not for engine torch; give the .pth checkpoint"
+        return (
+            f"{weights} {_NEEDS_TORCH}; or give the .onnx that mask-gate-export makes of it "
+            "on another machine"
+        )
+    if wanted != EngineKind.ONNX and not _is_installed("openvino"):
+        return f"engine {wanted} is not installed: pip install openvino"
     return (
         f"{weights}: engine {wanted} needs its exported twin: mask-gate-export --weights {weights}"
     )
 
 
-def _cuda_driver_present() -> bool:
-    """Whether asking torch for CUDA is worth its import."""
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
+def _is_installed(library: str) -> bool:
+    return find_spec(library) is not None
+
+
+def _cuda_wanted() -> bool:
+    """Whether asking torch for CUDA is worth its import: there is a driver, and there is torch."""
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):
+        return False
+    if not _is_installed("torch"):
+        log.warning("runs on the CPU, for CUDA %s", _NEEDS_TORCH)
+        return False
+    return True

@@ -372,7 +372,7 @@ def open_console(
     missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"console.enabled: needs {', '.join(missing)}; pip install -e '.[console]'"
+            f"console.enabled: needs {', '.join(missing)}; pip install 'mask-gate[console]'"
         )
     password = None if config.console.password_file is not None else new_password()
     if password is not None:

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,35 @@ class TestCameras:
         (tmp_path / "video0").touch()
         ((_, size),) = set_up.list_cameras(tmp_path)
         assert "no picture" in size or "no rights" in size
+
+
+class TestSamples:
+    def test_are_copied_as_they_are(self, repo_root, tmp_path, capsys):
+        folder = tmp_path / "new" / "samples"
+        assert main(["--copy-samples", str(folder)]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert str(folder / "relay" / "gpio.py") in said
+        assert {folder / "systemd" / "mask-gate.service", folder / "relay" / "pulse.py"} <= {
+            path for path in folder.rglob("*") if path.is_file()
+        }
+        for path in map(Path, said):
+            original = repo_root / "assets" / path.relative_to(folder)
+            assert path.read_bytes() == original.read_bytes()
+            assert path.stat().st_mode == original.stat().st_mode
+
+    def test_a_file_that_is_there_is_left_alone_and_nothing_is_copied(self, tmp_path, capsys):
+        mine = tmp_path / "relay" / "usb_relay.py"
+        mine.parent.mkdir()
+        mine.write_text("mine")
+        assert main(["--copy-samples", str(tmp_path)]) == ConfigError.exit_code
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+        assert mine.read_text() == "mine"
+        assert "usb_relay.py is there already" in capsys.readouterr().err
+
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path, capsys):
+        (tmp_path / "file").touch()
+        assert main(["--copy-samples", str(tmp_path / "file")]) == OutputError.exit_code
+        assert "Not a directory" in capsys.readouterr().err
 
 
 class TestPassword:

@@ -21,6 +21,7 @@ from mask_gate.gate.commands.gate import main
 from mask_gate.gate.errors import CameraError, ModelError
 from mask_gate.gate.runtime import entrance as assembly
 from mask_gate.models.detections import Detections
+from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
@@ -159,9 +160,11 @@ class TestUsage:
         assert main(["--help"]) == 0
         assert "3 camera, 4 model or weights, 5 output, 130 Ctrl-C" in capfd.readouterr().out
 
-    def test_version(self, capfd):
+    def test_version_names_the_program_and_the_bundled_model(self, capfd):
         assert main(["--version"]) == 0
-        assert capfd.readouterr().out.startswith("mask-gate ")
+        program, model = capfd.readouterr().out.splitlines()
+        assert program.startswith("mask-gate ")
+        assert model == f"model {fingerprint(BUNDLED_WEIGHTS)}"
 
     @pytest.mark.parametrize(
         "flags",
