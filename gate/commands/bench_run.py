@@ -77,7 +77,9 @@ def measure_latency(
             tracker=Tracker(config.tracker, detector.operating_point),
             controller=entrance.controller,
             limits=Limits(
-                config.camera.timeout_s, config.door.max_age_s, config.detector.fault_frames
+                config.camera.timeout_s,
+                config.door.decision_max_age_s,
+                config.detector.fault_frames,
             ),
         )
         summary = gate.run(lambda: False, seconds)

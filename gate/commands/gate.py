@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mask_gate.gate.commands.set_up import ask_password, print_cameras, write_config
 from mask_gate.gate.config.named_files import check_named_files
-from mask_gate.gate.config.schema import GateConfig, Key, load_config, with_flags
+from mask_gate.gate.config.schema import GateConfig, load_config, with_flags
 from mask_gate.gate.console.feed import View
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.detector.engine import EngineKind
@@ -44,6 +44,7 @@ from mask_gate.gate.system.shutdown import Shutdown
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 from mask_gate.gate.system.threads import DOOR
+from mask_gate.models.files.yaml_values import Key
 
 log = logging.getLogger(__name__)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from mask_gate.models.section import Section
 
 _FILE = Field(default=None, min_length=1)
 
 
-class ConsoleConfig(BaseModel):
+class ConsoleConfig(Section):
     """Pages for a browser; off unless switched on, and for this machine alone unless it is safe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     enabled: bool = False
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen at")

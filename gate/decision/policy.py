@@ -11,14 +11,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.operating_point import OperatingPoint
+from mask_gate.models.section import Section
 
 Point = tuple[float, float]
 _ROUNDING_S = 1e-6  # sums of frame times are not exact; a frame must not be lost to the last bit
@@ -31,10 +32,10 @@ def _as_points(value: object) -> object:
     return value
 
 
-class PolicyConfig(BaseModel):
+class PolicyConfig(Section):
     """Who may pass: evidence in seconds AND distinct frames, whatever the frame rate."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    renamed: ClassVar = {"max_age_s": "evidence_gap_s"}
 
     zone: Annotated[tuple[Point, ...], BeforeValidator(_as_points)] = Field(
         default=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),
@@ -85,7 +86,7 @@ class PolicyConfig(BaseModel):
     leave_share: float = Field(
         default=0.6, gt=0.5, le=1, description="share below which a permission given is revoked"
     )
-    max_age_s: float = Field(
+    evidence_gap_s: float = Field(
         default=0.5,
         ge=0,
         le=2,
@@ -126,8 +127,8 @@ class PolicyConfig(BaseModel):
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}: expected at most {high} ({getattr(self, high)})")
-        if self.max_age_s >= self.lease_s:
-            raise ValueError(f"max_age_s: expected less than lease_s ({self.lease_s})")
+        if self.evidence_gap_s >= self.lease_s:
+            raise ValueError(f"evidence_gap_s: expected less than lease_s ({self.lease_s})")
         return self
 
     def votes(self, point: OperatingPoint | None) -> VoteThresholds:
@@ -311,13 +312,15 @@ class Policy:
             reason = Reason.NO_MASK if 2 * bare >= len(bad) else Reason.MASK_INCORRECT
             return _Verdict(track, reason, big)
         held = self._grant is not None and track.id in self._grant.tracks
-        share, age_s = (config.leave_share, config.max_age_s) if held else (config.enter_share, 0.0)
+        share, gap_s = config.enter_share, 0.0
+        if held:
+            share, gap_s = config.leave_share, config.evidence_gap_s
         frames = len(self._frames_s) - bisect_left(self._frames_s, seen.window[0].time_s)
         if (
             seen.window[-1].label in self._compliant  # one sight of a bare face is doubt at once
             and len(good_s) >= max(config.min_frames, share * max(frames, len(seen.window)))
             and good_s[-1] - good_s[0] >= config.min_evidence_s - _ROUNDING_S
-            and self._last_frame_s - good_s[-1] <= age_s
+            and self._last_frame_s - good_s[-1] <= gap_s
         ):
             return _Verdict(track, Reason.COMPLIANT, big, proven_s=good_s[-1])
         return _Verdict(track, Reason.UNCERTAIN, big)

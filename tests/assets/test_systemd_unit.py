@@ -13,7 +13,8 @@ from mask_gate.gate.audit.config import AuditConfig
 from mask_gate.gate.audit.writer import CLOSE_S as AUDIT_CLOSE_S
 from mask_gate.gate.camera import live_camera
 from mask_gate.gate.camera.camera import open_camera
-from mask_gate.gate.config.schema import DetectorConfig, GateConfig
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.config.sections import DetectorConfig
 from mask_gate.gate.detector import detector_process
 from mask_gate.gate.display import video_recorder as recorder
 from mask_gate.gate.door.lease import DoorConfig
@@ -83,7 +84,8 @@ class TestTheWatchdog:
         turn_s = (
             PING_S  # nothing is said for so long after a ping
             + runtime._SLICE_S  # a look for a frame
-            + most(DoorConfig, "max_age_s")  # an answer of the detector is not waited for longer
+            # an answer of the detector is not waited for longer
+            + most(DoorConfig, "decision_max_age_s")
             + most(AuditConfig, "wait_s")  # an opening waits for its row
         )
         assert turn_s < seconds("WatchdogSec") / 2
@@ -96,7 +98,7 @@ class TestTheWatchdog:
             + runtime._SLICE_S
             + config.camera.timeout_s
             + live_camera.SILENCE_LIMIT_S
-            + config.door.max_age_s
+            + config.door.decision_max_age_s
             + detector_process.ProcessLimits(None).hang_s
             + AuditConfig().wait_s
             + CommandRelayConfig(kind="command").limit_s

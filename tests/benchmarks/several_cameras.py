@@ -81,7 +81,7 @@ class Observer(Supervisor):
         def timed(frame):
             found = detector(frame)
             age_s = time.monotonic() - frame.time_s
-            if self._counts and age_s <= config.door.max_age_s:
+            if self._counts and age_s <= config.door.decision_max_age_s:
                 ages_s.append(age_s)
             return found
 
@@ -132,7 +132,7 @@ class Stopwatch:
         def timed(frame):
             found = detector(frame)
             age_s = time.monotonic() - frame.time_s
-            if age_s <= config.door.max_age_s:
+            if age_s <= config.door.decision_max_age_s:
                 ages_s.append(age_s)
             return found
 

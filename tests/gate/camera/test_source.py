@@ -51,7 +51,7 @@ def test_words_name_a_source(words, kind, address):
     ],
 )
 def test_other_words_are_refused_with_a_sentence(words, told):
-    with pytest.raises(ConfigError, match="--camera") as refused:
+    with pytest.raises(ConfigError) as refused:
         parse_source(words)
     assert told in str(refused.value)
     assert refused.value.exit_code == 2
