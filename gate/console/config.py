@@ -21,13 +21,11 @@ class ConsoleConfig(Section):
     kiosk_password_file: str | None = _FILE
     metrics_token_file: str | None = _FILE
     names: tuple[str, ...] = Field(
-        default=(), strict=False, description="names it is reached by, besides this machine's own"
+        default=(), description="names it is reached by, besides this machine's own"
     )
     tls_certificate: str | None = _FILE
     tls_key: str | None = _FILE
-    proxies: tuple[str, ...] = Field(
-        default=(), strict=False, description="addresses of proxies that speak TLS"
-    )
+    proxies: tuple[str, ...] = Field(default=(), description="addresses of proxies that speak TLS")
     viewers: int = Field(default=8, ge=1, le=64, description="pictures sent at once")
     session_h: float = Field(default=8.0, gt=0, le=24, description="a login is good for so long")
 

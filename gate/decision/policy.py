@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
@@ -25,19 +25,12 @@ Point = tuple[float, float]
 _ROUNDING_S = 1e-6  # sums of frame times are not exact; a frame must not be lost to the last bit
 
 
-def _as_points(value: object) -> object:
-    """YAML has lists only; points are pairs."""
-    if isinstance(value, list | tuple):
-        return tuple(tuple(point) if isinstance(point, list) else point for point in value)
-    return value
-
-
 class PolicyConfig(Section):
     """Who may pass: evidence in seconds AND distinct frames, whatever the frame rate."""
 
     renamed: ClassVar = {"max_age_s": "evidence_gap_s"}
 
-    zone: Annotated[tuple[Point, ...], BeforeValidator(_as_points)] = Field(
+    zone: tuple[Point, ...] = Field(
         default=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),
         description="polygon (x, y) in fractions of the picture; a face counts when the centre "
         "of its box is inside or on the edge",

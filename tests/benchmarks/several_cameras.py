@@ -111,7 +111,7 @@ def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
             "outputs": {"sound": False},
             "doors": {
                 str(number): {
-                    "relays": [{"kind": "recording", "path": str(folder / f"{number}.door")}],
+                    "relays": ({"kind": "recording", "path": str(folder / f"{number}.door")},),
                     "audit": {"path": str(folder / f"{number}.sqlite")},
                 }
                 for number in range(cameras)

@@ -412,6 +412,10 @@ class TestNumbersAndWords:
     def test_may_have_an_exponent(self):
         assert parse_config("audit: {keep_days: 1e2}", "gate.yaml").audit.keep_days == 100.0
 
+    def test_in_lists_become_a_zone(self):
+        config = parse_config("policy: {zone: [[0, 0], [1, 0], [0.5, 1]]}", "gate.yaml")
+        assert config.policy.zone == ((0, 0), (1, 0), (0.5, 1))
+
     def test_an_index_of_a_camera_needs_no_quotes(self):
         assert parse_config("camera: {source: 0}", "gate.yaml").camera.source == "0"
 

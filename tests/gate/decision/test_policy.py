@@ -651,7 +651,3 @@ class TestConfig:
     def test_typos_and_absurd_values_are_refused(self, fields):
         with pytest.raises(ValidationError):
             PolicyConfig(**fields)
-
-    def test_a_zone_may_be_written_as_lists_as_yaml_has_them(self):
-        config = PolicyConfig.model_validate({"zone": [[0, 0], [1, 0], [0.5, 1]]})
-        assert config.zone == ((0, 0), (1, 0), (0.5, 1))
