@@ -140,9 +140,10 @@ def _sentence(detail: ErrorDetails, spot: _Spot, kind: Model) -> tuple[Key, str]
         case "literal_error":
             near = _near(detail["input"], re.findall(r"'([^']*)'", context["expected"]))
             return (), f"{_plain(detail['msg'])}{got}{near}"
-        case "string_pattern_mismatch" if spot.field and spot.field.description:
-            if not spot.is_tagged:
-                return (), f"expected {spot.field.description}{got}"
+        case "string_pattern_mismatch" if (
+            spot.field is not None and spot.field.description and not spot.is_tagged
+        ):
+            return (), f"expected {spot.field.description}{got}"
     return (), f"{_plain(detail['msg'])}{got}"
 
 

@@ -92,12 +92,11 @@ class _Reader:
     """Reads events of the YAML parser into values; what it refuses is refused as it comes."""
 
     def __init__(self, text: str, found: YamlValues) -> None:
-        self._text = text
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self._found = found
         self.line = 1
 
     def read(self) -> None:
-        self._events: Iterator[yaml.Event] = yaml.parse(self._text, Loader=yaml.SafeLoader)
         while not isinstance(event := self._next(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
                 self._found.value = self._value(self._next(), ())

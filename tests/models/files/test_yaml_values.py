@@ -97,7 +97,7 @@ def test_what_is_not_plain_yaml_is_refused_with_its_line(text, line, said):
 
 
 @given(st.text() | st.text(alphabet="0123456789.:_-+eExob", max_size=30))
-@settings(deadline=timedelta(seconds=1))
+@settings(deadline=timedelta(seconds=5))
 def test_any_text_gives_a_value_or_a_sentence(text):
     for whole in (text, f"a: {text}"):
         with contextlib.suppress(YamlTextError):
