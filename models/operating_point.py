@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from mask_gate.models.errors import ModelFileError
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.rate import Rate
+from mask_gate.models.section import Section
 
 MOST_FACE_SCORE = 0.5
 """A model that would call half-sure faces no faces lets people walk in unseen."""
@@ -24,11 +25,7 @@ class OperatingPointError(ModelFileError):
     """What a file says of its operating point cannot be; the message names the value."""
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ClassPoint(_Block):
+class ClassPoint(Section):
     """One class.
 
     Attributes:
@@ -42,7 +39,7 @@ class ClassPoint(_Block):
     false_rejects: Rate
 
 
-class Calibration(_Block):
+class Calibration(Section):
     """How scores became probabilities: maps of logits, folded into the weights they came from.
 
     Attributes:
@@ -55,7 +52,7 @@ class Calibration(_Block):
     class_slope: float = Field(gt=0, le=100)
 
 
-class OperatingPoint(_Block):
+class OperatingPoint(Section):
     """Thresholds of one model, with the errors measured there.
 
     Attributes:

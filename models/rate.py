@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from mask_gate.models.section import Section
 
 _Z = 1.959964  # of the normal distribution, for 95 %
 
 
-class Rate(BaseModel):
+class Rate(Section):
     """Two counts; everything else follows from them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     wrong: int = Field(ge=0)
     of: int = Field(ge=0)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from mask_gate.models.files.strict_yaml import ConfigFileError
 from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.section import Section
 from mask_gate.models.shipped import CONFIGS
 
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
-class Part(BaseModel):
-    """Base of all parts: unknown keys are refused, nothing changes after it was read."""
+class Part(Section):
+    """Base of all parts; a number may also be given in quotes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=False)
 
 
 class Focal(Part):

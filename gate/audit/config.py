@@ -7,17 +7,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mask_gate.gate.errors import ConfigError
+from mask_gate.models.section import Section
 
 _GATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-class AuditConfig(BaseModel):
+class AuditConfig(Section):
     """The record of every decision, written before the door opens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # A damaged file is set aside; the ending keeps a wrong path from setting aside anything else.
     path: str | None = Field(

@@ -33,7 +33,7 @@ class EventLog:
             descriptor = os.dup(1) if path == "-" else os.open(path, _APPEND, 0o640)
         except OSError as error:
             raise OutputError(
-                f"--events {path}: cannot be written ({error.strerror}); choose another file"
+                f"events file {path}: cannot be written ({error.strerror}); choose another one"
             ) from None
         self._lines = LineWriter(
             descriptor,

@@ -7,9 +7,10 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mask_gate.gate.domain import Frame, Reason
+from mask_gate.models.section import Section
 
 _SMALL_SIDE_PX = 120  # brightness and sharpness are judged on a picture about this small
 _ROW_WORDS = 256  # the fingerprint reads rows of so many 64-bit words
@@ -17,10 +18,8 @@ _Fingerprint = tuple[int, bytes]
 _Weights = NDArray[np.uint64]
 
 
-class FrameCheckConfig(BaseModel):
+class FrameCheckConfig(Section):
     """What is still a picture; grey levels are 0..255 of the grey, downscaled frame."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     min_side_px: int = Field(default=64, ge=1, description="a frame with a shorter side is refused")
     max_pixels: int = Field(

@@ -1,4 +1,4 @@
-"""Source: what the words after `--camera` mean, judged by the words alone."""
+"""Source: what the configured words for a camera mean, judged by the words alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEMO_CLIP = ASSETS / "demo.mp4"
 
 
 class SourceKind(StrEnum):
-    """What the words after `--camera` can mean."""
+    """What the words for a camera can mean."""
 
     INDEX = "index"
     DEVICE = "device"
@@ -53,17 +53,17 @@ def parse_source(text: str) -> Source:
     words = text.strip()
     if not words:
         raise ConfigError(
-            "--camera is empty; give an index (0), a device path, a URL, a video file, "
-            "a folder of images, or demo"
+            "is empty; give an index (0), a device path, a URL, a video file, a folder of "
+            "images, or demo"
         )
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in words):
-        raise ConfigError("--camera holds control characters; give one plain line")
+        raise ConfigError("holds control characters; give one plain line")
     if words == "demo":
         return Source(SourceKind.DEMO, str(DEMO_CLIP))
     if re.fullmatch(r"[0-9]{1,3}", words, re.ASCII):
         return Source(SourceKind.INDEX, str(int(words)))
     if re.fullmatch(r"-[0-9]+", words):
-        raise ConfigError(f"--camera {words}: an index is 0 or more; try 0")
+        raise ConfigError(f"expected an index of 0 or more, got {words}; try 0")
     if "://" in words:
         return Source(SourceKind.URL, _checked_url(words))
     if words.startswith("/dev/"):
@@ -81,7 +81,7 @@ def _checked_url(url: str) -> str:
     if scheme not in URL_SCHEMES:
         shown = scheme if scheme.isalnum() else "this kind of"
         raise ConfigError(
-            f"--camera: {shown} URLs are not played; expected one of "
+            f"{shown} URLs are not played; expected one of "
             f"{', '.join(name + '://' for name in URL_SCHEMES)}"
         )
     try:
@@ -90,10 +90,10 @@ def _checked_url(url: str) -> str:
         _ = parts.port  # raises when it is no port
     except ValueError:
         raise ConfigError(
-            f"--camera {masked(url)}: not a valid URL; expected {scheme}://host:port/path"
+            f"{masked(url)}: not a valid URL; expected {scheme}://host:port/path"
         ) from None  # its words would quote parts of the URL
     if not host:
-        raise ConfigError(f"--camera {masked(url)}: no host; expected {scheme}://host:port/path")
+        raise ConfigError(f"{masked(url)}: no host; expected {scheme}://host:port/path")
     return url
 
 

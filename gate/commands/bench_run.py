@@ -60,7 +60,7 @@ def measure_latency(
                 "detector": {"weights": str(weights), "engine": engine.value},
                 "audit": {"path": str(Path(folder) / "audit.sqlite")},
                 "outputs": {"sound": False},
-                "relays": [{"kind": "recording", "path": str(log)}],
+                "relays": ({"kind": "recording", "path": str(log)},),
             }
         )
         silence = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))
@@ -78,7 +78,9 @@ def measure_latency(
             tracker=Tracker(config.tracker, detector.operating_point),
             controller=entrance.controller,
             limits=Limits(
-                config.camera.timeout_s, config.door.max_age_s, config.detector.fault_frames
+                config.camera.timeout_s,
+                config.door.decision_max_age_s,
+                config.detector.fault_frames,
             ),
         )
         summary = gate.run(lambda: False, seconds)

@@ -20,7 +20,7 @@ from mask_gate.gate.commands.set_up import (
     write_config,
 )
 from mask_gate.gate.config.named_files import check_named_files
-from mask_gate.gate.config.schema import GateConfig, Key, load_config, with_flags
+from mask_gate.gate.config.schema import GateConfig, load_config, with_flags
 from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.detector.engine import EngineKind
@@ -49,6 +49,7 @@ from mask_gate.gate.system.shutdown import Shutdown
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 from mask_gate.gate.system.threads import DOOR
+from mask_gate.models.files.yaml_values import Key
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +207,7 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
         return 0
     for name, door in doors.items():
         with _of_door(name):
-            _check_commands(door)
+            _check_commands(door, options)
     if options.validate_config:
         _check_files(doors)
         for name, door in doors.items():
@@ -336,7 +337,7 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
         doors = _configured(options).each_door()
         for name, door in doors.items():
             with _of_door(name):
-                _check_commands(door)
+                _check_commands(door, options)
         _check_files(doors)
     except GateError as error:
         log.error("SIGHUP: goes on with the configuration it has: %s", error)
@@ -362,14 +363,15 @@ def _check_assets(config: GateConfig) -> None:
     load_texts(config.language)
 
 
-def _check_commands(config: GateConfig) -> None:
-    """Name a relay command that cannot be run by its flag, before anything is started."""
-    for text, flag in (
-        (config.outputs.on_allow, "--on-allow"),
-        (config.outputs.on_deny, "--on-deny"),
+def _check_commands(config: GateConfig, options: argparse.Namespace) -> None:
+    """Name a relay command that cannot be run by its flag or key, before anything is started."""
+    outputs = config.outputs
+    for text, given, flag, key in (
+        (outputs.on_allow, options.on_allow, "--on-allow", "outputs.on_allow"),
+        (outputs.on_deny, options.on_deny, "--on-deny", "outputs.on_deny"),
     ):
         if text is not None:
-            parse_command(text, flag)
+            parse_command(text, key if given is None else flag)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from mask_gate.models.section import Section
 
 _FILE = Field(default=None, min_length=1)
 
 
-class Timeouts(BaseModel):
+class Timeouts(Section):
     """How long the console waits for browsers; not in gate.yaml.
 
     Attributes:
@@ -19,17 +21,13 @@ class Timeouts(BaseModel):
         login_form_s: the form with the password must be whole in this time.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     slow_viewer_s: float = 5.0
     idle_connection_s: float = 10.0
     login_form_s: float = 5.0
 
 
-class ConsoleConfig(BaseModel):
+class ConsoleConfig(Section):
     """Pages for a browser; off unless switched on, and for this machine alone unless it is safe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     enabled: bool = False
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen at")
@@ -38,13 +36,11 @@ class ConsoleConfig(BaseModel):
     kiosk_password_file: str | None = _FILE
     metrics_token_file: str | None = _FILE
     names: tuple[str, ...] = Field(
-        default=(), strict=False, description="names it is reached by, besides this machine's own"
+        default=(), description="names it is reached by, besides this machine's own"
     )
     tls_certificate: str | None = _FILE
     tls_key: str | None = _FILE
-    proxies: tuple[str, ...] = Field(
-        default=(), strict=False, description="addresses of proxies that speak TLS"
-    )
+    proxies: tuple[str, ...] = Field(default=(), description="addresses of proxies that speak TLS")
     viewers: int = Field(default=8, ge=1, le=64, description="pictures sent at once")
     session_h: float = Field(default=8.0, gt=0, le=24, description="a login is good for so long")
 

@@ -10,9 +10,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mask_gate.gate.decision.cool_down import CoolDowns
 from mask_gate.gate.decision.evidence import ROUNDING_S, Evidence, EvidenceWindow
@@ -21,23 +21,17 @@ from mask_gate.gate.decision.zone import Point, area, contains
 from mask_gate.gate.domain import Decision, Reason, State, Track
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.operating_point import OperatingPoint
+from mask_gate.models.section import Section
 
 _MIN_ZONE_AREA = 5e-5  # of the picture; points on one line enclose less
 
 
-def _as_points(value: object) -> object:
-    """YAML has lists only; points are pairs."""
-    if isinstance(value, list | tuple):
-        return tuple(tuple(point) if isinstance(point, list) else point for point in value)
-    return value
-
-
-class PolicyConfig(BaseModel):
+class PolicyConfig(Section):
     """Who may pass: evidence in seconds AND distinct frames, whatever the frame rate."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    renamed: ClassVar = {"max_age_s": "evidence_gap_s"}
 
-    zone: Annotated[tuple[Point, ...], BeforeValidator(_as_points)] = Field(
+    zone: tuple[Point, ...] = Field(
         default=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),
         description="polygon (x, y) in fractions of the picture; a face counts when the centre "
         "of its box is inside or on the edge",
@@ -86,7 +80,7 @@ class PolicyConfig(BaseModel):
     leave_share: float = Field(
         default=0.6, gt=0.5, le=1, description="share below which a permission given is revoked"
     )
-    max_age_s: float = Field(
+    evidence_gap_s: float = Field(
         default=0.5,
         ge=0,
         le=2,
@@ -127,8 +121,8 @@ class PolicyConfig(BaseModel):
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}: expected at most {high} ({getattr(self, high)})")
-        if self.max_age_s >= self.lease_s:
-            raise ValueError(f"max_age_s: expected less than lease_s ({self.lease_s})")
+        if self.evidence_gap_s >= self.lease_s:
+            raise ValueError(f"evidence_gap_s: expected less than lease_s ({self.lease_s})")
         return self
 
     def votes(self, point: OperatingPoint | None) -> VoteThresholds:
@@ -304,8 +298,8 @@ class Policy:
         """Time of its newest compliant sighting where there is enough evidence for a face."""
         config = self._config
         has_grant = self._grant is not None and track.id in self._grant.tracks
-        share, age_s = (
-            (config.leave_share, config.max_age_s) if has_grant else (config.enter_share, 0.0)
+        share, gap_s = (
+            (config.leave_share, config.evidence_gap_s) if has_grant else (config.enter_share, 0.0)
         )
         sightings = evidence.sightings
         good_s = [vote.time_s for vote in evidence.votes if vote.label in self._compliant]
@@ -314,7 +308,7 @@ class Policy:
             sightings[-1].label in self._compliant  # one sight of a bare face is doubt at once
             and len(good_s) >= max(config.min_frames, share * frames)
             and good_s[-1] - good_s[0] >= config.min_evidence_s - ROUNDING_S
-            and self._window.newest_s - good_s[-1] <= age_s
+            and self._window.newest_s - good_s[-1] <= gap_s
         ):
             return good_s[-1]
         return None

@@ -13,7 +13,7 @@ from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mask_gate.gate.decision.assignment import cheapest_pairs
 from mask_gate.gate.domain import Sighting, Track
@@ -22,6 +22,7 @@ from mask_gate.models.boxes import pairwise_iou_xyxy, xyxy_to_cxcywh
 from mask_gate.models.detections import Detections, DetectionsError
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.operating_point import OperatingPoint
+from mask_gate.models.section import Section
 
 HIGH_SCORE, LOW_SCORE = 0.2, 0.1
 """For models that bring no operating point."""
@@ -29,10 +30,8 @@ HIGH_SCORE, LOW_SCORE = 0.2, 0.1
 _JITTER_SPAN_S = 0.015  # positions nearer in time than this tell jitter of the boxes, not speed
 
 
-class TrackerConfig(BaseModel):
+class TrackerConfig(Section):
     """How detections become tracks; times in seconds, distances in face sizes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     high_score: float | None = Field(
         default=None,

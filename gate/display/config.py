@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from mask_gate.models.section import Section
 
 
-class PrivacyConfig(BaseModel):
+class PrivacyConfig(Section):
     """Who is shown faces. A face that the detector does not see is not blurred."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     blur_visitor: bool = Field(
         default=False, description="blur faces on the visitor's screen, in the window and the page"

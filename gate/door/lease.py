@@ -8,22 +8,23 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State
 from mask_gate.gate.errors import AuditError, GateError
 from mask_gate.gate.system.threads import DoorThread
+from mask_gate.models.section import Section
 
 _log = logging.getLogger(__name__)
 
 
-class DoorConfig(BaseModel):
+class DoorConfig(Section):
     """How long the door may be open, and how often it says no; all in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    renamed: ClassVar = {"max_age_s": "decision_max_age_s"}
 
     max_open_s: float = Field(
         default=5.0,
@@ -32,7 +33,7 @@ class DoorConfig(BaseModel):
         description="hard cap: an opening ends here even while the policy still allows; at least "
         "the policy's `hold_s` + `lease_s`, or the cap cuts grants short",
     )
-    max_age_s: float = Field(
+    decision_max_age_s: float = Field(
         default=0.5, gt=0, le=2, description="a decision from an older frame never opens or renews"
     )
     deny_repeat_s: float = Field(
@@ -192,9 +193,8 @@ class Door:
 
     def _is_fresh(self, decision: Decision, now_s: float) -> bool:
         """Whether a decision is from a new frame of just now."""
-        return (
-            decision.time_s > self._newest_s and now_s - decision.time_s <= self._config.max_age_s
-        )
+        age_s = now_s - decision.time_s
+        return decision.time_s > self._newest_s and age_s <= self._config.decision_max_age_s
 
     def _allow(self, until_s: float, ids: tuple[int, ...], now_s: float) -> Reason | None:
         self._state, self._told = State.ALLOW, None

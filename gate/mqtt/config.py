@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from mask_gate.models.section import Section
 
 _TOPIC = r"^[^+#/$\x00-\x1f]([^+#\x00-\x1f]*[^+#/\x00-\x1f])?$"
 
 
-class MqttConfig(BaseModel):
+class MqttConfig(Section):
     """The gate's state for others to see; it hears nothing, so nothing can be opened this way."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     host: str = Field(min_length=1, description="name or address of the broker")
     port: int = Field(default=1883, ge=1, le=65535, description="mostly 8883 with tls")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from mask_gate.models.section import Section
 
 MAX_PULSE_S = 10.0
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-class _RelayConfig(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
+class _RelayConfig(Section):
     pulse_s: float | None = Field(
         default=None,
         gt=0,

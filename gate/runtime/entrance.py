@@ -243,7 +243,7 @@ def open_detector(
     """
     wanted, asking = config.detector, doors or (config,)
     limits = ProcessLimits(
-        result_s=None if mode.replay else max(door.door.max_age_s for door in asking),
+        result_s=None if mode.replay else max(door.door.decision_max_age_s for door in asking),
         hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if mode.replay else wanted.hang_s,
         start_s=wanted.start_s,
         max_faces=max(door.tracker.max_faces for door in asking),
@@ -297,7 +297,7 @@ def build_gate(
         controller=entrance.controller,
         limits=Limits(
             camera_s=config.camera.timeout_s,
-            result_s=config.door.max_age_s,
+            result_s=config.door.decision_max_age_s,
             fault_frames=config.detector.fault_frames,
         ),
         show=show,

@@ -1,23 +1,27 @@
-"""YAML to a strict config: every fault at once, with file, line and the nearest right key."""
+"""StrictYaml: a YAML file read into a strict model; every fault names its line and the mend."""
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from mask_gate.models.errors import MaskGateError
+from mask_gate.models.files.config_faults import ConfigFault, faults_of
+from mask_gate.models.files.yaml_values import Key, YamlTextError, read_yaml
 
 Config = TypeVar("Config", bound=BaseModel)
 
+MAX_BYTES = 100_000
+"""A larger file is no configuration; refusing it keeps a wrong path from eating the memory."""
+
+_LONGEST_KEY = 200
+
 
 class ConfigFileError(MaskGateError):
-    """The file does not describe a valid configuration; the message lists every fault."""
+    """The file does not describe a valid configuration; the message has one line for each fault."""
 
 
 def read_config(kind: type[Config], path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -32,98 +36,131 @@ def read_config(kind: type[Config], path: Path, overrides: Iterable[str] = ()) -
     Raises:
         ConfigFileError: not readable, not YAML, a key twice, unknown, missing or out of range.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFileError(f"{path}: cannot be read ({error}); give a YAML file") from error
-    lines: dict[tuple[str | int, ...], int] = {}
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = _plain(node, (), lines, path) if node is not None else {}
-    except yaml.YAMLError as error:
-        raise ConfigFileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigFileError(f"{path}: expected keys and values, got a {type(values).__name__}")
+    document = StrictYaml(read_text(path, "a YAML file"), str(path))
     for override in overrides:
-        _override(values, override)
+        document.override(override)
+    return document.fill(kind)
+
+
+def read_text(path: Path, wanted: str) -> str:
+    """The text of a file of a sensible size.
+
+    Args:
+        path: the file.
+        wanted: what it should be, for the messages, such as `a gate.yaml`.
+
+    Raises:
+        ConfigFileError: it cannot be read, is too large, or is not UTF-8.
+    """
     try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigFileError("\n".join(_faults(error, kind, path, lines))) from error
-
-
-def _plain(
-    node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path
-) -> object:
-    """A YAML node as Python values, remembering where each key stands; keys must not repeat."""
-    if isinstance(node, yaml.MappingNode):
-        found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            if key in found:
-                raise ConfigFileError(f"{path}:{line}: {key} stands twice; keep one")
-            lines[(*at, key)] = line
-            found[key] = _plain(value_node, (*at, key), lines, path)
-        return found
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, (*at, i), lines, path) for i, child in enumerate(node.value)]
-    value = yaml.safe_load(yaml.serialize(node))
-    if isinstance(value, float) and not math.isfinite(value):
-        place = f"{path}:{node.start_mark.line + 1}: {'.'.join(map(str, at))}"
-        raise ConfigFileError(f"{place}: expected a finite number, got {value}")
-    return value
-
-
-def _override(values: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
+        if not path.is_file():
+            fault = "is a folder" if path.is_dir() else "no such file"
+            raise ConfigFileError(f"{path}: {fault}; give the path of {wanted}")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigFileError(f"{path}: larger than {MAX_BYTES} bytes; expected {wanted}")
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise ConfigFileError(
-            f"--set {text}: expected KEY=VALUE, for instance --set optim.lr=0.001"
-        )
-    *parents, last = key.split(".")
-    here = values
-    for parent in parents:
-        below = here.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise ConfigFileError(f"--set {text}: {parent} holds no keys")
-        here = below
-    try:
-        here[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigFileError(f"--set {text}: the value is not YAML") from error
+            f"{path}: byte {error.start} is not UTF-8; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ConfigFileError(
+            f"{path}: cannot be read ({error.strerror}); check its rights"
+        ) from None
 
 
-def _faults(
-    error: ValidationError,
-    kind: type[BaseModel],
-    path: Path,
-    lines: Mapping[tuple[str | int, ...], int],
-) -> list[str]:
-    known = sorted(_keys(kind))
-    faults = []
-    for fault in error.errors(include_url=False):
-        place = tuple(part for part in fault["loc"])
-        line = next(
-            (lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None
-        )
-        where = f"{path}:{line}" if line else f"{path}"
-        message = fault["msg"].removeprefix("Value error, ")
-        key = ".".join(map(str, place))
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(place[-1]), known, 1, 0.5)
-            message = f"no such key{f'; did you mean {near[0]}?' if near else ''}"
-        elif "input" in fault and fault["type"] != "missing" and place:
-            message = f"{message}, got {fault['input']!r}"
-        faults.append(f"{where}: {key + ': ' if key else ''}{message}")
-    return list(dict.fromkeys(faults))
+class StrictYaml:
+    """What a YAML text says, and where it says it.
+
+    Args:
+        text: keys with values; nothing at all is no key.
+        name: what the messages call the text.
+
+    Attributes:
+        values: what it says.
+
+    Raises:
+        ConfigFileError: it is not YAML, repeats a key, or uses what `read_yaml` refuses.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        try:
+            found = read_yaml(text)
+        except YamlTextError as fault:
+            raise ConfigFileError(_line(f"{name}:{fault.line}", fault.key, str(fault))) from None
+        value = {} if found.value is None else found.value
+        if not isinstance(value, dict):
+            raise ConfigFileError(f"{name}:1: expected keys with values, such as `key: value`")
+        self.values: dict[str, Any] = value
+        self._spellings = found.spellings
+        self._places = {key: f"{name}:{line}" for key, line in found.lines.items()}
+        self._places.setdefault((), f"{name}:1")
+
+    def override(self, text: str) -> None:
+        """Set a key anew.
+
+        Args:
+            text: `key=value`, as from a command line.
+
+        Raises:
+            ConfigFileError: it is not that.
+        """
+        name, separator, written = text.partition("=")
+        *parents, last = name.split(".")
+        if not separator or not name:
+            raise ConfigFileError(
+                f"--set {text}: expected KEY=VALUE, for instance --set optim.lr=0.001"
+            )
+        here = self.values
+        for parent in parents:
+            below = here.setdefault(parent, {})
+            if not isinstance(below, dict):
+                raise ConfigFileError(f"--set {text}: {parent} holds no keys")
+            here = below
+        try:
+            here[last] = read_yaml(written).value
+        except YamlTextError as fault:
+            raise ConfigFileError(f"--set {text}: {fault}") from None
+        key = (*parents, last)
+        self._places = {k: v for k, v in self._places.items() if k[: len(key)] != key}
+        self._places[key] = "command line"
+
+    def fill(self, kind: type[Config]) -> Config:
+        """The values as a model.
+
+        Raises:
+            ConfigFileError: the model refuses them.
+        """
+        try:
+            return kind.model_validate(self.values)
+        except ValidationError as error:
+            self.refuse(faults_of(error, kind))
+            raise
+
+    def refuse(self, faults: Iterable[ConfigFault]) -> None:
+        """Tell the faults, one line each.
+
+        Raises:
+            ConfigFileError: there is one.
+        """
+        if lines := dict.fromkeys(map(self._told, faults)):
+            raise ConfigFileError("\n".join(lines))
+
+    def _told(self, fault: ConfigFault) -> str:
+        what, place = fault.what, fault.place
+        if fault.wants_text and (written := self._spellings.get(place)):
+            what = f'{what}; put it in quotes: "{written}"'
+        while place not in self._places:
+            place = place[:-1]
+        return _line(self._places[place], fault.key, what)
 
 
-def _keys(kind: type[BaseModel]) -> set[str]:
-    """Every key of a model and of the models in it."""
-    found: set[str] = set()
-    for name, field in kind.model_fields.items():
-        found.add(name)
-        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                found |= _keys(part)
-    return found
+def _line(place: str, key: Key, what: str) -> str:
+    """One line of a message, without anything that a terminal would obey."""
+    named = f"{'.'.join(key):.{_LONGEST_KEY}}: " if key else ""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in f"{place}: {named}{what}"
+    )

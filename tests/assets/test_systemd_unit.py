@@ -13,7 +13,8 @@ from mask_gate.gate.audit.config import AuditConfig
 from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.camera.camera import open_camera
 from mask_gate.gate.camera.live_camera import CaptureLimits
-from mask_gate.gate.config.schema import DetectorConfig, GateConfig
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.config.sections import DetectorConfig
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.display import video_recorder as recorder
 from mask_gate.gate.door.lease import DoorConfig
@@ -83,7 +84,8 @@ class TestTheWatchdog:
         turn_s = (
             PING_S  # nothing is said for so long after a ping
             + runtime._SLICE_S  # a look for a frame
-            + most(DoorConfig, "max_age_s")  # an answer of the detector is not waited for longer
+            # an answer of the detector is not waited for longer
+            + most(DoorConfig, "decision_max_age_s")
             + most(AuditConfig, "wait_s")  # an opening waits for its row
         )
         assert turn_s < seconds("WatchdogSec") / 2
@@ -96,7 +98,7 @@ class TestTheWatchdog:
             + runtime._SLICE_S
             + config.camera.timeout_s
             + CaptureLimits().silence_s
-            + config.door.max_age_s
+            + config.door.decision_max_age_s
             + ProcessLimits(None).hang_s
             + AuditConfig().wait_s
             + CommandRelayConfig(kind="command").limit_s

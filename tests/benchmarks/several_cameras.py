@@ -81,7 +81,7 @@ class Observer(Supervisor):
         def timed(frame):
             found = detector(frame)
             age_s = time.monotonic() - frame.time_s
-            if self._counts and age_s <= config.door.max_age_s:
+            if self._counts and age_s <= config.door.decision_max_age_s:
                 ages_s.append(age_s)
             return found
 
@@ -111,7 +111,7 @@ def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
             "outputs": {"sound": False},
             "doors": {
                 str(number): {
-                    "relays": [{"kind": "recording", "path": str(folder / f"{number}.door")}],
+                    "relays": ({"kind": "recording", "path": str(folder / f"{number}.door")},),
                     "audit": {"path": str(folder / f"{number}.sqlite")},
                 }
                 for number in range(cameras)
@@ -132,7 +132,7 @@ class Stopwatch:
         def timed(frame):
             found = detector(frame)
             age_s = time.monotonic() - frame.time_s
-            if age_s <= config.door.max_age_s:
+            if age_s <= config.door.decision_max_age_s:
                 ages_s.append(age_s)
             return found
 

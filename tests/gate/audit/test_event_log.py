@@ -33,7 +33,7 @@ class TestEventLog:
 
     @pytest.mark.parametrize("name", ["missing/events.jsonl", "."])
     def test_a_file_that_cannot_be_opened_is_told_at_start(self, tmp_path, name):
-        with pytest.raises(OutputError, match=r"--events .*: cannot be written") as caught:
+        with pytest.raises(OutputError, match=r"events file .*: cannot be written") as caught:
             EventLog(str(tmp_path / name))
         assert caught.value.exit_code == 5
 

@@ -45,7 +45,7 @@ def test_other_words_are_refused_with_a_sentence():
         ("cam\nera", "control characters"),
         ("cam\x1b[31m", "control characters"),
     ]:
-        with pytest.raises(ConfigError, match="--camera") as refused:
+        with pytest.raises(ConfigError) as refused:
             parse_source(words)
         assert told in str(refused.value)
         assert refused.value.exit_code == 2

@@ -240,8 +240,8 @@ gate: lobby
 detector: {{device: cpu, engine: onnx}}
 camera: {{timeout_s: 3.0}}
 tracker: {{max_missed_s: 3.0, max_gap_s: 3.0, memory_s: 3.0}}
-policy: {{window_s: 3.0, max_age_s: 2.0, hold_s: 6.0, lease_s: 4.0, cool_down_s: 0.2}}
-door: {{max_open_s: 10.0, max_age_s: 2.0}}
+policy: {{window_s: 3.0, evidence_gap_s: 2.0, hold_s: 6.0, lease_s: 4.0, cool_down_s: 0.2}}
+door: {{max_open_s: 10.0, decision_max_age_s: 2.0}}
 doors:
 """
 ONE_OF_FOUR = """\

@@ -144,7 +144,7 @@ class Reference:
         frames = sum(time_s >= seen[0][0] for time_s, _ in self.history)
         inside = self._under_way and who in self.passages[-1].people
         share = config.leave_share if inside else config.enter_share
-        patience_s = config.max_age_s if inside else 0.0
+        patience_s = config.evidence_gap_s if inside else 0.0
         proven = (
             len(good_s) >= config.min_frames
             and len(good_s) >= share * frames
@@ -167,7 +167,7 @@ configs = st.builds(
     min_frames=st.integers(2, 4),
     enter_share=st.sampled_from([0.7, 0.8, 1.0]),
     leave_share=st.sampled_from([0.55, 0.6, 0.7]),
-    max_age_s=st.sampled_from([0.0, 0.25]),
+    evidence_gap_s=st.sampled_from([0.0, 0.25]),
     lease_s=st.sampled_from([0.4, 1.0]),
     hold_s=st.sampled_from([0.5, 4.0]),
     cool_down_s=st.sampled_from([0.0, 0.3, 3.0]),

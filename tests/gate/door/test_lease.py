@@ -590,7 +590,7 @@ class TestConfig:
             {"max_open_s": 0.0},
             {"max_open_s": 11.0},
             {"max_open_s": math.inf},
-            {"max_age_s": math.nan},
+            {"decision_max_age_s": math.nan},
             {"tick_s": 1.0},
             {"deny_repeat_s": True},
         ],

@@ -23,13 +23,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 LEASE_S = 2.0
-"""Longer than by default, as `max_age_s`: a slow machine has two cameras."""
+"""Longer than by default, as `decision_max_age_s`: a slow machine has two cameras."""
 
 SHARED = """\
 gate: lobby
 detector: {{device: cpu, engine: onnx, weights: "{weights}"}}
 policy: {{hold_s: 8.0, lease_s: {lease_s}, cool_down_s: 0.2}}
-door: {{max_open_s: 10.0, max_age_s: 1.5}}
+door: {{max_open_s: 10.0, decision_max_age_s: 1.5}}
 outputs: {{sound: false}}
 doors:
 """

@@ -215,6 +215,12 @@ class TestUsage:
         assert main(["--config", str(path), "--validate-config"]) == 2
         assert say(capfd).err.startswith("mask-gate: console.password_file: secret file gone: ")
 
+    def test_a_command_of_the_file_is_called_by_its_key(self, tmp_path, capfd):
+        path = tmp_path / "gate.yaml"
+        path.write_text("outputs: {on_deny: no-such-program}\n")
+        assert main(["--config", str(path), "--validate-config"]) == 2
+        assert say(capfd).err.startswith("mask-gate: outputs.on_deny 'no-such-program': no")
+
     def test_a_slip_in_the_configuration_is_named(self, tmp_path, capfd):
         path = tmp_path / "gate.yaml"
         path.write_text("policy:\n  hold_ms: 3\n")
@@ -264,7 +270,7 @@ class TestWhatIsMissing:
     def test_an_events_file_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
         flags = ["--camera", str(clip), "--events", str(tmp_path / "no" / "events"), *QUIET]
         assert main(flags) == 5
-        assert "--events" in say(capfd).err
+        assert "mask-gate: events file" in say(capfd).err
 
     def test_a_recording_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
         flags = ["--camera", str(clip), "--record", str(tmp_path / "no" / "out.mp4"), *QUIET]

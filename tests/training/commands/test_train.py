@@ -234,7 +234,7 @@ def test_tensorboard_that_is_not_there_is_refused_before_training(command, capsy
     ("change", "code", "complaint"),
     [
         (["--set", "epochz=3"], 2, "did you mean epochs?"),
-        (["--epochs", "0"], 2, "epochs: Input should be greater than 0, got 0"),
+        (["--epochs", "0"], 2, "epochs: input should be greater than 0, got 0"),
         (["--set", "batch_size=0"], 2, "batch_size"),
         (["--set", "start=none.weights"], 4, "none.weights: cannot be read"),
         (["--set", "start=none.pth"], 4, "none.pth: no such file"),
@@ -244,7 +244,7 @@ def test_tensorboard_that_is_not_there_is_refused_before_training(command, capsy
         (["--device", "gpu"], 2, "expected auto, cpu, cuda"),
         (["--set", "loss.class_weights=[1.0]"], 2, "expected 3 values"),
         (["--set", "freeze=[{modules: [trunk]}]"], 2, "names nothing in the network"),
-        (["--config", "none.yaml"], 2, "none.yaml: cannot be read"),
+        (["--config", "none.yaml"], 2, "none.yaml: no such file"),
     ],
 )
 def test_a_mistake_gets_one_sentence(command, capsys, change, code, complaint):

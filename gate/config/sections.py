@@ -1,0 +1,110 @@
+"""Sections: what gate.yaml may say of camera, detector and outputs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from mask_gate.gate.camera.source import parse_source
+from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.models.section import Section
+
+
+def _as_text(source: object) -> object:
+    """An index may also stand without quotes."""
+    return str(source) if type(source) is int else source
+
+
+def _checked(source: str) -> str:
+    parse_source(source)
+    return source
+
+
+class CameraConfig(Section):
+    """Where the pictures come from."""
+
+    source: Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked)] = Field(
+        default="0",
+        description="an index, a device path, a URL, a video file, a folder of images, or demo",
+    )
+    timeout_s: float = Field(
+        default=1.0, ge=0.1, le=10, description="no picture for longer than this is a fault"
+    )
+    folder_fps: float = Field(
+        default=10.0, gt=0, le=240, description="pictures per second of a folder of images"
+    )
+
+
+class DetectorConfig(Section):
+    """What looks for faces."""
+
+    weights: str | None = Field(
+        default=None, min_length=1, description="the checkpoint; null is the bundled one"
+    )
+    device: str = Field(
+        default="auto", pattern="^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu or cuda[:N]"
+    )
+    engine: str = Field(
+        default="auto",
+        pattern=f"^({'|'.join(EngineKind)})$",
+        description=f"{', '.join(EngineKind)}; auto measures once which is the fastest here",
+    )
+    fault_frames: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="after so many faults of the model in a row, as many sound frames in a row "
+        "must come before it is trusted again",
+    )
+    start_s: float = Field(
+        default=60.0,
+        ge=5,
+        le=80,
+        description="loading the weights and the self-test may take so long",
+    )
+    hang_s: float = Field(
+        default=2.0,
+        ge=0.5,
+        le=30,
+        description="its process is killed and replaced when it is silent about a frame for longer",
+    )
+    max_memory_mb: int = Field(
+        default=4096, ge=256, le=262144, description="the same when it has more MiB in memory"
+    )
+
+
+class OutputsConfig(Section):
+    """What the gate does in the world."""
+
+    on_allow: str | None = Field(
+        default=None, min_length=1, description="command that opens; no shell runs it"
+    )
+    on_deny: str | None = Field(
+        default=None, min_length=1, description="command that locks and hears of denials"
+    )
+    hook_limit_s: float = Field(
+        default=3.0, gt=0, le=30, description="how long the command that locks may take"
+    )
+    fault_hold_s: float = Field(
+        default=6.5,
+        gt=0,
+        le=600,
+        description="after an output failed, the gate stays out of order for so long",
+    )
+    sound: bool = Field(default=True, description="whether to play sounds")
+    sounds: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder with allow.wav, deny.wav and fault.wav, such as spoken words; null is "
+        "the bundled one",
+    )
+    events: str | None = Field(
+        default=None, min_length=1, description="file for one JSON line per event; - is stdout"
+    )
+    heartbeat_s: float = Field(
+        default=0.5,
+        ge=0.2,
+        le=5,
+        description="a relay locks by itself when the gate has been silent for so long",
+    )
