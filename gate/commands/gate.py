@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--on-allow",
         metavar="CMD",
-        help="command that opens; gets `allow` as last argument; of the environment it sees PATH, "
+        help="command that unlocks; gets `allow` as last argument; of the environment it sees PATH, "
         "LANG, HOME and MASK_GATE_*",
     )
     add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")

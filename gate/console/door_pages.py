@@ -20,7 +20,7 @@ from mask_gate.gate.console.pictures import Audience, Pictures
 from mask_gate.gate.console.stream import PictureStream
 from mask_gate.gate.console.templates import TemplateRenderer
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.domain import Reason, State, door_state
 
 EVENTS_SHOWN = 200
 HISTORY_SHOWN = 12
@@ -223,8 +223,8 @@ def summary(state: DoorState, words: Texts) -> dict[str, object]:
     return {
         **moment(state, words),
         "reason_text": words.reasons[state.reason] if is_heard else words.page["no_news"],
-        "door": "open" if state.is_open else "closed",
-        "door_text": words.page["open" if state.is_open else "closed"],
+        "door": door_state(state.is_open),
+        "door_text": words.page[door_state(state.is_open)],
         "fps": round(state.fps, 1) if state.is_fresh else 0.0,
         "latency_ms": round(state.latency_ms),
         "openings": state.openings_today,

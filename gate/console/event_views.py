@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from mask_gate.gate.console.door_state import Filter, local_time
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.domain import Reason, State, door_state
 from mask_gate.gate.events import Event
 
 EVENT_TYPES = ("decision", "signal", "fault")
@@ -72,7 +72,7 @@ def told(event: Event, words: Texts) -> dict[str, object]:
         "state": state,
         "state_text": words.states[state],
         "reason_text": words.reasons[reason] + (f": {detail}" if detail else ""),
-        "door_text": words.page["open" if event.get("door") == "open" else "closed"],
+        "door_text": words.page[door_state(event.get("door") == "open")],
         "faces": event.get("faces"),
     }
 

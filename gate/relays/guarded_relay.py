@@ -37,7 +37,7 @@ _BEAT_S = 0.1
 _RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0)
 _REAP_S = 1.0
 
-OnDone = Callable[[str, str, str], None]
+OnDone = Callable[[str, SignalKind, str], None]
 
 
 class GuardedRelay:
@@ -65,7 +65,7 @@ class GuardedRelay:
         settings: GuardianSettings,
         *,
         on_fault: Callable[[str], None],
-        on_done: OnDone = lambda signal_id, word, relay: None,
+        on_done: OnDone = lambda signal_id, decision, relay: None,
         owner: int | None = None,
     ) -> None:
         self.name = str(settings.relay["kind"])
@@ -92,7 +92,7 @@ class GuardedRelay:
             OutputError: the guardian cannot take it.
         """
         order = Order(
-            opens=signal.kind is SignalKind.ALLOW,
+            unlocks=signal.kind is SignalKind.ALLOW,
             id=signal.id,
             reason=signal.reason.value,
             time_s=signal.time_s,
@@ -218,7 +218,7 @@ class GuardedRelay:
 
     def _lock_first(self) -> None:
         """A new guardian does not know how the last one left the relay."""
-        order = Order(opens=False, id="", reason="output_fault", time_s=uptime_s())
+        order = Order(unlocks=False, id="", reason="output_fault", time_s=uptime_s())
         with contextlib.suppress(OSError):
             _write(self._guardian, {"order": asdict(order)})
 
@@ -254,7 +254,7 @@ class GuardedRelay:
             log.log(answer["level"], "%s", answer["log"])
         if "done" in answer:
             self._last_fault = ""
-            self._on_done(answer["done"], answer["word"], self.name)
+            self._on_done(answer["done"], SignalKind(answer["decision"]), self.name)
         fault = answer.get("fault") or answer.get("refused")
         if fault is not None:
             self._last_fault = fault

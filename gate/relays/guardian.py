@@ -86,7 +86,7 @@ def _guard(
     worker = RelayWorker(
         relay,
         clock=uptime_s,
-        on_done=lambda order: answer(done=order.id, word=order.word),
+        on_done=lambda order: answer(done=order.id, decision=order.decision),
         on_fault=lambda what: answer(fault=what),
         pulse_s=float(pulse_s) if isinstance(pulse_s, int | float) else None,
         refresh_s=settings.refresh_s,
@@ -124,7 +124,7 @@ def _obey(
             message = json.loads(line)
             if "order" in message:
                 order = Order(**message["order"])
-                if order.opens and told_to_stop:
+                if order.unlocks and told_to_stop:
                     answer(fault="the guardian was told to stop: the opening was dropped")
                 else:
                     worker.send(order)
@@ -133,11 +133,11 @@ def _obey(
         now_s = uptime_s()
         if lines.told_to_stop and not told_to_stop:
             told_to_stop = True
-            worker.send(Order(opens=False, id="", reason="stopping", time_s=now_s))
+            worker.send(Order(unlocks=False, id="", reason="stopping", time_s=now_s))
         if waiting:
             heard_s = now_s
         elif worker.is_open and now_s - heard_s > settings.heartbeat_s:
-            worker.send(Order(opens=False, id="", reason="silence", time_s=now_s))
+            worker.send(Order(unlocks=False, id="", reason="silence", time_s=now_s))
             answer(fault=f"the gate was silent for {now_s - heard_s:.1f} s with the door open")
             heard_s = now_s
         if worker.busy_s() > STUCK_S + settings.limit_s:

@@ -32,7 +32,7 @@ LONGEST_PAUSE_S = _RETRY_MAX_S + GRACE_S + REAP_S
 END_S = GRACE_S + 2 * REAP_S
 """`close` may take this much longer than its patience: a command has to be killed first."""
 
-BY_HAND = "the door may be unlocked: check it by hand"
+BY_HAND = "the door may be open: check it by hand"
 
 _PENDING_MAX = 16
 _LONG_WAIT_S = 3600.0
@@ -97,7 +97,7 @@ class RelayWorker:
                 return
             if not self._thread.is_alive():
                 raise OutputError(f"{self._lock_fault}; start the gate again")
-            if not order.opens:
+            if not order.unlocks:
                 self._drop_openings()
                 self._lock_due_s = min(self._lock_due_s, self._clock())
             self._pending.append(order)
@@ -141,7 +141,7 @@ class RelayWorker:
         return self._close_by - time.monotonic()
 
     def _drop_openings(self) -> None:
-        locks = [order for order in self._pending if not order.opens]
+        locks = [order for order in self._pending if not order.unlocks]
         if len(locks) < len(self._pending):
             log.warning("an opening was revoked before the relay had begun it: dropped")
         self._pending.clear()
@@ -150,7 +150,7 @@ class RelayWorker:
     def _work(self) -> None:
         try:
             while (order := self._next_order()) is not None:
-                if order.opens:
+                if order.unlocks:
                     self._unlock(order)
                 else:
                     self._lock(order)
@@ -174,13 +174,13 @@ class RelayWorker:
                     return self._own_lock("refresh")
             if self._pending:
                 order = self._pending.popleft()
-                if order.opens and not self._closing():
+                if order.unlocks and not self._closing():
                     self._lock_due_s = math.inf  # a lock would have thrown it out
                 return order
             return self._own_lock("stopping") if self.is_open else None
 
     def _own_lock(self, reason: str) -> Order:
-        return Order(opens=False, id="", reason=reason, time_s=self._clock())
+        return Order(unlocks=False, id="", reason=reason, time_s=self._clock())
 
     def _unlock(self, order: Order) -> None:
         now_s = self._clock()
@@ -238,14 +238,14 @@ class RelayWorker:
 
     def _must_lock(self) -> bool:
         with self._changed:
-            waits = any(not order.opens for order in self._pending)
+            waits = any(not order.unlocks for order in self._pending)
             return waits or self._closing()
 
     def _give_way(self, pause_s: float) -> bool:
         """Pause before a lock is tried again; True when a newer lock waits or time is up."""
         with self._changed:
             newer = self._changed.wait_for(
-                lambda: any(not order.opens for order in self._pending),
+                lambda: any(not order.unlocks for order in self._pending),
                 min(pause_s, self._left_s()),
             )
             return newer or self._left_s() <= 0.0

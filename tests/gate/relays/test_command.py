@@ -480,7 +480,7 @@ class TestFailure:
         hook(on_deny=script("exit 1")).send(deny())
         wait_until(lambda: faults)
         assert faults[0] == (
-            "the deny hook ended with code 1; the door may be unlocked: check it by hand"
+            "the deny hook ended with code 1; the door may be open: check it by hand"
         )
 
     def test_a_worker_that_broke_down_takes_no_more_signals(
@@ -493,10 +493,10 @@ class TestFailure:
         one = hook(on_deny=script("true"))
         one.send(deny())
         wait_until(lambda: not one._thread.is_alive())
-        assert "broke down; the door may be unlocked" in faults[0]
+        assert "broke down; the door may be open" in faults[0]
         with pytest.raises(OutputError, match="start the gate again"):
             one.send(deny())
-        with pytest.raises(OutputError, match="broke down; the door may be unlocked"):
+        with pytest.raises(OutputError, match="broke down; the door may be open"):
             one.close()
 
 
@@ -582,14 +582,12 @@ class TestClose:
         one = hook(on_deny=script("true"), limit_s=0.1, patience_s=0.1)
         one.send(deny())
         try:
-            with pytest.raises(OutputError, match="does not end; the door may be unlocked"):
+            with pytest.raises(OutputError, match="does not end; the door may be open"):
                 one.close()
         finally:
             release.set()
         critical = [r.getMessage() for r in caplog.records if r.levelname == "CRITICAL"]
-        assert critical == [
-            "command hook.sh does not end; the door may be unlocked: check it by hand"
-        ]
+        assert critical == ["command hook.sh does not end; the door may be open: check it by hand"]
 
     def test_closing_twice_and_sending_after_that_do_nothing(self, script, log, hook):
         one = hook(on_allow=script("echo opened >> $LOG"))

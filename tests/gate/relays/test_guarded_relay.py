@@ -205,7 +205,7 @@ class TestAGuardianThat:
         os.kill(relay._guardian.pid, number)
         wait_until(probe.is_locked)
         wait_until(lambda: guarded.faults)
-        assert "ended; the door may be unlocked" in guarded.faults[0]
+        assert "ended; the door may be open" in guarded.faults[0]
         wait_until(relay._ready.is_set)
         relay.send(allow(signal_id="again"), {})
         wait_until(lambda: not probe.is_locked())
