@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mask_gate.gate.errors import ConfigError, OutputError
-from mask_gate.gate.relays.hook_process import GRACE_S, LOOK_S, HookProcess, HookResult
+from mask_gate.gate.relays.hook_process import GRACE_S, POLL_S, HookProcess, HookResult
 from mask_gate.gate.relays.relay import Order
 
 Command = tuple[str, ...]
@@ -20,7 +20,7 @@ ALLOW_GRACE_S = 0.3
 LONE_GRACE_S = 1.0
 """The same where no command locks: what it leaves open stays open."""
 
-OVERSHOOT_S = ALLOW_GRACE_S + GRACE_S + LOOK_S
+OVERSHOOT_S = ALLOW_GRACE_S + GRACE_S + POLL_S
 """So much longer than its `pulse_s` may an opening by a command last before the lock begins."""
 
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "HOME")
