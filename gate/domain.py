@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mask_gate.models.labels import MaskLabel
 
-if TYPE_CHECKING:  # what guards a relay starts without numpy
+if TYPE_CHECKING:  # a guardian starts without numpy
     import numpy as np
     from numpy.typing import NDArray
 
@@ -125,8 +125,13 @@ class Decision:
     votes: dict[int, dict[MaskLabel, int]] = field(default_factory=dict)
 
 
+def door_state(is_open: bool) -> str:
+    """`open` or `locked`, as events, MQTT and the console say it."""
+    return "open" if is_open else "locked"
+
+
 class SignalKind(StrEnum):
-    """What is said to relay scripts; the value is the word they get as their last argument."""
+    """The decision that a signal carries; hooks get its value as their last argument."""
 
     ALLOW = "allow"
     DENY = "deny"

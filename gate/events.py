@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
+from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track, door_state
 
 Event = Mapping[str, object]
 
@@ -63,17 +63,17 @@ class EventMaker:
 
     def of_signal(self, signal: Signal, scene: Scene) -> Event:
         """The event of one signal of the door."""
-        opens = signal.kind is SignalKind.ALLOW
+        is_open = signal.kind is SignalKind.ALLOW
         state = scene.decision.state
-        if opens or state is State.ALLOW:  # a lease that ended: doubt until the next decision
-            state = State.ALLOW if opens else State.CHECKING
+        if is_open or state is State.ALLOW:  # a lease that ended: doubt until the next decision
+            state = State.ALLOW if is_open else State.CHECKING
         return {
             **self._head("signal", signal.id, signal.time_s),
             "signal": signal.kind.value,
             "until_s": None if signal.until_s is None else _rounded(signal.until_s, 6),
             "state": state.value,
             "reason": signal.reason.value,
-            "door": "open" if opens else "closed",
+            "door": door_state(is_open),
             **self._tail(scene),
         }
 
@@ -86,7 +86,7 @@ class EventMaker:
             "state": decision.state.value,
             "reason": decision.reason.value,
             **({"detail": scene.detail} if scene.detail else {}),
-            "door": "open" if is_open else "closed",
+            "door": door_state(is_open),
             **self._tail(scene),
         }
 

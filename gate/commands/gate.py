@@ -111,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--on-allow",
         metavar="CMD",
-        help="command that opens; gets `allow` as last argument; of the environment it sees PATH, "
-        "LANG, HOME and MASK_GATE_*",
+        help="command that unlocks; gets `allow` as last argument; of the environment it sees "
+        "PATH, LANG, HOME and MASK_GATE_*",
     )
     add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
     add("--console", action="store_true", help="serve the guard's console (docs/console.md)")

@@ -78,7 +78,7 @@ class OutputsConfig(Section):
     """What the gate does in the world."""
 
     on_allow: str | None = Field(
-        default=None, min_length=1, description="command that opens; no shell runs it"
+        default=None, min_length=1, description="command that unlocks; no shell runs it"
     )
     on_deny: str | None = Field(
         default=None, min_length=1, description="command that locks and hears of denials"

@@ -27,7 +27,7 @@ from mask_gate.gate.console.login import Role, Sessions
 from mask_gate.gate.console.pictures import LivePictures, PictureKind, PictureStream
 from mask_gate.gate.console.templates import TemplateRenderer
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.domain import Reason, State, door_state
 
 EVENTS_SHOWN = 200
 HISTORY_SHOWN = 12
@@ -246,7 +246,7 @@ def door_summary(door: DoorState, texts: Texts) -> dict[str, object]:
     """What a guard wants to know of a door at a glance."""
     live = door.live
     is_heard = live.is_fresh or live.is_starting
-    door_word = "open" if live.is_open else "closed"
+    door_word = door_state(live.is_open)
     return {
         **state_and_advice(door, texts),
         "reason_text": texts.reasons[live.reason] if is_heard else texts.page["no_news"],

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from mask_gate.gate.console.recent_events import EventFilter, local_time
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.domain import Reason, State, door_state
 from mask_gate.gate.events import Event
 
 EVENT_TYPES = ("decision", "signal", "fault")
@@ -72,7 +72,7 @@ def event_json(event: Event, texts: Texts) -> dict[str, object]:
         "state": state,
         "state_text": texts.states[state],
         "reason_text": texts.reasons[reason] + (f": {detail}" if detail else ""),
-        "door_text": texts.page["open" if event.get("door") == "open" else "closed"],
+        "door_text": texts.page[door_state(event.get("door") == "open")],
         "faces": event.get("faces"),
     }
 

@@ -48,13 +48,13 @@ class PrintedRelay:
 
     def send(self, signal: Signal, event: Event) -> None:
         """Print what the relay would be told."""
-        opens = signal.kind is SignalKind.ALLOW
+        unlocks = signal.kind is SignalKind.ALLOW
         hold_s = 0.0 if signal.until_s is None else signal.until_s - signal.time_s
         if self._settings["kind"] != "command":
-            held = f" for {hold_s:.1f} s at most" if opens else ""
-            self._say(f"would {'unlock' if opens else 'lock'}: {self._name}{held}")
+            held = f" for {hold_s:.1f} s at most" if unlocks else ""
+            self._say(f"would {'unlock' if unlocks else 'lock'}: {self._name}{held}")
             return
-        command = self._settings["on_allow" if opens else "on_deny"]
+        command = self._settings["on_allow" if unlocks else "on_deny"]
         if command is not None:
             words = shlex.join((*shlex.split(str(command)), signal.kind.value))
             self._say(f"would run: {words}  (MASK_GATE_HOLD_S={hold_s:.3f})")

@@ -81,8 +81,8 @@ class Reporter:
             OutputError: an output refused; or what else it raised.
         """
         event = self._maker.of_signal(signal, self._scene)
-        opens = signal.kind is SignalKind.ALLOW
-        if self._witness is not None and opens:
+        allows = signal.kind is SignalKind.ALLOW
+        if self._witness is not None and allows:
             self._witness.intend(signal, event)
         is_new = signal.id != self._told_id
         if is_new:
@@ -92,14 +92,14 @@ class Reporter:
             try:
                 output.send(signal, event)
             except Exception as error:
-                if opens:
+                if allows:
                     raise
                 failures.append(error)
             else:
                 self._unheard_by.remove(output)
         if is_new:
             self._write(event)
-            self.openings += opens
+            self.openings += allows
             self.denials += signal.reason in DENIALS
         if failures:
             raise failures[0]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 
-from mask_gate.gate.domain import Reason, State
+from mask_gate.gate.domain import Reason, State, door_state
 from mask_gate.models.labels import CLASS_NAMES
 
 Entity = dict[str, object]
@@ -63,8 +63,8 @@ def _entities(root: str) -> list[tuple[str, str, Entity]]:
             {
                 "name": "Lock",
                 "device_class": "lock",
-                "payload_on": "open",
-                "payload_off": "closed",
+                "payload_on": door_state(is_open=True),
+                "payload_off": door_state(is_open=False),
             },
         ),
         ("binary_sensor", "camera", {"name": "Camera", **_problem()}),

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 
-from mask_gate.gate.domain import DENIALS, FAULTS, Reason, Signal, State
+from mask_gate.gate.domain import DENIALS, FAULTS, Reason, Signal, State, door_state
 from mask_gate.gate.events import Event
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.connection import Connection, MqttLink, Will, find_broker, new_client_id
@@ -43,7 +43,7 @@ class GateState:
         self.topics = {
             "state": State.IDLE.value,
             "reason": Reason.STARTING.value,
-            "door": "closed",
+            "door": door_state(is_open=False),
             "camera": "unknown",
             "service": "ok",
         }

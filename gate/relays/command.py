@@ -1,4 +1,4 @@
-"""CommandRelay: the operator's own programs as a relay, one to open and one to lock."""
+"""CommandRelay: the operator's own programs as a relay, one to unlock and one to lock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mask_gate.gate.errors import ConfigError, OutputError
-from mask_gate.gate.relays.hook_process import GRACE_S, LOOK_S, HookProcess, HookResult
+from mask_gate.gate.relays.hook_process import GRACE_S, POLL_S, HookProcess, HookResult
 from mask_gate.gate.relays.relay import Order
 
 Command = tuple[str, ...]
@@ -20,7 +20,7 @@ ALLOW_GRACE_S = 0.3
 LONE_GRACE_S = 1.0
 """The same where no command locks: what it leaves open stays open."""
 
-OVERSHOOT_S = ALLOW_GRACE_S + GRACE_S + LOOK_S
+OVERSHOOT_S = ALLOW_GRACE_S + GRACE_S + POLL_S
 """So much longer than its `pulse_s` may an opening by a command last before the lock begins."""
 
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "HOME")
@@ -39,7 +39,7 @@ class CommandRelay:
     the opening was to end.
 
     Args:
-        on_allow: the command that opens, as a shell would read it, or None.
+        on_allow: the command that unlocks, as a shell would read it, or None.
         on_deny: the command that locks and hears of denials, or None.
         limit_s: how long a deny hook may take.
 
@@ -82,7 +82,7 @@ class CommandRelay:
     ) -> HookResult:
         variables = {
             "MASK_GATE_EVENT": order.event_json,
-            "MASK_GATE_DECISION": order.word,
+            "MASK_GATE_DECISION": order.decision,
             "MASK_GATE_REASON": order.reason,
             "MASK_GATE_ID": order.id,
             "MASK_GATE_PID": str(os.getpid()),
@@ -91,13 +91,13 @@ class CommandRelay:
         }
         try:
             process = HookProcess(
-                (*command, order.word),
+                (*command, order.decision),
                 self._environment | variables,
                 f"{order.event_json}\n".encode(),
             )
         except OSError as error:
             return HookResult(ok=False, cancelled=False, account=f"could not start: {error}")
-        return process.wait(limit_s, cancelled, linger=order.opens)
+        return process.wait(limit_s, cancelled, linger=order.unlocks)
 
 
 def parse_command(text: str, flag: str) -> Command:

@@ -10,8 +10,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import IO, Any, cast
 
 from mask_gate.gate.clock import uptime_s
@@ -20,24 +20,32 @@ from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import Event
 from mask_gate.gate.relays.guardian import MAX_LINE, GuardianSettings
 from mask_gate.gate.relays.relay import Order
-from mask_gate.gate.relays.worker import BY_HAND, END_S
+from mask_gate.gate.relays.worker import CHECK_BY_HAND, END_S
 from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
 
-START_S = 10.0
-"""A guardian that is not ready by then is given up: its device hangs."""
+_HEARTBEAT_PAUSE_S = 0.1
 
-ANSWER_S = 2.0
-"""A guardian that answers no heartbeat for so long is killed, and another takes its place."""
+OnDone = Callable[[str, SignalKind, str], None]
 
-_COMMAND = tuple(module_command("gate.relays.guardian"))
-_BEAT_S = 0.1
-_RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0)
-_REAP_S = 1.0
 
-OnDone = Callable[[str, str, str], None]
+@dataclass(frozen=True, slots=True)
+class GuardianLimits:
+    """How long a guardian may take; in seconds.
+
+    Attributes:
+        start_s: one that is not ready by then is given up: its device hangs.
+        answer_s: one that answers no heartbeat for so long is killed and replaced.
+        restart_pauses_s: before each further start while guardians fail; the last one repeats.
+        kill_s: one that was killed may take so long to vanish.
+    """
+
+    start_s: float = 10.0
+    answer_s: float = 2.0
+    restart_pauses_s: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0)
+    kill_s: float = 1.0
 
 
 class GuardedRelay:
@@ -52,6 +60,8 @@ class GuardedRelay:
             something failed.
         on_done: called with signal id, `allow` or `deny`, and relay name, when it was carried out.
         owner: descriptor that says who owns this door; the guardian keeps it open.
+        limits: how long a guardian may take.
+        command: starts a guardian, which speaks as `gate.relays.guardian` does.
 
     Attributes:
         name: of the relay, once it is started.
@@ -65,11 +75,15 @@ class GuardedRelay:
         settings: GuardianSettings,
         *,
         on_fault: Callable[[str], None],
-        on_done: OnDone = lambda signal_id, word, relay: None,
+        on_done: OnDone = lambda signal_id, decision, relay: None,
         owner: int | None = None,
+        limits: GuardianLimits = GuardianLimits(),
+        command: Sequence[str] = tuple(module_command("gate.relays.guardian")),
     ) -> None:
         self.name = str(settings.relay["kind"])
-        self._charge = settings
+        self._settings = settings
+        self._limits = limits
+        self._command = command
         self._on_fault = on_fault
         self._on_done = on_done
         self._owner = owner
@@ -82,8 +96,18 @@ class GuardedRelay:
         self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
         self._guardian = self._spawn()
-        DoorThread(target=self._keep, name="guarded-relay").start()
+        DoorThread(target=self._supervise, name="guarded-relay").start()
         self._await_ready()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the guardian of the moment."""
+        return self._guardian.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has locked, and takes orders."""
+        return self._ready.is_set()
 
     def send(self, signal: Signal, event: Event) -> None:
         """Hand an order over, at once or not at all.
@@ -92,7 +116,7 @@ class GuardedRelay:
             OutputError: the guardian cannot take it.
         """
         order = Order(
-            opens=signal.kind is SignalKind.ALLOW,
+            unlocks=signal.kind is SignalKind.ALLOW,
             id=signal.id,
             reason=signal.reason.value,
             time_s=signal.time_s,
@@ -101,26 +125,28 @@ class GuardedRelay:
         )
         if self._closing.is_set():
             return
-        if not (self._ready.is_set() and self._say({"order": asdict(order)})):
+        if not (self._ready.is_set() and self._send_message({"order": asdict(order)})):
             raise OutputError(f"{self.name}: its guardian cannot be reached")
 
     def beat(self) -> None:
         """Tell the guardian that the door's timer runs; returns at once, whatever it does."""
         now_s = time.monotonic()
         pause_s = now_s - self._beaten_s
-        if pause_s < _BEAT_S or self._closing.is_set():
+        if pause_s < _HEARTBEAT_PAUSE_S or self._closing.is_set():
             return
         self._beaten_s = now_s
         if self._ready.is_set():
             asked_s = self._asked_s
-            if asked_s is None or pause_s > ANSWER_S / 2:  # we stood still: it may have answered
+            if (
+                asked_s is None or pause_s > self._limits.answer_s / 2
+            ):  # we stood still: it may have answered
                 self._asked_s = asked_s = now_s
-            self._say({"beat": now_s})
-            late = now_s - asked_s > ANSWER_S
+            self._send_message({"heartbeat": now_s})
+            late = now_s - asked_s > self._limits.answer_s
         else:
-            late = now_s - self._spawned_s > START_S
+            late = now_s - self._spawned_s > self._limits.start_s
         if late:
-            self._guardian.kill()  # `_keep` sees the end of its pipe, and starts another
+            self._guardian.kill()  # `_supervise` sees the end of its pipe, and starts another
 
     def let_go(self) -> None:
         """Have the guardian lock and end, without waiting for it; `close` does that."""
@@ -128,7 +154,7 @@ class GuardedRelay:
         self._closing.set()
         with self._writing, contextlib.suppress(OSError):
             if was_open and self._guardian.poll():  # it died a moment ago, and the door is as it is
-                self._lock_by_another()
+                self._lock_by_replacement()
             _stdin(self._guardian).close()
 
     def close(self) -> None:
@@ -138,33 +164,33 @@ class GuardedRelay:
             OutputError: the last lock could not be carried out.
         """
         self.let_go()
-        self._end(self._charge.patience_s + END_S + ANSWER_S)
+        self._await_exit(self._settings.patience_s + END_S + self._limits.answer_s)
         if self._guardian.returncode != 0:
             fault = self._last_fault or f"{self.name}: its guardian did not end well"
-            raise OutputError(fault if BY_HAND in fault else f"{fault}; {BY_HAND}")
+            raise OutputError(fault if CHECK_BY_HAND in fault else f"{fault}; {CHECK_BY_HAND}")
 
-    def _end(self, patience_s: float) -> None:
-        """Leave no guardian behind, as far as the kernel lets us."""
+    def _await_exit(self, patience_s: float) -> None:
+        """Wait for the guardian's end, then kill it: none is left behind if the kernel lets us."""
         try:
             self._guardian.wait(patience_s)
         except subprocess.TimeoutExpired:
             self._guardian.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._guardian.wait(_REAP_S)
+                self._guardian.wait(self._limits.kill_s)
 
     def _await_ready(self) -> None:
-        self._settled.wait(START_S)
+        self._settled.wait(self._limits.start_s)
         if not self._ever_ready:
             self._closing.set()
-            self._end(0.0)
-            fault = self._last_fault or f"not ready in {START_S:g} s; check the device"
+            self._await_exit(0.0)
+            fault = self._last_fault or f"not ready in {self._limits.start_s:g} s; check the device"
             raise OutputError(f"relay {self.name}: {fault}")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._spawned_s = time.monotonic()
         try:
             guardian = start(
-                _COMMAND,
+                self._command,
                 bufsize=0,
                 pass_fds=() if self._owner is None else (self._owner,),
             )
@@ -173,30 +199,31 @@ class GuardedRelay:
             raise OutputError(f"relay {self.name}: {why}") from error
         pipe = _stdin(guardian)
         with contextlib.suppress(OSError):
-            _write(guardian, asdict(self._charge))
+            _write_line(guardian, asdict(self._settings))
         os.set_blocking(pipe.fileno(), False)
         return guardian
 
-    def _keep(self) -> None:
-        """Hear the guardian out, and start another as long as the gate runs."""
+    def _supervise(self) -> None:
+        """Take the answers of the guardian; start another when it ends while the gate runs."""
         failures = 0
         while True:
-            was_ready = self._hear()
+            was_ready = self._read_answers()
             self._settled.set()
             if self._closing.is_set() or not self._ever_ready:
                 return
             failures = 0 if was_ready else failures + 1
-            self._complain(f"the guardian ended; {BY_HAND}")
+            self._report(f"the guardian ended; {CHECK_BY_HAND}")
             while (fault := self._replace(failures)) is not None:
                 failures += 1
                 self._last_fault = fault
-                self._complain(f"{fault}; {BY_HAND}")
+                self._report(f"{fault}; {CHECK_BY_HAND}")
             if self._closing.is_set():
                 return
 
     def _replace(self, failures: int) -> str | None:
         """Start the next guardian after a pause, unless it is closing; why that did not work."""
-        self._closing.wait(_RESTART_PAUSES_S[min(failures, len(_RESTART_PAUSES_S) - 1)])
+        pauses_s = self._limits.restart_pauses_s
+        self._closing.wait(pauses_s[min(failures, len(pauses_s) - 1)])
         with self._writing:
             if self._closing.is_set():
                 return None
@@ -205,32 +232,32 @@ class GuardedRelay:
                 self._guardian = self._spawn()
             except OutputError as error:
                 return str(error)
-            self._lock_first()
+            self._order_lock()
         return None
 
-    def _lock_by_another(self) -> None:
+    def _lock_by_replacement(self) -> None:
         """A guardian for nothing but the last lock, where one can be had."""
         with contextlib.suppress(OutputError):
             last = self._spawn()
             _stdin(self._guardian).close()
             self._guardian = last
-            self._lock_first()
+            self._order_lock()
 
-    def _lock_first(self) -> None:
+    def _order_lock(self) -> None:
         """A new guardian does not know how the last one left the relay."""
-        order = Order(opens=False, id="", reason="output_fault", time_s=uptime_s())
+        order = Order(unlocks=False, id="", reason="output_fault", time_s=uptime_s())
         with contextlib.suppress(OSError):
-            _write(self._guardian, {"order": asdict(order)})
+            _write_line(self._guardian, {"order": asdict(order)})
 
-    def _hear(self) -> bool:
-        """Take in what the guardian says until it ends; whether it ever was ready."""
+    def _read_answers(self) -> bool:
+        """Handle what the guardian says until it ends; whether it ever was ready."""
         guardian = self._guardian
         assert guardian.stdout is not None
         with guardian.stdout as answers:
             reader = io.BufferedReader(cast(io.RawIOBase, answers))
             while line := reader.readline(MAX_LINE):
                 try:
-                    self._take(json.loads(line))  # one that is cut off is nonsense
+                    self._handle(json.loads(line))  # one that is cut off is nonsense
                 except Exception:  # what cannot be understood guards nothing, whatever it says
                     self._last_fault = f"the guardian of relay {self.name} talks nonsense"
                     log.exception("%s", self._last_fault)
@@ -241,35 +268,35 @@ class GuardedRelay:
         guardian.wait()
         return was_ready
 
-    def _take(self, answer: dict[str, Any]) -> None:
+    def _handle(self, answer: dict[str, Any]) -> None:
         if "ready" in answer:
             self.name = answer["ready"]
             self._asked_s = None
             self._ever_ready = True
             self._ready.set()
             self._settled.set()
-        if "beat" in answer:
+        if "heartbeat" in answer:
             self._asked_s = None
         if "log" in answer:
             log.log(answer["level"], "%s", answer["log"])
         if "done" in answer:
             self._last_fault = ""
-            self._on_done(answer["done"], answer["word"], self.name)
+            self._on_done(answer["done"], SignalKind(answer["decision"]), self.name)
         fault = answer.get("fault") or answer.get("refused")
         if fault is not None:
             self._last_fault = fault
             if "fault" in answer:
-                self._complain(fault)
+                self._report(fault)
 
-    def _complain(self, fault: str) -> None:
+    def _report(self, fault: str) -> None:
         """Tell of a fault, and whose it is: not every part of a guardian knows its relay's name."""
         self._on_fault(fault if self.name in fault else f"{self.name}: {fault}")
 
-    def _say(self, message: dict[str, object]) -> bool:
+    def _send_message(self, message: Mapping[str, object]) -> bool:
         """Write a line to the guardian without waiting for it; whether it went out whole."""
         with self._writing:
             try:
-                whole = _write(self._guardian, message)
+                whole = _write_line(self._guardian, message)
             except (OSError, ValueError):  # full, broken, or closed
                 return False
             if not whole:
@@ -277,7 +304,7 @@ class GuardedRelay:
         return whole
 
 
-def _write(guardian: subprocess.Popen[bytes], message: Mapping[str, object]) -> bool:
+def _write_line(guardian: subprocess.Popen[bytes], message: Mapping[str, object]) -> bool:
     line = json.dumps(message).encode() + b"\n"
     return os.write(_stdin(guardian).fileno(), line) == len(line)
 

@@ -26,8 +26,8 @@ GRACE_S = 0.3
 REAP_S = 1.0
 """How long a killed process may take to vanish: one stuck in a driver may never, and we go on."""
 
-LOOK_S = 0.02
-"""How often it is looked whether a hook is over."""
+POLL_S = 0.02
+"""How often a running hook is looked at."""
 
 _EPERM_IS_DEAD = sys.platform == "darwin"  # elsewhere EPERM is a live process of another user
 
@@ -50,11 +50,25 @@ class HookResult:
 class HookProcess:
     """A running command; `wait` is called once and leaves nothing of it behind.
 
+    Args:
+        argv: the command and its arguments.
+        env: its whole environment.
+        stdin: what it may read.
+        reap_s: how long it may take to vanish once it was killed.
+
     Raises:
         OSError: the command cannot be started.
     """
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], stdin: bytes) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdin: bytes,
+        *,
+        reap_s: float = REAP_S,
+    ) -> None:
+        self._reap_s = reap_s
         self._unsent = memoryview(stdin)
         self._output = bytearray()
         self._process = subprocess.Popen(
@@ -81,13 +95,13 @@ class HookProcess:
             while not (stop := cancelled()) and time.monotonic() < deadline:
                 if not self._is_running(linger):
                     break
-                self._pump(pipes, LOOK_S)
+                self._pump(pipes, POLL_S)
             code = self._process.poll()
             self._end_group(gently=self._is_running(linger))
             self._pump(pipes, 0.0)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(REAP_S)
-        if (linger or code is None) and self._outlived_us():
+            self._process.wait(self._reap_s)
+        if (linger or code is None) and self._is_still_there():
             why = "could not be killed (it is another user's, or hangs in a driver)"
             return HookResult(ok=False, cancelled=False, account=why)
         return HookResult(
@@ -134,11 +148,11 @@ class HookProcess:
         patience = time.monotonic() + GRACE_S
         if gently and self._signal_group(signal.SIGTERM):
             while self._signal_group(0) and time.monotonic() < patience:
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
                 self._process.poll()  # a dead leader counts as a member until it is reaped
         self._signal_group(signal.SIGKILL)
 
-    def _outlived_us(self) -> bool:
+    def _is_still_there(self) -> bool:
         """Whether the hook, or somebody else's process that it left behind, is still there."""
         try:
             os.killpg(self._process.pid, 0)

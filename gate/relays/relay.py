@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
+from mask_gate.gate.domain import SignalKind
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a relay is to do, and everything that may be told about it.
 
     Attributes:
-        opens: True unlocks, False locks.
+        unlocks: True unlocks, False locks.
         id: of the door's signal; the same in events, hooks and audit.
         reason: of the door's signal, such as `compliant` or `no_mask`.
         time_s: the moment of `gate.clock` at which the door asked for it.
@@ -23,7 +25,7 @@ class Order:
         event_json: the event of the signal, on one line.
     """
 
-    opens: bool
+    unlocks: bool
     id: str
     reason: str
     time_s: float = 0.0
@@ -32,9 +34,9 @@ class Order:
     event_json: str = "{}"
 
     @property
-    def word(self) -> str:
-        """`allow` or `deny`, as scripts and messages are told."""
-        return "allow" if self.opens else "deny"
+    def decision(self) -> SignalKind:
+        """The decision behind it: the last argument of a hook, and its MASK_GATE_DECISION."""
+        return SignalKind.ALLOW if self.unlocks else SignalKind.DENY
 
 
 class Relay(Protocol):

@@ -114,13 +114,13 @@ class WebhookRelay:
 
     def _compose(self, order: Order) -> tuple[Mapping[str, str], bytes]:
         """Headers and body of a call, at the moment when it goes out."""
-        hold_s = min(order.hold_s, order.until_s - self._clock()) if order.opens else 0.0
-        if order.opens and not hold_s > 0.0:
+        hold_s = min(order.hold_s, order.until_s - self._clock()) if order.unlocks else 0.0
+        if order.unlocks and not hold_s > 0.0:
             raise OutputError("took so long to reach that the opening was over")
         self._sequence += 1
         body = json.dumps(
             {
-                "action": "unlock" if order.opens else "lock",
+                "action": "unlock" if order.unlocks else "lock",
                 "hold_s": round(hold_s, 3),
                 "session": self._session,
                 "sequence": self._sequence,
@@ -143,7 +143,7 @@ class WebhookRelay:
 
 
 def _own_lock(reason: str) -> Order:
-    return Order(opens=False, id="", reason=reason)
+    return Order(unlocks=False, id="", reason=reason)
 
 
 def _event(event_json: str) -> object:

@@ -32,11 +32,11 @@ LONGEST_PAUSE_S = _RETRY_MAX_S + GRACE_S + REAP_S
 END_S = GRACE_S + 2 * REAP_S
 """`close` may take this much longer than its patience: a command has to be killed first."""
 
-BY_HAND = "the door may be unlocked: check it by hand"
+CHECK_BY_HAND = "the door may be open: check it by hand"
 
 _PENDING_MAX = 16
 _LONG_WAIT_S = 3600.0
-_LOOK_S = 0.1  # a wait stands still with the machine, the clock does not
+_POLL_S = 0.1  # a wait stands still with the machine, the clock does not
 
 
 class RelayWorker:
@@ -56,6 +56,8 @@ class RelayWorker:
         refresh_s: while nothing else is to do, lock again this often, so that a relay that went
             away is missed soon; None never.
         patience_s: how long `close` goes on trying the last lock.
+        end_s: `close` may take this much longer.
+        max_late_s: an opening that cannot start this soon after it was asked for is dropped.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class RelayWorker:
         pulse_s: float | None = None,
         refresh_s: float | None = None,
         patience_s: float = CLOSE_S,
+        end_s: float = END_S,
+        max_late_s: float = MAX_LATE_S,
     ) -> None:
         self._relay = relay
         self._clock = clock
@@ -76,6 +80,8 @@ class RelayWorker:
         self._pulse_s = math.inf if pulse_s is None else pulse_s
         self._refresh_s = refresh_s
         self._patience_s = patience_s
+        self._end_s = end_s
+        self._max_late_s = max_late_s
         self._changed = threading.Condition()
         self._pending: deque[Order] = deque(maxlen=_PENDING_MAX)
         self._open_until_s = math.inf  # when what is open now must be locked; inf when nothing is
@@ -97,7 +103,7 @@ class RelayWorker:
                 return
             if not self._thread.is_alive():
                 raise OutputError(f"{self._lock_fault}; start the gate again")
-            if not order.opens:
+            if not order.unlocks:
                 self._drop_openings()
                 self._lock_due_s = min(self._lock_due_s, self._clock())
             self._pending.append(order)
@@ -127,12 +133,12 @@ class RelayWorker:
                 while len(self._pending) > 1:
                     self._pending.popleft()
             self._changed.notify_all()
-        self._thread.join(self._patience_s + END_S)
+        self._thread.join(self._patience_s + self._end_s)
         fault = f"{self._relay.name} does not end" if self._thread.is_alive() else self._lock_fault
         if fault:
-            said = f"{fault}; {BY_HAND}"
-            log.critical("%s", said)  # what else fails at the end may hide the exception
-            raise OutputError(said)
+            message = f"{fault}; {CHECK_BY_HAND}"
+            log.critical("%s", message)  # what else fails at the end may hide the exception
+            raise OutputError(message)
 
     def _closing(self) -> bool:
         return self._close_by < math.inf
@@ -141,7 +147,7 @@ class RelayWorker:
         return self._close_by - time.monotonic()
 
     def _drop_openings(self) -> None:
-        locks = [order for order in self._pending if not order.opens]
+        locks = [order for order in self._pending if not order.unlocks]
         if len(locks) < len(self._pending):
             log.warning("an opening was revoked before the relay had begun it: dropped")
         self._pending.clear()
@@ -150,14 +156,14 @@ class RelayWorker:
     def _work(self) -> None:
         try:
             while (order := self._next_order()) is not None:
-                if order.opens:
+                if order.unlocks:
                     self._unlock(order)
                 else:
                     self._lock(order)
         except Exception:
             self._lock_fault = "the thread that drives the relay broke down"
             log.exception("%s", self._lock_fault)
-            self._on_fault(f"{self._lock_fault}; {BY_HAND}")
+            self._on_fault(f"{self._lock_fault}; {CHECK_BY_HAND}")
 
     def _next_order(self) -> Order | None:
         """What came, or the lock that is due by itself; None at the end."""
@@ -165,29 +171,31 @@ class RelayWorker:
             while not (self._pending or self._closing()):
                 left_s = self._open_until_s - self._clock()
                 if left_s <= 0.0:
-                    return self._own_lock("cap")
+                    return self._lock_order("cap")
                 if self.is_open:
-                    self._changed.wait(min(left_s, _LOOK_S))
+                    self._changed.wait(min(left_s, _POLL_S))
                     continue
                 woken = self._changed.wait(min(self._refresh_s or _LONG_WAIT_S, _LONG_WAIT_S))
                 if not woken and self._refresh_s is not None:
-                    return self._own_lock("refresh")
+                    return self._lock_order("refresh")
             if self._pending:
                 order = self._pending.popleft()
-                if order.opens and not self._closing():
+                if order.unlocks and not self._closing():
                     self._lock_due_s = math.inf  # a lock would have thrown it out
                 return order
-            return self._own_lock("stopping") if self.is_open else None
+            return self._lock_order("stopping") if self.is_open else None
 
-    def _own_lock(self, reason: str) -> Order:
-        return Order(opens=False, id="", reason=reason, time_s=self._clock())
+    def _lock_order(self, reason: str) -> Order:
+        return Order(unlocks=False, id="", reason=reason, time_s=self._clock())
 
     def _unlock(self, order: Order) -> None:
         now_s = self._clock()
         until_s = min(order.until_s, now_s + self._pulse_s)
         hold_s = until_s - now_s
-        if not (hold_s > 0.0 and abs(now_s - order.time_s) <= MAX_LATE_S):
-            self._on_fault(f"the opening could not start within {MAX_LATE_S:g} s and was dropped")
+        if not (hold_s > 0.0 and abs(now_s - order.time_s) <= self._max_late_s):
+            self._on_fault(
+                f"the opening could not start within {self._max_late_s:g} s and was dropped"
+            )
             return
         self._open_until_s = until_s
         cancelled = False
@@ -203,7 +211,7 @@ class RelayWorker:
         except OutputError as error:
             self._called_s = math.inf
             self._on_fault(str(error))
-            self._lock(self._own_lock("output_fault"))
+            self._lock(self._lock_order("output_fault"))
         else:
             self._called_s = math.inf
             if not cancelled:
@@ -213,8 +221,8 @@ class RelayWorker:
         pause_s = _RETRY_FIRST_S
         while (fault := self._try_lock(order)) is not None:
             self._lock_fault = fault
-            self._on_fault(f"{fault}; {BY_HAND}")
-            if self._give_way(pause_s):
+            self._on_fault(f"{fault}; {CHECK_BY_HAND}")
+            if self._pause(pause_s):
                 return
             pause_s = min(2 * pause_s, _RETRY_MAX_S)
         if self._lock_fault:
@@ -238,14 +246,14 @@ class RelayWorker:
 
     def _must_lock(self) -> bool:
         with self._changed:
-            waits = any(not order.opens for order in self._pending)
+            waits = any(not order.unlocks for order in self._pending)
             return waits or self._closing()
 
-    def _give_way(self, pause_s: float) -> bool:
+    def _pause(self, pause_s: float) -> bool:
         """Pause before a lock is tried again; True when a newer lock waits or time is up."""
         with self._changed:
             newer = self._changed.wait_for(
-                lambda: any(not order.opens for order in self._pending),
+                lambda: any(not order.unlocks for order in self._pending),
                 min(pause_s, self._left_s()),
             )
             return newer or self._left_s() <= 0.0

@@ -208,7 +208,7 @@ def lock_relays(config: GateConfig) -> None:
 
 
 def _for_locking(relay: RelayConfig) -> RelayConfig:
-    """A relay that need not open: a command that opens may be missing where another one locks."""
+    """A relay that need not open: a command that unlocks may be missing where another one locks."""
     if isinstance(relay, CommandRelayConfig) and relay.on_deny is not None:
         return relay.model_copy(update={"on_allow": None})
     return relay
@@ -482,9 +482,9 @@ def _outputs(
 ) -> Iterator[Output]:
     """What reacts to the door, the relays first: each that can be had, for it must be locked."""
 
-    def done(signal_id: str, word: str, relay: str) -> None:
+    def done(signal_id: str, decision: SignalKind, relay: str) -> None:
         if audit is not None:
-            audit.result(signal_id, relay, _OUTCOMES[SignalKind(word)])
+            audit.result(signal_id, relay, _OUTCOMES[decision])
 
     for relay in config.all_relays:
         if mode.moves:

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 3.0
 """How long the loop may take to end by itself once it was told to."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_EXIT_CODES = {signal.SIGTERM: 0, signal.SIGINT: 130}
+_SIGNALS = (*_EXIT_CODES, signal.SIGHUP)
+_READ_BYTES = 4096
 
 
 class Shutdown:
@@ -29,14 +31,16 @@ class Shutdown:
 
     A thread of its own hears of a signal at once, whatever the main thread is doing (a handler in
     Python would have to wait until a long call into a library returns). It locks the door, then
-    asks the loop to end; if that has not happened after `PATIENCE_S`, it ends the process itself
+    asks the loop to end; if that has not happened after `patience_s`, it ends the process itself
     (with the exit code of an OutputError when the last lock did not work).
     Until the context is left, no further signal cuts short what there is to do at the end.
 
     Args:
-        lock: locks the door for ever; called from the thread.
+        lock: locks the door for ever; called from a thread of this object.
         abandon: lets go of the outputs where the main thread cannot; must take bounded time.
-        heeds_hangup: asked at each SIGHUP whether that is an end too; else nothing happens.
+        heeds_hangup: asked at a SIGHUP whether that is an end too; else nothing happens. It may
+            hang or fail: other signals are heard all the same.
+        patience_s: how long the loop may take to end.
         end: ends the process with an exit code.
 
     Attributes:
@@ -61,19 +65,25 @@ class Shutdown:
         self._patience_s = patience_s
         self._end = end
         self._over = threading.Event()
+        self._ending = threading.Lock()
+        self._hung_up = threading.Event()
+        self._handled: set[int] = set()
         self._before = contextlib.ExitStack()
-        self._ear, self._mouth = socket.socketpair()
-        self._mouth.setblocking(False)
-        self._watch = DoorThread(target=self._listen, name="shutdown")
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        self._listener = DoorThread(target=self._listen, name="shutdown")
 
     def __enter__(self) -> Self:
-        self._watch.start()
+        self._listener.start()
+        DoorThread(target=self._consider_hangups, name="hangup").start()
         if threading.current_thread() is threading.main_thread():
-            wakeup = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+            # First the socket, then the handlers: none is in force that nobody would hear of.
+            wakeup = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
             self._before.callback(signal.set_wakeup_fd, wakeup)
             for number in _SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-                    self._before.callback(signal.signal, number, signal.signal(number, _heard))
+                    before = signal.signal(number, self._handle)
+                    self._before.callback(signal.signal, number, before)
         return self
 
     def loop_ended(self) -> None:
@@ -87,22 +97,53 @@ class Shutdown:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        self._hung_up.set()
         self._before.close()
-        self._mouth.close()
-        self._watch.join(self._patience_s)
-        self._ear.close()
+        self._sender.close()
+        self._listener.join(self._patience_s)
+        self._receiver.close()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Note a signal; the interpreter has written it to the socket, unless that was full.
+
+        Where it was full, the listener has something to read, and looks here afterwards.
+        """
+        self._handled.add(number)
 
     def _listen(self) -> None:
-        while heard := self._ear.recv(1):
-            if heard[0] == signal.SIGHUP and not self._heeds_hangup():
-                continue
-            if heard[0] in _SIGNALS and not self.asked.is_set():
-                self.exit_code = 130 if heard[0] == signal.SIGINT else 0
+        """Hear of signals; nothing here may take long or fail, or the next one would be missed."""
+        while heard := self._receiver.recv(_READ_BYTES):
+            for number, exit_code in _EXIT_CODES.items():
+                if number in heard or number in self._handled:
+                    self._end_run(exit_code)
+            if signal.SIGHUP in heard:
+                self._hung_up.set()
+
+    def _consider_hangups(self) -> None:
+        """Find out whether a SIGHUP is an end, which may read files, and so may hang or fail."""
+        while self._hung_up.wait() and not self._over.is_set():
+            self._hung_up.clear()
+            try:
+                heeded = self._heeds_hangup()
+            except Exception:
+                log.exception("SIGHUP: it cannot be told whether to end; goes on")
+            else:
+                if heeded:
+                    self._end_run(0)
+
+    def _end_run(self, exit_code: int) -> None:
+        """Lock, and have the loop end; only the first signal counts."""
+        with self._ending:
+            if self.asked.is_set():
+                return
+            self.exit_code = exit_code
+            try:
                 self._lock()
-                self.asked.set()
-                if not self._over.wait(self._patience_s):
-                    self._give_up()
-                    return
+            except Exception:
+                log.exception("the lock at the end failed; the outputs lock when they are closed")
+            self.asked.set()
+        if not self._over.wait(self._patience_s):
+            self._give_up()
 
     def _give_up(self) -> None:
         log.error("the loop does not end; it is given up")
@@ -111,17 +152,13 @@ class Shutdown:
             self._abandon()
             code = self.exit_code
         except OutputError as error:
-            _say_at_once(f"mask-gate: {error}\n")  # a queued line would die with the process
+            _write_stderr(f"mask-gate: {error}\n")  # a queued line would die with the process
         finally:
             self._end(code)
 
 
-def _say_at_once(line: str) -> None:
+def _write_stderr(line: str) -> None:
     """Write to standard error, unless nobody takes it there within a second."""
     with contextlib.suppress(OSError):
         if select.select((), (2,), (), 1.0)[1]:
             os.write(2, line.encode("utf-8", "backslashreplace"))
-
-
-def _heard(number: int, frame: FrameType | None) -> None:
-    """Does nothing: the interpreter has told the thread already, through the wakeup socket."""

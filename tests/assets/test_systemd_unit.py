@@ -22,9 +22,9 @@ from mask_gate.gate.door.ownership import WAIT_S, runtime_folder
 from mask_gate.gate.errors import CameraError, ConfigError, ModelError, OutputError
 from mask_gate.gate.mqtt import connection as mqtt_link
 from mask_gate.gate.mqtt import state_publisher as mqtt_state
-from mask_gate.gate.relays import guarded_relay
 from mask_gate.gate.relays import worker as relay_worker
 from mask_gate.gate.relays.config import CommandRelayConfig
+from mask_gate.gate.relays.guarded_relay import GuardianLimits
 from mask_gate.gate.runtime import entrance as assembly
 from mask_gate.gate.runtime import loop as runtime
 from mask_gate.gate.system import shutdown
@@ -102,7 +102,7 @@ class TestTheWatchdog:
             + ProcessLimits(None).hang_s
             + AuditConfig().wait_s
             + CommandRelayConfig(kind="command").limit_s
-            + guarded_relay.ANSWER_S
+            + GuardianLimits().answer_s
         )
         assert sum_s < seconds("WatchdogSec") / 2
 
@@ -127,7 +127,7 @@ class TestStartAndEnd:
         first_frame_s = open_camera.__kwdefaults__["first_frame_s"]
         start_s = (
             WAIT_S
-            + relays * guarded_relay.START_S
+            + relays * GuardianLimits().start_s
             + assembly.AUDIT_START_S
             + first_frame_s
             + most(DetectorConfig, "start_s")
@@ -137,7 +137,9 @@ class TestStartAndEnd:
     def test_the_longest_last_lock_is_waited_for(self):
         """One relay's: all are let go together."""
         patience_s = max(relay_worker.CLOSE_S, most(CommandRelayConfig, "limit_s"))
-        relay_s = patience_s + relay_worker.END_S + guarded_relay.ANSWER_S + guarded_relay._REAP_S
+        relay_s = (
+            patience_s + relay_worker.END_S + GuardianLimits().answer_s + GuardianLimits().kill_s
+        )
         rest_s = (
             shutdown.PATIENCE_S
             + ProcessLimits(None).close_s

@@ -25,7 +25,7 @@ EVENT = {
     "type": "decision",
     "state": "deny",
     "reason": "no_mask",
-    "door": "closed",
+    "door": "locked",
     "tracks": [{"label": "without_mask", "score": 0.912}, {"label": "with_mask", "score": 0.871}],
     "faces": 2,
     "latency_ms": 41.9,

@@ -40,7 +40,7 @@ def test_a_decision_has_exactly_the_agreed_fields(maker):
         "type": "decision",
         "state": "deny",
         "reason": "mask_incorrect",
-        "door": "closed",
+        "door": "locked",
         "tracks": [
             {
                 "id": 7,
@@ -84,7 +84,7 @@ def test_an_opening_tells_until_when(maker):
 )
 def test_a_lock_never_says_allow(maker, before, reason, state):
     event = maker.of_signal(Signal(SignalKind.DENY, reason, 11.0, "s2"), before)
-    assert (event["signal"], event["door"], event["until_s"]) == ("deny", "closed", None)
+    assert (event["signal"], event["door"], event["until_s"]) == ("deny", "locked", None)
     assert (event["state"], event["reason"]) == (state, reason.value)
 
 

@@ -37,7 +37,7 @@ def test_an_event_of_the_gate_becomes_a_row():
     assert json.loads(row.classes) == {"with_mask": 2, "without_mask": 1}
     assert json.loads(row.confidences) == [0.912, 0.5, None]
     assert row.model == "sha256:abc"
-    assert row.detail == "type signal, state deny, door closed, latency_ms 42.1"
+    assert row.detail == "type signal, state deny, door locked, latency_ms 42.1"
 
 
 def test_a_decision_without_a_signal_keeps_its_state():

@@ -277,7 +277,7 @@ def test_a_guard_with_four_doors(tmp_path, browser, cameras):
         assert browser.texts(".tile .picture b") == list(cameras)
 
         cameras["west"].vanish()
-        fault = ["closed", "Out of order", "the camera is away"]
+        fault = ["locked", "Out of order", "the camera is away"]
         assert until(lambda: browser.tiles()["west"] == fault), browser.tiles()
 
         def both_open():  # at the same time, in one look

@@ -136,7 +136,7 @@ class TestWhatIsRead:
     def test_rows_that_say_nothing_of_ours_are_left_out(self, path):
         store = AuditStore(path, busy_s=1.0, wall=lambda: NOON)
         store.open()
-        said = "type signal, state deny, door closed"
+        said = "type signal, state deny, door locked"
         wall = NOON.astimezone(UTC).isoformat(timespec="milliseconds")
         whole = {"signal_id": "x", "decision": "deny", "reason": "no_mask", "wall": wall}
         odd = [{"detail": None}, {"detail": "type"}, {"reason": "odd"}, {"wall": "9999"},

@@ -600,5 +600,5 @@ def test_all_words_of_the_pages_are_used_and_exist():
         text += (TEMPLATES.parents[1] / f"gate/console/{name}.py").read_text()
     used = set(re.findall(r"page\.(\w+)|page\[\"(\w+)\"", text))
     used = {one or other for one, other in used}
-    dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "closed"}
+    dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "locked"}
     assert used | dynamic == set(load_texts("en").page)

@@ -101,7 +101,7 @@ def test_a_guard_logs_in(client):
     cookies = {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
     state = client.get("/api/state", headers=cookies, extensions=BY_NAME)
     assert state.status_code == 200
-    assert state.json()["door"] == "closed"
+    assert state.json()["door"] == "locked"
 
 
 def test_a_page_that_came_without_tls_may_not_log_in(client, port):

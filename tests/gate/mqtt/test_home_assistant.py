@@ -125,7 +125,7 @@ def test_a_lock_that_is_on_is_open():
     assert (lock["device_class"], lock["payload_on"], lock["payload_off"]) == (
         "lock",
         "open",
-        "closed",
+        "locked",
     )
 
 

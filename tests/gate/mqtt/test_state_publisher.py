@@ -101,7 +101,7 @@ class TestGateState:
         assert topics == {
             "state": "idle",
             "reason": "starting",
-            "door": "closed",
+            "door": "locked",
             "camera": "unknown",
             "service": "ok",
         }
@@ -241,7 +241,7 @@ def test_a_broker_that_is_away_costs_nothing_and_gets_everything_when_back(
         broker.start()
         mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/availability") == "online")
         mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/camera") == "problem")
-        for key, text in (("door", "closed"), ("state", "fault")):
+        for key, text in (("door", "locked"), ("state", "fault")):
             mqtt_bench.wait_until(lambda k=key, t=text: listener.last(f"{TOP}/{k}") == t)
         mqtt_bench.wait_until(
             lambda n=100 * (cycle + 1): (
@@ -270,7 +270,7 @@ def test_a_broker_that_stands_still_costs_nothing_and_gets_the_newest(
     mqtt_bench.wait_until(
         lambda: json.loads(listener.last(f"{TOP}/counters") or "{}").get("openings") == 2000
     )
-    mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/door") == "closed")
+    mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/door") == "locked")
     assert len(listener.payloads(f"{TOP}/counters")) < 100
 
 

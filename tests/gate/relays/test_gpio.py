@@ -15,8 +15,8 @@ from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.gpio import GpioRelay
 from mask_gate.gate.relays.relay import Order
 
-ALLOW = Order(opens=True, id="a", reason="compliant", hold_s=3.0)
-DENY = Order(opens=False, id="d", reason="no_mask")
+ALLOW = Order(unlocks=True, id="a", reason="compliant", hold_s=3.0)
+DENY = Order(unlocks=False, id="d", reason="no_mask")
 PIN = 17
 
 EVERY_WIRING = pytest.mark.parametrize(
@@ -103,14 +103,14 @@ class TestLevels:
             pin = wired(factory, energised, active_high)
             relay = GpioRelay(PIN, energised, active_high, pin_factory=factory)
             asked = [False]
-            for opens in chance.choices([True, False], k=chance.randrange(30)):
-                if opens:
+            for unlocks in chance.choices([True, False], k=chance.randrange(30)):
+                if unlocks:
                     revoked = chance.random() < 0.2
                     relay.unlock(ALLOW, lock_waits if revoked else go_on)
-                    opens = asked[-1] if revoked else True
+                    unlocks = asked[-1] if revoked else True
                 else:
                     relay.lock(DENY, go_on)
-                asked.append(opens)
+                asked.append(unlocks)
             relay.close()
             asked.append(False)
             edges = [open_ for open_, _ in itertools.groupby(asked)]

@@ -16,11 +16,10 @@ import pytest
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.errors import OutputError
-from mask_gate.gate.relays import guarded_relay
-from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import MAX_LINE, STUCK_S, GuardianSettings
+from mask_gate.gate.relays.guarded_relay import GuardedRelay, GuardianLimits
+from mask_gate.gate.relays.guardian import MAX_LINE, GuardianSettings
 from mask_gate.gate.relays.relay import Order
-from mask_gate.gate.relays.worker import BY_HAND, END_S, MAX_LATE_S
+from mask_gate.gate.relays.worker import CHECK_BY_HAND, END_S, MAX_LATE_S
 
 PATIENCE_S = 60.0
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +61,29 @@ class DoorProbe:
         return self.levels()[-1:] == ["locked"]
 
 
+def recording(path, heartbeat_s=PATIENCE_S, **limits):
+    return GuardianSettings({"kind": "recording", "path": str(path)}, heartbeat_s, **limits)
+
+
+SOUND = "from mask_gate.gate.relays.guardian import main; raise SystemExit(main())"
+ONE_ONLY = GuardianLimits(restart_pauses_s=(PATIENCE_S,))
+"""No other guardian is started in the time of a test."""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """What guardians are, which a test may change from one to the next; SOUND at first."""
+    path = tmp_path / "guardian.py"
+    path.write_text(SOUND)
+    return path
+
+
+@pytest.fixture
+def command(program):
+    """Starts the guardian that `program` is."""
+    return (sys.executable, str(program))
+
+
 @pytest.fixture
 def probe(tmp_path):
     return DoorProbe(tmp_path / "door")
@@ -73,13 +95,12 @@ def guarded(probe):
     over = threading.Event()
     made = []
 
-    def make(heartbeat_s=PATIENCE_S, beating=True, owner=None):
-        charge = GuardianSettings({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
+    def make(beating=True, settings=None, **options):
         relay = GuardedRelay(
-            charge,
+            settings or recording(probe.path),
             on_fault=make.faults.append,
             on_done=lambda *what: make.done.append(what),
-            owner=owner,
+            **options,
         )
         made.append(relay)
         if beating:
@@ -126,8 +147,7 @@ class TestWork:
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
         relay.let_go()
-        wait_until(lambda: relay._guardian.poll() == 0)
-        assert probe.is_locked()
+        wait_until(probe.is_locked)
         relay.close()
 
     def test_nothing_is_sent_after_the_end(self, guarded, probe):
@@ -150,7 +170,7 @@ class TestWork:
 
     def test_sending_never_waits_for_a_guardian_that_stands_still(self, guarded):
         relay = guarded(beating=False)
-        os.kill(relay._guardian.pid, signal.SIGSTOP)
+        os.kill(relay.pid, signal.SIGSTOP)
         began_s = time.monotonic()
 
         def flood():
@@ -160,26 +180,24 @@ class TestWork:
         with pytest.raises(OutputError, match="cannot be reached"):
             flood()
         assert time.monotonic() - began_s < PATIENCE_S
-        os.kill(relay._guardian.pid, signal.SIGCONT)
+        os.kill(relay.pid, signal.SIGCONT)
 
     def test_the_guardian_keeps_the_door_owned(self, guarded, tmp_path):
         with (tmp_path / "owner").open("w") as owner:
             relay = guarded(owner=owner.fileno())
-            held = Path(f"/proc/{relay._guardian.pid}/fd/{owner.fileno()}")
+            held = Path(f"/proc/{relay.pid}/fd/{owner.fileno()}")
             assert held.readlink() == tmp_path / "owner"
 
 
 class TestStart:
     def test_a_relay_that_is_not_there_is_one_sentence(self, tmp_path):
-        charge = GuardianSettings({"kind": "recording", "path": str(tmp_path / "no" / "door")}, 0.5)
         with pytest.raises(OutputError, match="cannot be written"):
-            GuardedRelay(charge, on_fault=print)
+            GuardedRelay(recording(tmp_path / "no" / "door"), on_fault=print)
 
-    def test_a_process_that_cannot_be_had_is_one_sentence(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(guarded_relay, "_COMMAND", (str(tmp_path / "no python"),))
-        charge = GuardianSettings({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
+    def test_a_process_that_cannot_be_had_is_one_sentence(self, tmp_path):
+        command = (str(tmp_path / "no python"),)
         with pytest.raises(OutputError, match=r"relay recording: no process can be started \(No "):
-            GuardedRelay(charge, on_fault=print)
+            GuardedRelay(recording(tmp_path / "door"), on_fault=print, command=command)
 
     def test_nothing_in_the_current_folder_is_run(self, guarded, probe, tmp_path, monkeypatch):
         (tmp_path / "json.py").write_text("open('canary', 'w').close()")
@@ -188,25 +206,33 @@ class TestStart:
         assert probe.is_locked()
         assert not (tmp_path / "canary").exists()
 
-    def test_a_device_that_hangs_is_given_up(self, tmp_path, monkeypatch):
+    def test_a_device_that_hangs_is_given_up(self, tmp_path):
         os.mkfifo(tmp_path / "door")  # opening it for writing waits for a reader that never comes
-        monkeypatch.setattr("mask_gate.gate.relays.guarded_relay.START_S", 1.0)
-        charge = GuardianSettings({"kind": "recording", "path": str(tmp_path / "door")}, 0.5)
-        with pytest.raises(OutputError, match="not ready in 1 s; check the device"):
-            GuardedRelay(charge, on_fault=print)
+        limits = GuardianLimits(start_s=0.5)
+        with pytest.raises(OutputError, match=r"not ready in 0\.5 s; check the device"):
+            GuardedRelay(recording(tmp_path / "door"), on_fault=print, limits=limits)
+
+
+def kill(relay):
+    os.kill(relay.pid, signal.SIGKILL)
 
 
 class TestAGuardianThat:
+    def wait_for_the_next(self, relay):
+        first = relay.pid
+        kill(relay)
+        wait_until(lambda: relay.pid != first)
+
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
     def test_dies_is_replaced_and_the_next_one_locks(self, guarded, probe, number):
         relay = guarded()
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
-        os.kill(relay._guardian.pid, number)
+        os.kill(relay.pid, number)
         wait_until(probe.is_locked)
         wait_until(lambda: guarded.faults)
-        assert "ended; the door may be unlocked" in guarded.faults[0]
-        wait_until(relay._ready.is_set)
+        assert "ended; the door may be open" in guarded.faults[0]
+        wait_until(lambda: relay.is_ready)
         relay.send(allow(signal_id="again"), {})
         wait_until(lambda: not probe.is_locked())
 
@@ -215,7 +241,7 @@ class TestAGuardianThat:
         relay = guarded()
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
-        os.kill(relay._guardian.pid, number)
+        os.kill(relay.pid, number)
         wait_until(probe.is_locked)
         relay.send(allow(signal_id="again"), {})
         relay.send(deny("last"), {})
@@ -228,37 +254,32 @@ class TestAGuardianThat:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
     def test_hears_what_is_for_the_gate_alone_goes_on(self, guarded, probe, number):
         relay = guarded()
-        os.kill(relay._guardian.pid, number)
+        os.kill(relay.pid, number)
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
         assert guarded.faults == []
 
-    def test_is_dead_takes_no_orders(self, guarded, monkeypatch):
-        monkeypatch.setattr("mask_gate.gate.relays.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
-        relay = guarded()
-        relay._guardian.kill()
+    def test_is_dead_takes_no_orders(self, guarded):
+        relay = guarded(limits=ONE_ONLY)
+        kill(relay)
         wait_until(lambda: guarded.faults)
         with pytest.raises(OutputError, match="cannot be reached"):
             relay.send(allow(), {})
 
-    def test_died_just_before_the_end_is_followed_by_one_for_the_last_lock(
-        self, guarded, probe, monkeypatch
-    ):
-        monkeypatch.setattr("mask_gate.gate.relays.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
-        relay = guarded()
+    def test_died_just_before_the_end_is_followed_by_one_for_the_last_lock(self, guarded, probe):
+        relay = guarded(limits=ONE_ONLY)
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
-        relay._guardian.kill()
+        kill(relay)
         wait_until(lambda: guarded.faults)
         relay.close()
         assert probe.is_locked()
 
-    def test_died_where_no_other_can_be_had_is_told_at_the_end(self, guarded, monkeypatch):
-        monkeypatch.setattr("mask_gate.gate.relays.guarded_relay._RESTART_PAUSES_S", (PATIENCE_S,))
-        relay = guarded()
-        relay._guardian.kill()
+    def test_died_where_no_other_can_be_had_is_told_at_the_end(self, guarded, program, command):
+        relay = guarded(limits=ONE_ONLY, command=command)
+        kill(relay)
         wait_until(lambda: guarded.faults)
-        monkeypatch.setattr(guarded_relay, "_COMMAND", ("/no/python",))
+        program.unlink()
         with pytest.raises(OutputError, match="check it by hand"):
             relay.close()
 
@@ -266,92 +287,71 @@ class TestAGuardianThat:
         relay = guarded()
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
-        os.kill(relay._guardian.pid, signal.SIGSTOP)
+        os.kill(relay.pid, signal.SIGSTOP)
         wait_until(probe.is_locked)
         wait_until(lambda: guarded.faults)
 
     @pytest.mark.parametrize("rubbish", ["open sesame", "5", '{"log": "no level"}', "\xff"])
-    def test_talks_nonsense_is_replaced(self, guarded, probe, monkeypatch, rubbish):
-        relay = guarded()
+    def test_talks_nonsense_is_replaced(self, guarded, probe, program, command, rubbish):
+        relay = guarded(command=command)
         relay.send(allow(), {})
         wait_until(lambda: not probe.is_locked())
-        sound = guarded_relay._COMMAND
-        talk = f"print({rubbish!r}, flush=True); import time; time.sleep(600)"
-        monkeypatch.setattr(guarded_relay, "_COMMAND", (sys.executable, "-c", talk))
-        first = relay._guardian
-        first.kill()
-        wait_until(lambda: relay._guardian is not first)
-        monkeypatch.setattr(guarded_relay, "_COMMAND", sound)
+        program.write_text(f"print({rubbish!r}, flush=True); import time; time.sleep(600)")
+        self.wait_for_the_next(relay)
+        program.write_text(SOUND)
         wait_until(probe.is_locked)
-        wait_until(relay._ready.is_set)
+        wait_until(lambda: relay.is_ready)
 
-    def test_never_ends_a_line_is_replaced(self, guarded, probe, monkeypatch):
-        relay = guarded()
-        sound = guarded_relay._COMMAND
-        talk = "while True: print('x' * 1000, end='', flush=True)"
-        monkeypatch.setattr(guarded_relay, "_COMMAND", (sys.executable, "-c", talk))
-        first = relay._guardian
-        first.kill()
-        wait_until(lambda: relay._guardian is not first)
-        monkeypatch.setattr(guarded_relay, "_COMMAND", sound)
-        wait_until(relay._ready.is_set)
+    def test_never_ends_a_line_is_replaced(self, guarded, probe, program, command):
+        relay = guarded(command=command)
+        program.write_text("while True: print('x' * 1000, end='', flush=True)")
+        self.wait_for_the_next(relay)
+        program.write_text(SOUND)
+        wait_until(lambda: relay.is_ready)
         assert probe.is_locked()
 
-    def test_takes_its_time_over_the_last_lock_is_left_to_it(self, guarded, tmp_path, monkeypatch):
+    def test_takes_its_time_over_the_last_lock_is_left_to_it(self, guarded, probe, tmp_path):
         """As long as the worker in it may take: to kill a command, and to see it die."""
         talk = (
             "import json, sys, time; sys.stdin.readline(); print(json.dumps({'ready': 'slow'}));"
             "sys.stdout.flush(); sys.stdin.read(); time.sleep(float(sys.argv[1]));"
             "open(sys.argv[2], 'w').close()"
         )
-        monkeypatch.setattr("mask_gate.gate.relays.guardian.CLOSE_S", 0.2)
         longest_s = 0.2 + END_S
         command = (sys.executable, "-c", talk, f"{longest_s}", str(tmp_path / "locked"))
-        monkeypatch.setattr(guarded_relay, "_COMMAND", command)
-        guarded(beating=False).close()
+        settings = recording(probe.path, close_s=0.2)
+        guarded(beating=False, settings=settings, command=command).close()
         assert (tmp_path / "locked").exists()
 
     def test_hangs_in_an_opening_is_replaced(self, guarded, tmp_path):
-        path = tmp_path / "door"
+        path = tmp_path / "fifo"
         os.mkfifo(path)
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
-            relay = guarded()
-            first = relay._guardian.pid
+            relay = guarded(settings=recording(path, stuck_s=0.5))
+            first = relay.pid
             filler = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
             with contextlib.suppress(BlockingIOError):
                 while True:
                     os.write(filler, b"x" * 512)
             os.close(filler)
-            began_s = time.monotonic()
             relay.send(allow(hold_s=0.2), {})
             wait_until(lambda: guarded.faults)
             assert (
                 guarded.faults[0] == f"recording {path}: the relay hangs; its guardian is replaced"
             )
-            assert time.monotonic() - began_s < STUCK_S + PATIENCE_S / 2
             end.read(1 << 20)  # the device works again
-            wait_until(lambda: relay._ready.is_set() and relay._guardian.pid != first)
+            wait_until(lambda: relay.is_ready and relay.pid != first)
 
-    def test_was_not_asked_for_long_is_left_alone(self, guarded, monkeypatch):
-        monkeypatch.setattr(guarded_relay, "ANSWER_S", 0.2)
-        relay = guarded(beating=False)
-        first = relay._guardian
-        relay.beat()
-        wait_until(lambda: relay._asked_s is None)
-        time.sleep(0.5)
-        relay.beat()
-        wait_until(lambda: relay._asked_s is None)
-        assert relay._guardian is first
-        assert first.poll() is None
+    def test_was_not_asked_for_long_is_left_alone(self, guarded):
+        relay = guarded(beating=False, limits=GuardianLimits(answer_s=0.2))
+        first = relay.pid
+        for _ in range(3):
+            relay.beat()
+            time.sleep(0.5)  # the machine was suspended, say
+        relay.send(deny("last"), {})
+        wait_until(lambda: any("last" in done for done in guarded.done))
+        assert relay.pid == first
         assert guarded.faults == []
-
-    def test_is_told_nonsense_locks_and_is_replaced(self, guarded, probe):
-        relay = guarded()
-        relay.send(allow(), {})
-        wait_until(lambda: not probe.is_locked())
-        os.write(relay._guardian.stdin.fileno(), b"open sesame\n")
-        wait_until(probe.is_locked)
-        wait_until(relay._ready.is_set)
 
 
 GATE = """
@@ -360,8 +360,8 @@ from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.relays.guardian import GuardianSettings
-charge = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 1.5)
-relay = GuardedRelay(charge, on_fault=lambda what: None)
+settings = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 1.5)
+relay = GuardedRelay(settings, on_fault=lambda what: None)
 now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
 while True:
@@ -372,26 +372,26 @@ while True:
 
 # Its guardian is killed with the door open, while no process can be started.
 STARVED = """
-import os, resource, sys, time
+import os, resource, signal, sys, time
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.relays.guardian import GuardianSettings
 faults = []
-charge = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 0.5)
-relay = GuardedRelay(charge, on_fault=faults.append)
+settings = GuardianSettings({"kind": "recording", "path": sys.argv[1]}, 0.5)
+relay = GuardedRelay(settings, on_fault=faults.append)
 now_s = uptime_s()
 relay.send(Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, "a", until_s=now_s + 60), {})
 while "unlocked" not in open(sys.argv[1]).read():
     time.sleep(0.01)
-first = relay._guardian
+first = relay.pid
 few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
-first.kill()
+os.kill(first, signal.SIGKILL)
 while not any("no process can be started" in fault for fault in faults):
     time.sleep(0.01)
 resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
-while relay._guardian is first or not relay._ready.is_set():
+while relay.pid == first or not relay.is_ready:
     time.sleep(0.01)
 relay.close()
 """
@@ -411,7 +411,6 @@ class Relay:
         time.sleep(600)
 
 guardian.open_relay = lambda settings: Relay()
-guardian.CLOSE_S = 0.3
 sys.exit(guardian.main())
 """
 
@@ -424,7 +423,7 @@ class TestAloneTheGuardian:
         """Starts one; it is told whose relay it is."""
         made = []
 
-        def start(*words, heartbeat_s=PATIENCE_S):
+        def start(*words, **settings):
             process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
@@ -433,8 +432,8 @@ class TestAloneTheGuardian:
                 bufsize=0,
             )
             made.append(process)
-            charge = GuardianSettings({"kind": "recording", "path": str(probe.path)}, heartbeat_s)
-            process.stdin.write(json.dumps(asdict(charge)).encode() + b"\n")
+            first = asdict(recording(probe.path, **settings))
+            process.stdin.write(json.dumps(first).encode() + b"\n")
             assert "ready" in json.loads(process.stdout.readline())
             return process
 
@@ -457,6 +456,18 @@ class TestAloneTheGuardian:
         assert process.wait(PATIENCE_S) == 0
         assert probe.is_locked()
 
+    def test_locks_and_ends_when_it_is_told_nonsense(self, guardian, probe):
+        process = guardian("-m", "mask_gate.gate.relays.guardian")
+        now_s = uptime_s()
+        order = Order(True, "a", "compliant", now_s, now_s + 60.0)
+        process.stdin.write(json.dumps({"order": asdict(order)}).encode() + b"\n")
+        wait_until(lambda: not probe.is_locked())
+        process.stdin.write(b"open sesame\n")
+        assert process.wait(PATIENCE_S) == 0
+        assert probe.is_locked()
+        faults = [json.loads(line).get("fault", "") for line in process.stdout]
+        assert any("was told nonsense" in fault for fault in faults)
+
     def test_locks_although_the_gate_takes_no_answers(self, guardian, probe):
         process = guardian("-m", "mask_gate.gate.relays.guardian", heartbeat_s=0.5)
         now_s = uptime_s()
@@ -466,17 +477,17 @@ class TestAloneTheGuardian:
         os.set_blocking(process.stdin.fileno(), False)
         with contextlib.suppress(BlockingIOError):  # from a guardian that waits, nothing is taken
             for _ in range(10_000):
-                process.stdin.write(b'{"beat": 1.0}\n')
+                process.stdin.write(b'{"heartbeat": 1.0}\n')
         wait_until(probe.is_locked)
 
     def test_ends_and_says_so_where_neither_lock_nor_driver_come_to_an_end(self, guardian):
-        process = guardian("-c", STUCK)
+        process = guardian("-c", STUCK, close_s=0.3)
         order = Order(False, "d", "no_mask", uptime_s())
         process.stdin.write(json.dumps({"order": asdict(order)}).encode() + b"\n")
         process.stdin.close()
         assert process.wait(PATIENCE_S) == OutputError.exit_code
         faults = [json.loads(line).get("fault") for line in process.stdout]
-        assert f"stuck: no answer; {BY_HAND}" in faults
+        assert f"stuck: no answer; {CHECK_BY_HAND}" in faults
 
 
 class TestAGateThat:

@@ -23,7 +23,7 @@ LATEST_S = 2.0
 CYCLES = int(os.environ.get("MASK_GATE_MQTT_CYCLES", "5"))
 """How often broker and network are taken away; a soak run does 100."""
 
-LOCK = Order(opens=False, id="l", reason="starting")
+LOCK = Order(unlocks=False, id="l", reason="starting")
 
 
 def never():

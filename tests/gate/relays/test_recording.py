@@ -10,8 +10,8 @@ from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.recording import RecordingRelay
 from mask_gate.gate.relays.relay import Order
 
-ALLOW = Order(opens=True, id="a1", reason="compliant", hold_s=3.0)
-DENY = Order(opens=False, id="d1", reason="no_mask")
+ALLOW = Order(unlocks=True, id="a1", reason="compliant", hold_s=3.0)
+DENY = Order(unlocks=False, id="d1", reason="no_mask")
 
 
 def go_on():
@@ -60,7 +60,7 @@ class TestLines:
             "from mask_gate.gate.relays.relay import Order\n"
             "from mask_gate.gate.relays.recording import RecordingRelay\n"
             "relay = RecordingRelay(sys.argv[1])\n"
-            "relay.unlock(Order(opens=True, id='a1', reason='x'), lambda: False)\n"
+            "relay.unlock(Order(unlocks=True, id='a1', reason='x'), lambda: False)\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         subprocess.run([sys.executable, "-c", code, str(path)], cwd=repo_root, check=False)
@@ -91,7 +91,7 @@ class TestFaults:
             "resource.setrlimit(resource.RLIMIT_FSIZE, (30, resource.RLIM_INFINITY))\n"
             "for _ in range(2):\n"
             "    try:\n"
-            "        relay.unlock(Order(opens=True, id='a1', reason='x'), lambda: False)\n"
+            "        relay.unlock(Order(unlocks=True, id='a1', reason='x'), lambda: False)\n"
             "    except OutputError as error:\n"
             "        print(error)\n"
         )

@@ -20,8 +20,8 @@ from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.relays import config as relay_config
 from mask_gate.gate.relays.relay import Order, Relay, open_relay
 
-ALLOW = Order(opens=True, id="a", reason="compliant", until_s=1e9, hold_s=3.0)
-DENY = Order(opens=False, id="d", reason="no_mask")
+ALLOW = Order(unlocks=True, id="a", reason="compliant", until_s=1e9, hold_s=3.0)
+DENY = Order(unlocks=False, id="d", reason="no_mask")
 
 DRIVERS = {
     relay_config.CommandRelayConfig: "mask_gate.gate.relays.command:CommandRelay",

@@ -28,8 +28,8 @@ from mask_gate.gate.relays.serial_protocols import CustomBoard, LcusBoard, Numat
 UNHURRIED = settings(deadline=None)
 PATIENCE_S = 60.0
 LIMIT_S = 20.0
-ALLOW = Order(opens=True, id="a", reason="compliant", hold_s=3.0)
-DENY = Order(opens=False, id="d", reason="no_mask")
+ALLOW = Order(unlocks=True, id="a", reason="compliant", hold_s=3.0)
+DENY = Order(unlocks=False, id="d", reason="no_mask")
 
 
 def go_on():

@@ -27,12 +27,12 @@ LIMIT_S = 30.0
 SHORT_S = 0.3
 KEY = b"correct horse battery staple"
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
-DENY = Order(opens=False, id="d", reason="no_mask", event_json='{"reason": "no_mask"}')
+DENY = Order(unlocks=False, id="d", reason="no_mask", event_json='{"reason": "no_mask"}')
 
 
 def allow(hold_s=60.0, **more):
     until_s = uptime_s() + hold_s
-    return Order(opens=True, id="a", reason="compliant", until_s=until_s, hold_s=hold_s, **more)
+    return Order(unlocks=True, id="a", reason="compliant", until_s=until_s, hold_s=hold_s, **more)
 
 
 def go_on():
@@ -231,7 +231,7 @@ class TestWhatIsTold:
         receiver = serve()
         relay = relay_to(receiver)
         for event_json in ("", "{", "[NaN]", '{"마스크": "\\ud800"}', "null"):
-            relay.lock(Order(opens=False, id="d", reason="x", event_json=event_json), go_on)
+            relay.lock(Order(unlocks=False, id="d", reason="x", event_json=event_json), go_on)
         for _, _, body in receiver.requests:
             assert json.loads(body, parse_constant=pytest.fail)["action"] == "lock"
 
@@ -245,7 +245,7 @@ class TestWhatIsTold:
 
         relay = relay_to(receiver, clock=lambda: now_s[0], lookup=slow_lookup)
         until_s = now_s[0] + 3.0
-        relay.unlock(Order(opens=True, id="a", reason="x", until_s=until_s, hold_s=3.0), go_on)
+        relay.unlock(Order(unlocks=True, id="a", reason="x", until_s=until_s, hold_s=3.0), go_on)
         assert json.loads(receiver.requests[0][2])["hold_s"] == 1.0
 
     def test_an_opening_that_is_over_before_it_can_be_sent_is_not_sent(self, serve):
@@ -425,7 +425,7 @@ class TestTime:
         relay = relay_to(receiver)
         relay._post._limit_s = SHORT_S
         huge = Order(
-            opens=False, id="d", reason="x", event_json=json.dumps({"x": 20_000_000 * "x"})
+            unlocks=False, id="d", reason="x", event_json=json.dumps({"x": 20_000_000 * "x"})
         )
         with self.ending_in_time():
             relay.lock(huge, go_on)

@@ -54,10 +54,10 @@ class Probe:
 
     def _do(self, order):
         self.go_on.wait(PATIENCE_S)
-        if self.failures[order.word]:
-            self.failures[order.word] -= 1
-            raise OutputError(f"no {order.word}")
-        self.edges.append((order.word, order.reason, order.id, time.monotonic()))
+        if self.failures[order.decision]:
+            self.failures[order.decision] -= 1
+            raise OutputError(f"no {order.decision}")
+        self.edges.append((order.decision, order.reason, order.id, time.monotonic()))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ class TestALock:
         relay.failures["deny"] = 3
         start().send(locking())
         wait_until(lambda: relay.words() == ["deny"])
-        assert start.faults == ["no deny; the door may be unlocked: check it by hand"] * 3
+        assert start.faults == ["no deny; the door may be open: check it by hand"] * 3
 
     def test_that_hangs_is_seen(self, relay, start):
         worker = start()
@@ -239,7 +239,7 @@ def test_a_last_lock_that_fails_is_an_output_error(relay, start):
     relay.failures["deny"] = 10**6
     worker = start(patience_s=0.3)
     worker.send(locking())
-    with pytest.raises(OutputError, match="no deny; the door may be unlocked"):
+    with pytest.raises(OutputError, match="no deny; the door may be open"):
         worker.close()
     relay.failures["deny"] = 0
     worker._lock_fault = ""

@@ -116,9 +116,9 @@ class TestWhatIsMissingAtTheStart:
 TOLD = """
 import sys
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-let_go, end = GuardedRelay.let_go, GuardedRelay._end
+let_go, close = GuardedRelay.let_go, GuardedRelay.close
 GuardedRelay.let_go = lambda relay: (print("lets go", relay.name), let_go(relay))[1]
-GuardedRelay._end = lambda relay, limit_s: (print("waits for", relay.name), end(relay, limit_s))[1]
+GuardedRelay.close = lambda relay: (print("waits for", relay.name), close(relay))[1]
 from mask_gate.gate.commands.gate import main
 sys.exit(main())
 """

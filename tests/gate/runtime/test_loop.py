@@ -219,14 +219,14 @@ class TestWhatIsTold:
     def test_an_event_for_each_signal_and_each_change_of_decision(self):
         played = run([*for_seconds(1.5, faces(MASK)), *for_seconds(1, faces())])
         assert [(e["type"], e["state"], e["reason"], e["door"]) for e in played.events] == [
-            ("signal", "idle", "starting", "closed"),
-            ("decision", "checking", "uncertain", "closed"),
+            ("signal", "idle", "starting", "locked"),
+            ("decision", "checking", "uncertain", "locked"),
             ("signal", "allow", "compliant", "open"),
             ("decision", "allow", "compliant", "open"),
-            ("signal", "checking", "uncertain", "closed"),
-            ("decision", "checking", "uncertain", "closed"),
-            ("decision", "idle", "no_face", "closed"),
-            ("signal", "idle", "stopping", "closed"),
+            ("signal", "checking", "uncertain", "locked"),
+            ("decision", "checking", "uncertain", "locked"),
+            ("decision", "idle", "no_face", "locked"),
+            ("signal", "idle", "stopping", "locked"),
         ]
 
     def test_an_event_carries_the_people_it_is_about(self):

@@ -149,14 +149,14 @@ def test_two_gates_are_three_doors_and_each_trouble_is_seen_at_its_own(site, mqt
             )
 
     lobby, _ = site.start("lobby"), site.start("yard")
-    shown("Lock", lobby_north="closed", lobby_south="closed", yard="closed")
+    shown("Lock", lobby_north="locked", lobby_south="locked", yard="locked")
     shown("Camera", lobby_north="ok", lobby_south="ok", yard="ok")
     assert home.devices() == {f"mask-gate {door}" for door in DOORS}
 
     site.cameras["lobby-north"].mode = "ok"  # somebody comes to one of three doors
     shown("Lock", lobby_north="open")
     site.cameras["lobby-north"].mode = "nobody"
-    shown("Lock", lobby_north="closed", lobby_south="closed", yard="closed")
+    shown("Lock", lobby_north="locked", lobby_south="locked", yard="locked")
     shown("Openings", lobby_north="1", lobby_south="0", yard="0")
 
     site.cameras["lobby-south"].vanish()
@@ -180,10 +180,10 @@ def test_two_gates_are_three_doors_and_each_trouble_is_seen_at_its_own(site, mqt
 
     os.kill(lobby.pid, signal.SIGKILL)  # the broker says it: nobody else can
     shown("Lock", lobby_north="unavailable", lobby_south="unavailable")
-    shown("Lock", yard="closed")
+    shown("Lock", yard="locked")
     site.cameras["lobby-south"].appear()
     site.start("lobby")
-    shown("Lock", lobby_north="closed", lobby_south="closed")
+    shown("Lock", lobby_north="locked", lobby_south="locked")
     shown("Camera", lobby_south="ok")
 
 

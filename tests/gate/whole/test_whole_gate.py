@@ -695,7 +695,7 @@ def test_a_broker_is_told_what_the_gate_does(
             mqtt_bench.wait_until(lambda: told("state") == "allow")
             camera.mode = "bare"
             mqtt_bench.wait_until(lambda: told("reason") == "no_mask")
-            mqtt_bench.wait_until(lambda: told("door") == "closed")
+            mqtt_bench.wait_until(lambda: told("door") == "locked")
 
             def counted(name):
                 return json.loads(told("counters") or "{}").get(name, 0)
