@@ -20,6 +20,7 @@ from pathlib import Path
 from mask_gate.gate.audit.chain import Row, Tip
 from mask_gate.gate.audit.rows import detail, printable, row_of_event, start_detail
 from mask_gate.gate.audit.store import AuditStore, Connect
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.domain import Reason, Signal
 from mask_gate.gate.errors import AuditError, OutputError
 from mask_gate.gate.events import Event, utc_now
@@ -71,7 +72,7 @@ class Audit:
         path: Path,
         gate: str,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         wall: Callable[[], datetime] = utc_now,
         wait_s: float = 0.25,
         keep_days: float = 365.0,
@@ -419,7 +420,7 @@ class _Ticket:
 class _Times:
     """Both clocks, and what their difference tells."""
 
-    def __init__(self, clock: Callable[[], float], wall: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Clock, wall: Callable[[], datetime]) -> None:
         self._clock = clock
         self._wall = wall
         self._offset_s = self._wall_s() - clock()

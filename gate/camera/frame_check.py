@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mask_gate.gate.domain import Frame, Reason
+from mask_gate.gate.domain import Frame, Image, Reason
 
 _SMALL_SIDE_PX = 120  # brightness and sharpness are judged on a picture about this small
 _ROW_WORDS = 256  # the fingerprint reads rows of so many 64-bit words
@@ -116,7 +116,7 @@ class FrameCheck:
             return Reason.BAD_IMAGE
         return self._liveness(_fingerprint(image, self._weights))
 
-    def _is_picture(self, image: NDArray[np.uint8]) -> bool:
+    def _is_picture(self, image: Image) -> bool:
         """Whether the array is what a camera gives: [H, W, 3] uint8 of a sensible size."""
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
             return False
@@ -126,7 +126,7 @@ class FrameCheck:
         large_enough = min(height, width) >= self._config.min_side_px
         return bool(large_enough and height * width <= self._config.max_pixels)
 
-    def _has_new_size(self, image: NDArray[np.uint8]) -> bool:
+    def _has_new_size(self, image: Image) -> bool:
         """Whether the camera changed its picture size; patience with blur begins anew then."""
         size_hw = image.shape[0], image.shape[1]
         if size_hw == self._size_hw:
@@ -137,7 +137,7 @@ class FrameCheck:
         self._blurred_since_s = None
         return not is_first
 
-    def _is_dull(self, image: NDArray[np.uint8]) -> bool:
+    def _is_dull(self, image: Image) -> bool:
         """Whether the frame is black, white or flat, or has long been blurred or covered."""
         brightness, deviation, sharpness = measure(image)
         if (
@@ -181,7 +181,7 @@ class FrameCheck:
         return known
 
 
-def measure(image: NDArray[np.uint8]) -> tuple[float, float, float]:
+def measure(image: Image) -> tuple[float, float, float]:
     """Mean and standard deviation of grey, and variance of the Laplacian, of a small copy.
 
     Args:
@@ -207,7 +207,7 @@ def _fingerprint_weights(count: int) -> tuple[_Weights, _Weights]:
     return words[:_ROW_WORDS], words[_ROW_WORDS:]
 
 
-def _fingerprint(image: NDArray[np.uint8], weights: tuple[_Weights, _Weights]) -> _Fingerprint:
+def _fingerprint(image: Image, weights: tuple[_Weights, _Weights]) -> _Fingerprint:
     """A number for these exact pixels: their 64-bit words, weighted and summed modulo 2**64.
 
     Equal pixels always have equal fingerprints. A word's weight is that of its place in a row of

@@ -28,6 +28,7 @@ from mask_gate.gate.commands.bench_stages import (
 from mask_gate.gate.detector.detector import open_engine
 from mask_gate.gate.detector.engine import Engine, EngineKind
 from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import GateError
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
@@ -35,8 +36,6 @@ SIZES_HW = ((480, 640), (1080, 1920))
 _LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "openvino", "torch")
 _MATRIX = 2048
 _WARM_UP = 3
-
-Square = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +67,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     for name, value in report["machine"].items():
         print(f"{name:<28}{value}")
     engines = _engines(options.weights)
-    calls: dict[str, Callable[[Square], object]] = dict(engines)
+    calls: dict[str, Callable[[Image], object]] = dict(engines)
     if options.compare:
         calls["OpenCV DNN"] = _opencv(options.weights.with_suffix(".onnx"))
     side = next(iter(engines.values())).input_size
@@ -144,11 +143,11 @@ def _engines(weights: Path) -> dict[str, Engine]:
     return found
 
 
-def _opencv(exported: Path) -> Callable[[Square], object]:
+def _opencv(exported: Path) -> Callable[[Image], object]:
     """The peer that is always there: OpenCV's own reader of ONNX files, on the same file."""
     network = cv2.dnn.readNetFromONNX(str(exported))
 
-    def run(square: Square) -> object:
+    def run(square: Image) -> object:
         network.setInput(square[None])
         return network.forward()
 
@@ -156,7 +155,7 @@ def _opencv(exported: Path) -> Callable[[Square], object]:
 
 
 def _in_turns(
-    calls: dict[str, Callable[[Square], object]], side: int, runs: int
+    calls: dict[str, Callable[[Image], object]], side: int, runs: int
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each, one after the other again and again; a busy machine slows all alike.
 

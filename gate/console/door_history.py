@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from mask_gate.gate.audit.chain import COLUMNS, Value
 from mask_gate.gate.audit.reader import AuditReader
 from mask_gate.gate.audit.rows import SEEN, start_detail
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.domain import Reason, SignalKind, State
 from mask_gate.gate.events import Event
 from mask_gate.models.labels import CLASS_NAMES
@@ -43,7 +44,7 @@ def read_today(
     path: Path,
     now: datetime,
     process: int,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Clock = time.monotonic,
     *,
     most_s: float = MOST_S,
 ) -> list[RecordedEvent]:

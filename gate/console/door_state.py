@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, State
 from mask_gate.gate.events import Event
 from mask_gate.models.labels import CLASS_NAMES
@@ -86,7 +87,7 @@ class DoorState:
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         wall: Callable[[], datetime] = local_now,
     ) -> None:
         self._clock = clock

@@ -15,13 +15,14 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.console.feed import Look
 from mask_gate.gate.console.wire import Shot
 from mask_gate.gate.display.blur import blurred
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw_boxes
 from mask_gate.gate.display.texts import Texts
+from mask_gate.gate.domain import Image
 
 SLOW_S = 5.0
 """A viewer that does not take a picture in this time is dropped."""
@@ -89,7 +90,7 @@ class Pictures:
         privacy: PrivacyConfig,
         room: Room,
         on_look: Callable[[Look], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._words = words
         self._blurs = {

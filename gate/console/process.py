@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.console.config import ConsoleConfig
 from mask_gate.gate.console.feed import Look, View
 from mask_gate.gate.console.wire import Kind, pack
@@ -93,7 +94,7 @@ class Console:
         told: Mapping[str, object],
         views: Sequence[View],
         say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._hello = told
         self._say = say

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mask_gate.gate.clock import Clock
+
 MUCH = 0.1
 """Of one core, on average; a guard's live picture takes less."""
 
@@ -49,7 +51,7 @@ class SessionRank:
     def __init__(
         self,
         write: Callable[[int], bool] = write_rank,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._write = write
         self._clock = clock

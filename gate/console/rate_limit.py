@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mask_gate.gate.clock import Clock
+
 _MOST_ADDRESSES = 1000
 
 
@@ -49,7 +51,7 @@ class RequestLimit:
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         of_one: Rate = OF_ONE,
         of_strangers: Rate = OF_STRANGERS,
         hold_up_s: float = HOLD_UP_S,

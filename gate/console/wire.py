@@ -14,8 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mask_gate.gate.display.drawing import Image
-from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
+from mask_gate.gate.domain import Decision, Image, Reason, Sighting, State, Track
 from mask_gate.gate.events import MAX_TRACKS, Scene
 from mask_gate.models.labels import MaskLabel
 

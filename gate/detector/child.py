@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.wire import (
@@ -24,6 +23,7 @@ from mask_gate.gate.detector.wire import (
     Question,
     pack_question,
 )
+from mask_gate.gate.domain import Image
 from mask_gate.gate.system.processes import module_command, start
 
 REAP_S = 1.0
@@ -77,7 +77,7 @@ class DetectorChild:
         """Of the process, which leads a group of its own."""
         return self._process.pid
 
-    def ask(self, number: int, image: NDArray[np.uint8], seat: int = 0) -> None:
+    def ask(self, number: int, image: Image, seat: int = 0) -> None:
         """Ask about a picture [H, W, 3] uint8 BGR; the answer is heard with the same number.
 
         The picture takes the place of the last one from the same seat, which must be answered.

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mask_gate.gate.domain import Image
 from mask_gate.models.detections import Detections
 
 MOST_FACES = 1000
@@ -114,7 +114,7 @@ class FrameMemory:
             os.close(descriptor)
             raise
 
-    def picture(self, size_hw: tuple[int, int], offset: int = 0) -> NDArray[np.uint8]:
+    def picture(self, size_hw: tuple[int, int], offset: int = 0) -> Image:
         """The memory from `offset` on seen as [H, W, 3] uint8 BGR.
 
         Raises:

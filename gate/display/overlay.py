@@ -19,7 +19,6 @@ from mask_gate.gate.display.drawing import (
     WHITE,
     YELLOW,
     Bgr,
-    Image,
     Sign,
     Typeface,
     draw_sign,
@@ -28,7 +27,7 @@ from mask_gate.gate.display.drawing import (
     tint,
 )
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Decision, State, Track
+from mask_gate.gate.domain import Decision, Image, State, Track
 from mask_gate.models.labels import MaskLabel
 
 LABEL_LOOKS: Mapping[MaskLabel | None, tuple[Bgr, Sign]] = {

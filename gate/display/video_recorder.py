@@ -14,13 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.opencv import prepare_opencv
 from mask_gate.gate.system.threads import DoorThread
-
-Image = NDArray[np.uint8]
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 QUEUE_FRAMES = 8

@@ -18,13 +18,11 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
-
-Image = NDArray[np.uint8]
 
 START_TIMEOUT_S = 20.0
 QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})  # 27 is Escape

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.domain import Decision, Reason, State
 from mask_gate.gate.door.lease import Door
@@ -33,7 +34,7 @@ class DoorController:
         door: Door,
         policy: Policy,
         reporter: Reporter,
-        clock: Callable[[], float],
+        clock: Clock,
         *,
         fault_hold_s: float,
         audit_fault: Callable[[], str | None] = lambda: None,

@@ -22,7 +22,7 @@ from mask_gate.gate.audit.writer import Audit
 from mask_gate.gate.camera.camera import Camera, open_camera
 from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.camera.source import SourceKind, parse_source
-from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.clock import Clock, ReplayClock, uptime_s
 from mask_gate.gate.config.masking import masked
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.feed import View
@@ -53,7 +53,7 @@ from mask_gate.gate.mqtt.state_publisher import StatePublisher
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.relays.guardian import STUCK_S, GuardianSettings
-from mask_gate.gate.runtime.loop import Clock, Gate, Limits, ReplayClock
+from mask_gate.gate.runtime.loop import Gate, Limits
 from mask_gate.gate.system.shutdown import Shutdown
 from mask_gate.models.detections import Detections
 from mask_gate.models.operating_point import OperatingPoint

@@ -12,6 +12,7 @@ import numpy as np
 
 from mask_gate.gate.camera.camera import Camera
 from mask_gate.gate.camera.frame_check import FrameCheck
+from mask_gate.gate.clock import ReplayClock
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.domain import NO_PICTURE, Frame, Reason
 from mask_gate.gate.door.controller import DoorController
@@ -21,21 +22,8 @@ from mask_gate.models.detections import Detections
 
 log = logging.getLogger(__name__)
 
-Clock = Callable[[], float]
-
 _SLICE_S = 0.1  # one look for a frame takes no longer, so that a stop is seen soon
 _KEPT_LATENCIES = 10_000
-
-
-class ReplayClock:
-    """Time as it is in a recording: it stands still until the next frame moves it on."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        """Seconds since the start of the recording."""
-        return self.now_s
 
 
 @dataclass(frozen=True, slots=True)

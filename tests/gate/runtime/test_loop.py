@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mask_gate.gate.camera.frame_check import FrameCheck, FrameCheckConfig
+from mask_gate.gate.clock import ReplayClock
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import Tracker, TrackerConfig
 from mask_gate.gate.domain import NO_PICTURE, Frame, Reason, SignalKind, State
@@ -22,7 +23,7 @@ from mask_gate.gate.errors import CameraError, ModelError
 from mask_gate.gate.events import EventMaker
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.relays.guardian import GuardianSettings
-from mask_gate.gate.runtime.loop import Gate, Limits, ReplayClock, Summary
+from mask_gate.gate.runtime.loop import Gate, Limits, Summary
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
 
