@@ -13,34 +13,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.commands.set_up import ask_password, print_cameras, write_config
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.schema import GateConfig, Key, load_config, with_flags
-from mask_gate.gate.console.feed import View
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.detector.engine import EngineKind
-from mask_gate.gate.display.sound import check_sounds
-from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
-from mask_gate.gate.events import Scene
 from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.runtime.doors import Doors
-from mask_gate.gate.runtime.entrance import (
-    RunMode,
-    audit_path,
-    build_gate,
-    greeting,
-    keep_in_view,
-    lock_relays,
-    open_console,
-    open_detector,
-    open_entrance,
-    open_picture,
-    open_source,
-    sounds_folder,
-    views_of,
-)
-from mask_gate.gate.system.shutdown import Shutdown
+from mask_gate.gate.runtime.lock import lock_relays
+from mask_gate.gate.runtime.parts import check_assets
+from mask_gate.gate.runtime.paths import audit_path
+from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 from mask_gate.gate.system.threads import DOOR
@@ -66,19 +51,14 @@ _NEXT_STEPS = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the gate as a command; returns its exit code."""
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as end:  # --help, --version, or a flag that is wrong
-        return int(end.code or 0)
-    try:
-        if (helped := _help_to_set_up(options)) is not None:
-            return helped
-        return _run(options, _configured(options))
-    except GateError as error:
-        print(f"mask-gate: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:  # before it listens for signals, or after: nothing is open
-        return 130
+    return run_command("mask-gate", partial(_main, argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    options = _parser().parse_args(argv)
+    if (helped := _help_to_set_up(options)) is not None:
+        return helped
+    return _run(options, _configured(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -212,8 +192,6 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
             print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
-        if config.doors:
-            return _watch_doors(options, config, terminal)
         return _watch(options, config, terminal)
 
 
@@ -237,7 +215,7 @@ def _check_files(doors: Mapping[str, GateConfig]) -> None:
     """
     for name, door in doors.items():
         with _of_door(name):
-            _check_assets(door)
+            check_assets(door)
             check_named_files(door)
 
 
@@ -258,67 +236,28 @@ def _lock(doors: Mapping[str, GateConfig]) -> None:
         raise faults[0] if len(faults) == 1 else OutputError("; ".join(map(str, faults)))
 
 
-def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
-    """Hold several doors.
+def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
+    """Hold the doors until the end.
 
     Raises:
-        ConfigError: what was asked for is made for one door.
+        ConfigError: what was asked for is made for one door, and there are several.
+        GateError: see `Doors.watch`.
     """
     for flag in ("fast", "kiosk", "record"):
-        if getattr(options, flag):
+        if config.doors and getattr(options, flag):
             raise ConfigError(f"--{flag}: is for one door, and there are {len(config.doors)}")
-    for name, door in config.each_door().items():
-        with _of_door(name):
-            _check_assets(door)
+    mode = RunMode(
+        replay=options.fast,
+        dry=options.dry_run,
+        after_fault=AfterFault.RETRY if config.doors else AfterFault.END,
+        headless=options.headless,
+        kiosk=options.kiosk,
+        record=options.record,
+        seconds=options.seconds,
+    )
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
-        mode = RunMode(dry=options.dry_run)
-        doors = Doors(
-            config,
-            mode,
-            terminal,
-            supervisor,
-            headless=options.headless,
-            heeds_hangup=partial(_heeds_hangup, options, supervisor),
-        )
-        return doors.watch(options.seconds)
-
-
-def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
-    """Lock the door, build the rest, run, undo it all in reverse."""
-    mode = RunMode(replay=options.fast, dry=options.dry_run)
-    with contextlib.ExitStack() as stack:
-        supervisor = stack.enter_context(contextlib.closing(Supervisor(os.environ)))
-        tell = partial(_tell, terminal, supervisor)
-        end_well = partial(Shutdown, heeds_hangup=partial(_heeds_hangup, options, supervisor))
-        entrance = stack.enter_context(open_entrance(config, mode, terminal.say, tell, end_well))
-        shutdown, reporter = entrance.shutdown, entrance.controller.reporter
-        try:
-            _check_assets(config)
-            camera = stack.enter_context(open_source(config, mode))
-            detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
-            entrance.name_model(detector.model_id)
-            views = views_of(config)
-            view = None if views is None else views[0]
-            keep_in_view(entrance, view)
-            stack.enter_context(open_console(config, views, terminal.say))
-            picture = stack.enter_context(
-                open_picture(
-                    config, options.headless, options.record, kiosk=options.kiosk, watcher=view
-                )
-            )
-            turn = partial(_turn, supervisor, view)
-            point = detector.operating_point
-            gate = build_gate(config, entrance, camera, detector, point, picture, turn)
-            terminal.say(greeting(config, detector))
-            supervisor.ready()
-            summary = gate.run(
-                lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
-            )
-        finally:
-            shutdown.loop_ended()
-            supervisor.stopping()
-        terminal.say(f"{summary}; {reporter}")
-    return shutdown.exit_code
+        heeds_hangup = partial(_heeds_hangup, options, supervisor)
+        return Doors(config, mode, terminal, supervisor, heeds_hangup=heeds_hangup).watch()
 
 
 def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
@@ -339,24 +278,6 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
         log.error("SIGHUP: goes on with the configuration it has: %s", error)
         return False
     return True
-
-
-def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: bool) -> None:
-    terminal.status(scene, is_open)
-    supervisor.decided(scene, is_open)
-
-
-def _turn(supervisor: Supervisor, view: View | None) -> None:
-    """The loop has done its work once more: a watchdog and a guard may know."""
-    supervisor.progress()
-    if view is not None:
-        view.turn()
-
-
-def _check_assets(config: GateConfig) -> None:
-    """Sounds and words are all there."""
-    check_sounds(sounds_folder(config))
-    load_texts(config.language)
 
 
 def _check_commands(config: GateConfig) -> None:

@@ -187,15 +187,12 @@ class Policy:
 
     Args:
         config: the rule.
-        votes: by default, those for a model without an operating point.
-
-    Attributes:
-        votes: which sightings count; set anew when the model is known.
+        votes: which sightings count; by default, as for a model without an operating point.
     """
 
     def __init__(self, config: PolicyConfig, votes: VoteThresholds | None = None) -> None:
         self._config = config
-        self.votes = config.votes(None) if votes is None else votes
+        self._votes = config.votes(None) if votes is None else votes
         self._compliant = {MaskLabel.WITH_MASK}
         if not config.incorrect_is_violation:
             self._compliant.add(MaskLabel.MASK_WEARED_INCORRECT)
@@ -332,7 +329,7 @@ class Policy:
             if newest_s < seen.time_s <= now_s:
                 window.append(seen)
                 newest_s = seen.time_s
-        return _Evidence(window, [seen for seen in window if self.votes.count(seen)])
+        return _Evidence(window, [seen for seen in window if self._votes.count(seen)])
 
     def _is_inside(self, track: Track, frame_hw: tuple[int, int]) -> bool:
         """Whether the centre of the face is in the zone; a box that makes no sense is."""

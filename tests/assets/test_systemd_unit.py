@@ -82,7 +82,7 @@ class TestTheWatchdog:
         """With the largest limits a configuration may set."""
         turn_s = (
             PING_S  # nothing is said for so long after a ping
-            + runtime._SLICE_S  # a look for a frame
+            + runtime.LOOK_S  # a look for a frame
             + most(DoorConfig, "max_age_s")  # an answer of the detector is not waited for longer
             + most(AuditConfig, "wait_s")  # an opening waits for its row
         )
@@ -93,7 +93,7 @@ class TestTheWatchdog:
         config = GateConfig()
         sum_s = (
             PING_S
-            + runtime._SLICE_S
+            + runtime.LOOK_S
             + config.camera.timeout_s
             + live_camera.SILENCE_LIMIT_S
             + config.door.max_age_s

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import TrackerConfig
-from mask_gate.gate.decision.vote_thresholds import MIN_MARGIN, MIN_SCORE, NO_VOTES, VoteThresholds
+from mask_gate.gate.decision.vote_thresholds import MIN_MARGIN, MIN_SCORE, VoteThresholds
 from mask_gate.gate.domain import Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
@@ -63,11 +63,6 @@ def test_below_its_threshold_nothing_lets_in_or_turns_away(operating_point, labe
         assert state is State.ALLOW
     else:
         assert state is State.DENY
-
-
-@given(label=labels, score=st.floats(), margin=st.floats())
-def test_while_the_model_is_not_known_nothing_counts(label, score, margin):
-    assert not NO_VOTES.count(Sighting(1.0, label, score, margin))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.5, 1.5])
