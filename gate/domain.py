@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mask_gate.models.labels import MaskLabel
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # a guardian starts without numpy
     import numpy as np
     from numpy.typing import NDArray
 
+Image: TypeAlias = "NDArray[np.uint8]"
+"""One picture: [H, W, 3] uint8 BGR."""
 
 NO_PICTURE = -1
 """Index of a frame that no camera sent."""
@@ -27,7 +29,7 @@ class Frame:
         index: grows by one or more from frame to frame (a gap means frames were dropped).
     """
 
-    image: NDArray[np.uint8]
+    image: Image
     time_s: float
     index: int
 

@@ -11,6 +11,9 @@ GateError
 
 from typing import ClassVar
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, which is no error."""
+
 
 class GateError(Exception):
     """Base of all; the message is one sentence that names the thing and the mend."""

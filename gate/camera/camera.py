@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,14 +16,12 @@ from mask_gate.gate.camera.clip import open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
 from mask_gate.gate.camera.source import Source, SourceKind, parse_source
-from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError, ConfigError
 from mask_gate.gate.system.opencv import prepare_opencv
 
 log = logging.getLogger(__name__)
-
-Clock = Callable[[], float]
 
 
 class Camera(Protocol):

@@ -24,8 +24,6 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from mask_gate.gate.camera.clip import as_bgr, is_usable
 from mask_gate.gate.camera.decoder_errors import DecoderErrors
@@ -35,10 +33,8 @@ from mask_gate.gate.camera.mjpeg import open_mjpeg
 from mask_gate.gate.camera.opencv_capture import open_device, open_stream, prepare_capture
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.camera.stream_clock import StreamClock
-from mask_gate.gate.clock import uptime_s
-
-Clock = Callable[[], float]
-Image = NDArray[np.uint8]
+from mask_gate.gate.clock import Clock, uptime_s
+from mask_gate.gate.domain import Image
 
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
 """From one try to the next, after so many that brought no frame."""

@@ -8,12 +8,10 @@ from typing import Protocol, cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from mask_gate.gate.camera.source import Source, SourceKind
+from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import CameraError
-
-Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MIN_SIDE_PX, MAX_PIXELS = 16, 50_000_000

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from mask_gate.gate.camera.clip import Clip
-from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError
 from mask_gate.gate.system.threads import DoorThread
-
-Clock = Callable[[], float]
 
 _CLOSE_S = 2.0
 

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from mask_gate.gate.domain import Image
 
 MAX_PIXELS = 4096 * 4096
 """Of the largest frame a live camera may send; memory is only used as far as frames reach."""

@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import CameraError
-
-Clock = Callable[[], float]
 
 MAX_HEAD = 65536
 """Bytes of an answer's status line and headers."""

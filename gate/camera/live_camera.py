@@ -15,19 +15,17 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mask_gate.gate.camera.capture_process import BACK_OFF_S, Word, order
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
 from mask_gate.gate.camera.source import Source, SourceKind
-from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError
 from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
-
-Clock = Callable[[], float]
 
 MAX_FRAME_AGE_S = 0.5
 

@@ -8,20 +8,16 @@ the bytes themselves are seen first.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from mask_gate.gate.camera.frame_buffer import MAX_PIXELS, MIN_SIDE_PX
 from mask_gate.gate.camera.http_stream import HttpStream, StreamError
 from mask_gate.gate.camera.multipart import MAX_BODY, Multipart, Part, boundary_of
-from mask_gate.gate.clock import uptime_s
-
-Clock = Callable[[], float]
-Image = NDArray[np.uint8]
+from mask_gate.gate.clock import Clock, uptime_s
+from mask_gate.gate.domain import Image
 
 ANSWER_S = 1.5
 

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import cast
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from mask_gate.gate.camera.frame_buffer import MAX_PIXELS
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.domain import Image
 from mask_gate.gate.system.opencv import V4L_SELECT_TIMEOUT_S
-
-Image = NDArray[np.uint8]
 
 OPEN_TIMEOUT_MS = 1500  # OpenCV waits 30 s if nothing is said
 READ_TIMEOUT_MS = 1500

@@ -11,16 +11,17 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Tip, Value, parse_tip
 from mask_gate.gate.audit.config import default_audit_path
 from mask_gate.gate.audit.reader import AuditReader, SealedRow
-from mask_gate.gate.errors import GateError, OutputError
+from mask_gate.gate.commands.run_command import run_command
+from mask_gate.gate.errors import OutputError
 
 BROKEN = 1
-INTERRUPTED = 130
 
 _JSON_COLUMNS = frozenset({"classes", "confidences"})
 _FORMULA = ("=", "+", "-", "@")
@@ -33,29 +34,53 @@ written, 130 Ctrl-C"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns its exit code."""
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as end:  # --help, or a flag that is wrong
-        return int(end.code or 0)
+    return run_command("mask-gate-audit", partial(_main, argv), shown=_shown)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    options = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks letters gets their codes
         sys.stdout.reconfigure(errors="backslashreplace")
+    path = options.file or default_audit_path(options.gate)
     try:
-        path = options.file or default_audit_path(options.gate)
         with AuditReader(path) as reader:
             code: int = options.run(reader, options)
-        sys.stdout.flush()
-    except GateError as error:
-        sys.stderr.write(f"mask-gate-audit: {_shown(str(error))}\n")
-        return error.exit_code
+        _STANDARD_OUTPUT.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except OSError as error:
-        sys.stderr.write(f"mask-gate-audit: standard output: {error.strerror}\n")
-        return OutputError.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return code
+
+
+class _StandardOutput:
+    """Standard output, whose faults are ours to tell; that of an open pipe passes as it is."""
+
+    def write(self, text: str) -> int:
+        """Write all of the text."""
+        with self._told():
+            return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was kept back."""
+        with self._told():
+            sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output: {error.strerror}") from None
+
+
+_STANDARD_OUTPUT = _StandardOutput()
+
+
+class _Writable(Protocol):
+    def write(self, text: str, /) -> int:
+        """Write all of the text."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +127,7 @@ def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
         _complain(check)
         return BROKEN
     rows = f"rows {check.first_seq} to {check.tip.seq}" if check.rows else "no rows"
-    sys.stdout.write(f"whole: {rows}\nlast row {check.tip}\n")
+    _STANDARD_OUTPUT.write(f"whole: {rows}\nlast row {check.tip}\n")
     return 0
 
 
@@ -114,7 +139,7 @@ def _export(reader: AuditReader, options: argparse.Namespace) -> int:
     write = _write_csv if options.format == "csv" else _write_jsonl
     with contextlib.closing(reader.rows(options.since or "", options.until or "")) as rows:
         if options.out == "-":
-            write(sys.stdout, rows)
+            write(_STANDARD_OUTPUT, rows)
         else:
             _write_file(Path(options.out), lambda file: write(file, rows))
     sys.stderr.write(f"whole; last row {check.tip}\n")
@@ -126,10 +151,10 @@ def _tail(reader: AuditReader, options: argparse.Namespace) -> int:
     for row in rows:
         named = dict(zip(COLUMNS, row, strict=True))
         said = (f"{named[name]}" for name in _BRIEF if named[name] not in (None, ""))
-        sys.stdout.write(_shown(f"{named['seq']:>8}  {'  '.join(said)}") + "\n")
+        _STANDARD_OUTPUT.write(_shown(f"{named['seq']:>8}  {'  '.join(said)}") + "\n")
     if rows:
         last = Tip(int(rows[-1][0] or 0), str(rows[-1][-1]))
-        sys.stdout.write(_shown(f"last row {last}") + "\n")
+        _STANDARD_OUTPUT.write(_shown(f"last row {last}") + "\n")
     return 0
 
 
@@ -140,7 +165,7 @@ def _complain(check: ChainCheck) -> None:
         sys.stderr.write(f"broken: {check.broken - len(check.breaks)} more\n")
 
 
-def _write_jsonl(file: TextIO, rows: Iterable[SealedRow]) -> None:
+def _write_jsonl(file: _Writable, rows: Iterable[SealedRow]) -> None:
     for row in rows:
         named = dict(zip(COLUMNS, map(_in_json, COLUMNS, row), strict=True))
         file.write(json.dumps(named, default=str) + "\n")
@@ -156,7 +181,7 @@ def _in_json(name: str, value: Value) -> object:
         return value
 
 
-def _write_csv(file: TextIO, rows: Iterable[SealedRow]) -> None:
+def _write_csv(file: _Writable, rows: Iterable[SealedRow]) -> None:
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for row in rows:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from mask_gate.gate.commands.bench_stages import (
     measure_suppression,
     outside_the_model,
 )
+from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.detector.engine import Engine, EngineKind
 from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.gate.detector.engines import open_engine
-from mask_gate.gate.errors import GateError
+from mask_gate.gate.domain import Image
+from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
 SIZES_HW = ((480, 640), (1080, 1920))
@@ -36,11 +39,13 @@ _LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "openvino", "torch")
 _MATRIX = 2048
 _WARM_UP = 3
 
-Square = np.ndarray[Any, np.dtype[np.uint8]]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
+    return run_command("mask-gate-bench", partial(_main, argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="mask-gate-bench", description=__doc__)
     parser.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE")
     parser.add_argument("--runs", type=int, default=60, help="of each engine, in turns")
@@ -48,17 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--compare", action="store_true", help="also OpenCV's DNN, as a peer")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(argv)
-    try:
-        report = _measure(options)
-    except GateError as error:
-        print(f"mask-gate-bench: {error}", file=sys.stderr)
-        return error.exit_code
+    report = _measure(options)
     if options.json:
         try:
             options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            print(f"mask-gate-bench: {options.json}: {error.strerror}", file=sys.stderr)
-            return 5
+            raise OutputError(f"{options.json}: {error.strerror}") from None
     return 0
 
 
@@ -68,7 +68,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     for name, value in report["machine"].items():
         print(f"{name:<28}{value}")
     engines = _engines(options.weights)
-    calls: dict[str, Callable[[Square], object]] = dict(engines)
+    calls: dict[str, Callable[[Image], object]] = dict(engines)
     if options.compare:
         calls["OpenCV DNN"] = _opencv(options.weights.with_suffix(".onnx"))
     side = next(iter(engines.values())).input_size
@@ -144,11 +144,11 @@ def _engines(weights: Path) -> dict[str, Engine]:
     return found
 
 
-def _opencv(exported: Path) -> Callable[[Square], object]:
+def _opencv(exported: Path) -> Callable[[Image], object]:
     """The peer that is always there: OpenCV's own reader of ONNX files, on the same file."""
     network = cv2.dnn.readNetFromONNX(str(exported))
 
-    def run(square: Square) -> object:
+    def run(square: Image) -> object:
         network.setInput(square[None])
         return network.forward()
 
@@ -156,7 +156,7 @@ def _opencv(exported: Path) -> Callable[[Square], object]:
 
 
 def _in_turns(
-    calls: dict[str, Callable[[Square], object]], side: int, runs: int
+    calls: dict[str, Callable[[Image], object]], side: int, runs: int
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each, one after the other again and again; a busy machine slows all alike.
 

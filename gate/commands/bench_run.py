@@ -13,15 +13,16 @@ from typing import Any
 
 from mask_gate.gate.camera.clip import VideoClip
 from mask_gate.gate.camera.clip_camera import PacedCamera
-from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.camera.source import DEMO_CLIP
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.domain import Frame
-from mask_gate.gate.runtime.entrance import RunMode, open_detector, open_entrance
-from mask_gate.gate.runtime.loop import Gate, Limits
+from mask_gate.gate.errors import INTERRUPTED
+from mask_gate.gate.runtime.doors import Doors
+from mask_gate.gate.runtime.parts import Parts
+from mask_gate.gate.runtime.run_mode import RunMode
 from mask_gate.gate.system.processes import module_command, module_environment
+from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 
 _PREFIX = b"mask_gate."
@@ -60,30 +61,19 @@ def measure_latency(
                 "detector": {"weights": str(weights), "engine": engine.value},
                 "audit": {"path": str(Path(folder) / "audit.sqlite")},
                 "outputs": {"sound": False},
-                "relays": ({"kind": "recording", "path": str(log)},),
+                "relays": [{"kind": "recording", "path": str(log)}],
             }
         )
         silence = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
-        mode = RunMode()
-        entrance = stack.enter_context(open_entrance(config, mode, terminal.say, terminal.status))
-        detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
-        entrance.name_model(detector.model_id)
-        entrance.controller.policy.votes = config.policy.votes(detector.operating_point)
-        camera = stack.enter_context(contextlib.closing(_NotedCamera(clip)))
-        gate = Gate(
-            camera=camera,
-            frame_check=FrameCheck(config.quality),
-            detector=detector,
-            tracker=Tracker(config.tracker, detector.operating_point),
-            controller=entrance.controller,
-            limits=Limits(
-                config.camera.timeout_s,
-                config.door.decision_max_age_s,
-                config.detector.fault_frames,
-            ),
-        )
-        summary = gate.run(lambda: False, seconds)
+        supervisor = stack.enter_context(contextlib.closing(Supervisor({})))
+        camera = _NotedCamera(clip)
+        parts = Parts(open_source=lambda config, mode: contextlib.closing(camera))
+        mode = RunMode(headless=True, seconds=seconds)
+        doors = Doors(config, mode, terminal, supervisor, parts=parts)
+        if doors.watch() == INTERRUPTED:
+            raise KeyboardInterrupt
+        (summary,) = doors.summaries.values()
         lines = log.read_text(encoding="ascii").splitlines()
     opened_s = [float(line.split()[0]) for line in lines if " unlocked " in line]
     return {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
+from mask_gate.gate.commands.gate_flags import configured, parser
+from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.commands.set_up import (
     ask_password,
     copy_samples,
@@ -20,47 +20,20 @@ from mask_gate.gate.commands.set_up import (
     write_config,
 )
 from mask_gate.gate.config.named_files import check_named_files
-from mask_gate.gate.config.schema import GateConfig, load_config, with_flags
-from mask_gate.gate.console.feed import ConsoleFeed
+from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.login import write_password
-from mask_gate.gate.detector.engine import EngineKind
-from mask_gate.gate.display.sound import check_sounds
-from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
-from mask_gate.gate.events import Scene
 from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.runtime.doors import Doors
-from mask_gate.gate.runtime.entrance import (
-    RunMode,
-    audit_path,
-    build_gate,
-    greeting,
-    keep_in_view,
-    lock_relays,
-    open_console,
-    open_detector,
-    open_entrance,
-    open_picture,
-    open_source,
-    sounds_folder,
-    views_of,
-)
-from mask_gate.gate.system.shutdown import Shutdown
+from mask_gate.gate.runtime.lock import lock_relays
+from mask_gate.gate.runtime.parts import check_assets
+from mask_gate.gate.runtime.paths import audit_path
+from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 from mask_gate.gate.system.threads import DOOR
-from mask_gate.models.files.yaml_values import Key
 
 log = logging.getLogger(__name__)
-
-_DESCRIPTION = """\
-Watch an entrance: the door opens only while everyone in front of it wears their mask properly.
-End with q in the window, or with Ctrl-C. Flags win over the configuration file."""
-
-_EPILOG = """\
-exit codes: 0 ok, 2 usage or configuration, 3 camera, 4 model or weights, 5 output, 130 Ctrl-C;
-on SIGTERM the door is locked first, then 0"""
-
 
 _NEXT_STEPS = """\
 {file}: written, every key explained. Next:
@@ -72,110 +45,14 @@ _NEXT_STEPS = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the gate as a command; returns its exit code."""
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as end:  # --help, or a flag that is wrong
-        return int(end.code or 0)
-    try:
-        if (helped := _help_to_set_up(options)) is not None:
-            return helped
-        return _run(options, _configured(options))
-    except GateError as error:
-        print(f"mask-gate: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:  # before it listens for signals, or after: nothing is open
-        return 130
+    return run_command("mask-gate", partial(_main, argv))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mask-gate",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--version", action="store_true", help="print version and bundled model, and end")
-    add("--config", metavar="FILE", type=Path, help="a gate.yaml; see configs/gate.yaml")
-    add("--gate", metavar="NAME", help="name of this door in events and logs")
-    add(
-        "--camera",
-        "--source",
-        metavar="SRC",
-        help="an index, a device path, a URL, a video file, a folder of images, or demo",
-    )
-    add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
-    add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")
-    add("--engine", metavar="NAME", help=f"{', '.join(EngineKind)}; auto measures once")
-    add(
-        "--on-allow",
-        metavar="CMD",
-        help="command that unlocks; gets `allow` as last argument; of the environment it sees "
-        "PATH, LANG, HOME and MASK_GATE_*",
-    )
-    add("--on-deny", metavar="CMD", help="command that locks; gets `deny` as last argument")
-    add("--console", action="store_true", help="serve the guard's console (docs/console.md)")
-    add(
-        "--set-password", metavar="FILE", type=Path, help="make a password for the console, and end"
-    )
-    add("--list-cameras", action="store_true", help="say which cameras there are, and end")
-    add("--init", metavar="FILE", type=Path, help="write a commented gate.yaml, and end")
-    add("--copy-samples", metavar="DIR", type=Path, help="copy sample files there, and end")
-    add("--lock", action="store_true", help="lock every relay, and end")
-    add("--validate-config", action="store_true", help="say whether the configuration is right")
-    add("--dry-run", action="store_true", help="say what relays would be told, tell them nothing")
-    add("--mute", action="store_true", help="play no sounds")
-    add("--headless", "--no-show", action="store_true", help="open no window")
-    add("--kiosk", action="store_true", help="the window is the visitor's screen, and fills it")
-    add("--language", metavar="CODE", help="of window and pages: en, ko; see assets/languages")
-    add("--record", metavar="FILE", type=Path, help="record what the window shows (.mp4)")
-    add("--events", metavar="FILE", help="append one JSON line per event; - is standard output")
-    add(
-        "--audit",
-        metavar="FILE",
-        help="record of what happens, an .sqlite file; nothing opens unrecorded",
-    )
-    add("--seconds", metavar="N", type=_seconds, help="end after so many seconds")
-    add(
-        "--fast",
-        "--replay",
-        action="store_true",
-        help="judge every frame of a clip by the clip's own time, as fast as the machine can; "
-        "runs no command and plays no sound",
-    )
-    return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return seconds
-
-
-def _configured(options: argparse.Namespace) -> GateConfig:
-    """The configuration file, or the defaults, with the flags laid over it."""
-    config = GateConfig() if options.config is None else load_config(options.config)
-    flags: dict[str, tuple[Key, object]] = {
-        "--gate": (("gate",), options.gate),
-        "--camera": (("camera", "source"), options.camera),
-        "--weights": (("detector", "weights"), options.weights),
-        "--device": (("detector", "device"), options.device),
-        "--engine": (("detector", "engine"), options.engine),
-        "--on-allow": (("outputs", "on_allow"), options.on_allow),
-        "--on-deny": (("outputs", "on_deny"), options.on_deny),
-        "--events": (("outputs", "events"), options.events),
-        "--audit": (("audit", "path"), options.audit),
-        "--console": (("console", "enabled"), True if options.console else None),
-        "--language": (("language",), options.language),
-        "--mute": (("outputs", "sound"), False if options.mute else None),
-    }
-    given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
-    return with_flags(config, given)
+def _main(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
+    if (helped := _help_to_set_up(options)) is not None:
+        return helped
+    return _run(options, configured(options))
 
 
 def _help_to_set_up(options: argparse.Namespace) -> int | None:
@@ -216,8 +93,6 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
             print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
-        if config.doors:
-            return _watch_doors(options, config, terminal)
         return _watch(options, config, terminal)
 
 
@@ -241,7 +116,7 @@ def _check_files(doors: Mapping[str, GateConfig]) -> None:
     """
     for name, door in doors.items():
         with _of_door(name):
-            _check_assets(door)
+            check_assets(door)
             check_named_files(door)
 
 
@@ -262,67 +137,28 @@ def _lock(doors: Mapping[str, GateConfig]) -> None:
         raise faults[0] if len(faults) == 1 else OutputError("; ".join(map(str, faults)))
 
 
-def _watch_doors(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
-    """Hold several doors.
+def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
+    """Hold the doors until the end.
 
     Raises:
-        ConfigError: what was asked for is made for one door.
+        ConfigError: what was asked for is made for one door, and there are several.
+        GateError: see `Doors.watch`.
     """
     for flag in ("fast", "kiosk", "record"):
-        if getattr(options, flag):
+        if config.doors and getattr(options, flag):
             raise ConfigError(f"--{flag}: is for one door, and there are {len(config.doors)}")
-    for name, door in config.each_door().items():
-        with _of_door(name):
-            _check_assets(door)
+    mode = RunMode(
+        replay=options.fast,
+        dry=options.dry_run,
+        after_fault=AfterFault.RETRY if config.doors else AfterFault.END,
+        headless=options.headless,
+        kiosk=options.kiosk,
+        record=options.record,
+        seconds=options.seconds,
+    )
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
-        mode = RunMode(dry=options.dry_run)
-        doors = Doors(
-            config,
-            mode,
-            terminal,
-            supervisor,
-            headless=options.headless,
-            heeds_hangup=partial(_heeds_hangup, options, supervisor),
-        )
-        return doors.watch(options.seconds)
-
-
-def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
-    """Lock the door, build the rest, run, undo it all in reverse."""
-    mode = RunMode(replay=options.fast, dry=options.dry_run)
-    with contextlib.ExitStack() as stack:
-        supervisor = stack.enter_context(contextlib.closing(Supervisor(os.environ)))
-        tell = partial(_tell, terminal, supervisor)
-        end_well = partial(Shutdown, heeds_hangup=partial(_heeds_hangup, options, supervisor))
-        entrance = stack.enter_context(open_entrance(config, mode, terminal.say, tell, end_well))
-        shutdown, reporter = entrance.shutdown, entrance.controller.reporter
-        try:
-            _check_assets(config)
-            camera = stack.enter_context(open_source(config, mode))
-            detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
-            entrance.name_model(detector.model_id)
-            views = views_of(config)
-            view = None if views is None else views[0]
-            keep_in_view(entrance, view)
-            stack.enter_context(open_console(config, views, terminal.say))
-            picture = stack.enter_context(
-                open_picture(
-                    config, options.headless, options.record, kiosk=options.kiosk, watcher=view
-                )
-            )
-            turn = partial(_turn, supervisor, view)
-            point = detector.operating_point
-            gate = build_gate(config, entrance, camera, detector, point, picture, turn)
-            terminal.say(greeting(config, detector))
-            supervisor.ready()
-            summary = gate.run(
-                lambda: shutdown.asked.is_set() or picture.quit_asked, options.seconds
-            )
-        finally:
-            shutdown.loop_ended()
-            supervisor.stopping()
-        terminal.say(f"{summary}; {reporter}")
-    return shutdown.exit_code
+        heeds_hangup = partial(_heeds_hangup, options, supervisor)
+        return Doors(config, mode, terminal, supervisor, heeds_hangup=heeds_hangup).watch()
 
 
 def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
@@ -334,7 +170,7 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
     if not supervisor.is_there:
         return True
     try:
-        doors = _configured(options).each_door()
+        doors = configured(options).each_door()
         for name, door in doors.items():
             with _of_door(name):
                 _check_commands(door, options)
@@ -343,24 +179,6 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
         log.error("SIGHUP: goes on with the configuration it has: %s", error)
         return False
     return True
-
-
-def _tell(terminal: Terminal, supervisor: Supervisor, scene: Scene, is_open: bool) -> None:
-    terminal.status(scene, is_open)
-    supervisor.decided(scene, is_open)
-
-
-def _turn(supervisor: Supervisor, view: ConsoleFeed | None) -> None:
-    """The loop has done its work once more: a watchdog and a guard may know."""
-    supervisor.progress()
-    if view is not None:
-        view.turn()
-
-
-def _check_assets(config: GateConfig) -> None:
-    """Sounds and words are all there."""
-    check_sounds(sounds_folder(config))
-    load_texts(config.language)
 
 
 def _check_commands(config: GateConfig, options: argparse.Namespace) -> None:

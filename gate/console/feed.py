@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.console.wire import pack_picture
 from mask_gate.gate.domain import Frame, Reason, State
 from mask_gate.gate.events import Event, Scene
@@ -52,7 +52,7 @@ class ConsoleFeed:
         demand: which pictures the console asks for.
     """
 
-    def __init__(self, number: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, number: int, clock: Clock = time.monotonic) -> None:
         self.number = number
         self.demand = PictureDemand.NONE
         self._clock = clock

@@ -9,11 +9,12 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.system.secret_file import read_secret
 
@@ -143,7 +144,7 @@ class Sessions:
         clock: monotonic seconds.
     """
 
-    def __init__(self, lives_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lives_s: float, clock: Clock = time.monotonic) -> None:
         self.lives_s = lives_s
         self._clock = clock
         self._sessions: dict[bytes, tuple[Role, float]] = {}
@@ -183,7 +184,7 @@ class LoginRateLimiter:
         clock: monotonic seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._wrong: deque[tuple[float, str]] = deque()
 
@@ -227,7 +228,7 @@ class Authenticator:
         passwords: Mapping[Role, Password],
         scraper_token: bytes | None,
         lives_s: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._passwords = passwords
         self._scraper_token = scraper_token

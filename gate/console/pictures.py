@@ -22,9 +22,9 @@ from mask_gate.gate.console.feed import PictureDemand
 from mask_gate.gate.console.wire import DoorPicture
 from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw_boxes
 from mask_gate.gate.display.texts import Texts
+from mask_gate.gate.domain import Image
 
 NO_PICTURE_S = 10.0
 """A stream ends when no picture has come for so long."""

@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mask_gate.gate.console.config import ConsoleConfig, Timeouts
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.drawing import Image
-from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
+from mask_gate.gate.domain import Decision, Image, Reason, Sighting, State, Track
 from mask_gate.gate.events import MAX_TRACKS, Scene
 from mask_gate.models.labels import MaskLabel
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,7 +50,3 @@ class VoteThresholds:
         """Such as `with_mask 0.62, ..., margin 0.15`."""
         each = ", ".join(f"{x.name.lower()} {score:.2f}" for x, score in self.min_scores.items())
         return f"{each}, margin {self.min_margin:.2f}"
-
-
-NO_VOTES = VoteThresholds(dict.fromkeys(MaskLabel, math.inf), math.inf)
-"""While the model is not known, nothing it says counts."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
-from mask_gate.gate.domain import Frame
+from mask_gate.gate.domain import Frame, Image
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
@@ -110,7 +110,7 @@ class SelfTest:
         return [f"the detector may miss badly worn masks: it sees {seen} where the nose is free"]
 
 
-def _still(folder: Path, name: str) -> NDArray[np.uint8]:
+def _still(folder: Path, name: str) -> Image:
     path = folder / f"{name}.jpg"
     try:
         data = path.read_bytes()

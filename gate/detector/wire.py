@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mask_gate.gate.domain import Image
 from mask_gate.models.detections import Detections
 from mask_gate.models.operating_point import OperatingPoint
 
@@ -132,7 +132,7 @@ class FrameMemory:
             os.close(descriptor)
             raise
 
-    def picture(self, size_hw: tuple[int, int], offset: int = 0) -> NDArray[np.uint8]:
+    def picture(self, size_hw: tuple[int, int], offset: int = 0) -> Image:
         """The memory from `offset` on seen as [H, W, 3] uint8 BGR.
 
         Raises:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import cv2
 
-from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import visible_box
-from mask_gate.gate.domain import Decision, State, Track
+from mask_gate.gate.domain import Decision, Image, State, Track
 
 BLOCKS = 6
 """A face is left with so many blocks of one colour across."""

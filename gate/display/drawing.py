@@ -17,7 +17,8 @@ import numpy as np
 from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from mask_gate.gate.domain import Image
+
 Bgr = tuple[int, int, int]
 
 # Okabe and Ito, "Color Universal Design" (2008), as BGR.

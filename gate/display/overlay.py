@@ -19,7 +19,6 @@ from mask_gate.gate.display.drawing import (
     WHITE,
     YELLOW,
     Bgr,
-    Image,
     Symbol,
     Typeface,
     draw_line,
@@ -28,7 +27,7 @@ from mask_gate.gate.display.drawing import (
     tint,
 )
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Decision, State, Track
+from mask_gate.gate.domain import Decision, Image, State, Track
 from mask_gate.models.labels import MaskLabel
 
 LABEL_STYLES: Mapping[MaskLabel | None, tuple[Bgr, Symbol]] = {

@@ -7,13 +7,12 @@ from typing import Protocol
 
 from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
-from mask_gate.gate.display.drawing import Image
 from mask_gate.gate.display.overlay import draw_overlay
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.display.video_recorder import VideoRecorder
 from mask_gate.gate.display.visitor_screen import draw_visitor_screen
 from mask_gate.gate.display.window import Window
-from mask_gate.gate.domain import NO_PICTURE, Frame
+from mask_gate.gate.domain import NO_PICTURE, Frame, Image
 from mask_gate.gate.events import Scene
 
 log = logging.getLogger(__name__)

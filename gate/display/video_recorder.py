@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_gate.gate.display.drawing import Image
+from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.opencv import prepare_opencv
 from mask_gate.gate.system.threads import DoorThread

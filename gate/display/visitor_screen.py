@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mask_gate.gate.display.drawing import DARK, WHITE, Bgr, Image, Symbol, draw_line, draw_symbol
+from mask_gate.gate.display.drawing import DARK, WHITE, Bgr, Symbol, draw_line, draw_symbol
 from mask_gate.gate.display.overlay import STATE_STYLES, draw_boxes
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Decision, Track
+from mask_gate.gate.domain import Decision, Image, Track
 
 SIZE_HW = (720, 1280)
 """Of the screen that is drawn; windows stretch it without changing its shape."""

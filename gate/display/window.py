@@ -20,7 +20,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from mask_gate.gate.display.drawing import Image
+from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from mask_gate.gate.decision.policy import Policy
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.domain import Decision, Reason, State
 from mask_gate.gate.door.lease import Door
 from mask_gate.gate.door.reporter import Reporter
@@ -20,7 +20,6 @@ class DoorController:
 
     Args:
         door: may have been started, or not.
-        policy: ends its grant when a decision is overruled.
         reporter: told of each scene that the door has acted on.
         clock: the monotonic clock of frames and door.
         fault_hold_s: after an output failed, OUTPUT_FAULT for so long.
@@ -31,16 +30,14 @@ class DoorController:
     def __init__(
         self,
         door: Door,
-        policy: Policy,
         reporter: Reporter,
-        clock: Callable[[], float],
+        clock: Clock,
         *,
         fault_hold_s: float,
         audit_fault: Callable[[], str | None] = lambda: None,
         alarm: Callable[[str], None] = lambda what: None,
     ) -> None:
         self.door = door
-        self.policy = policy
         self.reporter = reporter
         self.clock = clock
         self._fault_hold_s = fault_hold_s
@@ -51,7 +48,11 @@ class DoorController:
         self._output_fault = ""
 
     def act(self, scene: Scene) -> Scene:
-        """Let the door act on the scene, unless what it needs cannot be relied on; what it took."""
+        """Let the door act on the scene, unless what it needs cannot be relied on.
+
+        Returns:
+            The scene itself, or another with the fault that the door took instead.
+        """
         with self._acting:
             if (fault := self._fault()) is not None:
                 scene = self._overruled(scene, *fault)
@@ -82,7 +83,7 @@ class DoorController:
         return None if unrecorded is None else (Reason.AUDIT_UNAVAILABLE, unrecorded)
 
     def _overruled(self, scene: Scene, reason: Reason, detail: str = "") -> Scene:
-        fault = self.policy.fault(reason, scene.decision.time_s)
+        fault = Decision(State.FAULT, reason, scene.decision.time_s)
         return Scene(fault, scene.tracks, scene.latency_s, detail)
 
     def _distrusts_outputs(self) -> bool:

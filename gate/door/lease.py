@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State
 from mask_gate.gate.errors import AuditError, GateError
 from mask_gate.gate.system.threads import DoorThread
@@ -72,7 +73,7 @@ class Door:
     def __init__(
         self,
         config: DoorConfig,
-        clock: Callable[[], float],
+        clock: Clock,
         emit: Callable[[Signal], None],
         new_id: Callable[[], str] = _new_signal_id,
         on_tick: Callable[[], None] = lambda: None,

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import OutputError, OwnedError
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Ownership:
         folder: Path,
         *,
         wait_s: float = WAIT_S,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         wall: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         self._file = -1
@@ -99,7 +100,7 @@ class Ownership:
             os.close(self._file)  # unlocking would take it from the child as well
             self._file = -1
 
-    def _wait(self, inside: int, until_s: float, clock: Callable[[], float]) -> int:
+    def _wait(self, inside: int, until_s: float, clock: Clock) -> int:
         """The locked file, as soon as nobody else has it."""
         told = False
         while True:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.threads import DoorThread
 
@@ -71,7 +72,7 @@ class HttpPost:
         url: str,
         ca_file: str | None,
         limit_s: float,
-        clock: Callable[[], float],
+        clock: Clock,
         lookup: Lookup = socket.getaddrinfo,
     ) -> None:
         try:
@@ -146,7 +147,7 @@ class HttpPost:
 class _Limit:
     """The end of the time that one call has."""
 
-    def __init__(self, clock: Callable[[], float], limit_s: float, cancelled: Cancelled) -> None:
+    def __init__(self, clock: Clock, limit_s: float, cancelled: Cancelled) -> None:
         self._clock = clock
         self._end_s = clock() + limit_s
         self._cancelled = cancelled

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.relay import Order
 
@@ -23,7 +24,7 @@ class RecordingRelay:
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: str, clock: Clock = time.monotonic) -> None:
         self.name = f"recording {path}"
         self._clock = clock
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.serial_protocols import Exchange, board_of
@@ -76,7 +77,7 @@ class SerialRelay:
         release: str | None = None,
         reply: str | None = None,
         limit_s: float = 0.5,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.name = f"serial {port} relay {channel}"
         self._path = port
@@ -186,7 +187,7 @@ class SerialRelay:
 class _Limit:
     """The end of the time that one order has."""
 
-    def __init__(self, clock: Callable[[], float], limit_s: float, cancelled: Cancelled) -> None:
+    def __init__(self, clock: Clock, limit_s: float, cancelled: Cancelled) -> None:
         self._clock = clock
         self._end_s = clock() + limit_s
         self.cancelled = cancelled

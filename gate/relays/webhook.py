@@ -10,9 +10,9 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from mask_gate.gate.clock import uptime_s
+from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.http_post import Cancelled, HttpPost, Lookup
 from mask_gate.gate.relays.relay import Order
@@ -63,8 +63,8 @@ class WebhookRelay:
         secret_file: str | None = None,
         ca_file: str | None = None,
         limit_s: float = 2.0,
-        clock: Callable[[], float] = uptime_s,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock = uptime_s,
+        wall_clock: Clock = time.time,
         lookup: Lookup = socket.getaddrinfo,
     ) -> None:
         self._key = None if secret_file is None else _key(secret_file)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.hook_process import GRACE_S, REAP_S
 from mask_gate.gate.relays.relay import Order, Relay
@@ -64,7 +65,7 @@ class RelayWorker:
         self,
         relay: Relay,
         *,
-        clock: Callable[[], float],
+        clock: Clock,
         on_done: Callable[[Order], None],
         on_fault: Callable[[str], None],
         pulse_s: float | None = None,

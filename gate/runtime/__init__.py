@@ -1,1 +1,1 @@
-"""The loop, what it is built from, and several doors at once."""
+"""From its parts to a running gate: the doors, the run of each, its loop, and the lock by hand."""

@@ -12,8 +12,10 @@ import numpy as np
 
 from mask_gate.gate.camera.camera import Camera
 from mask_gate.gate.camera.frame_check import FrameCheck
+from mask_gate.gate.clock import ReplayClock
+from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
-from mask_gate.gate.domain import NO_PICTURE, Frame, Reason
+from mask_gate.gate.domain import NO_PICTURE, Decision, Frame, Reason, Track
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.errors import GateError, ModelError
 from mask_gate.gate.events import Scene
@@ -21,21 +23,10 @@ from mask_gate.models.detections import Detections
 
 log = logging.getLogger(__name__)
 
-Clock = Callable[[], float]
+LOOK_S = 0.1
+"""One look for a frame takes no longer, so that a stop is seen soon."""
 
-_SLICE_S = 0.1  # one look for a frame takes no longer, so that a stop is seen soon
 _KEPT_LATENCIES = 10_000
-
-
-class ReplayClock:
-    """Time as it is in a recording: it stands still until the next frame moves it on."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        """Seconds since the start of the recording."""
-        return self.now_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +84,7 @@ class Gate:
 
     Args:
         detector: finds faces, in pixels of the frame; may raise anything.
-        controller: has policy, door and clock; a `ReplayClock` is moved on by the frames.
+        controller: has the door and the clock; a `ReplayClock` is moved on by the frames.
         show: draws a frame, if anything does.
         on_turn: called at each turn of the loop, when a frame has been dealt with or is not there.
     """
@@ -105,21 +96,23 @@ class Gate:
         frame_check: FrameCheck,
         detector: Callable[[Frame], Detections],
         tracker: Tracker,
+        policy: Policy,
         controller: DoorController,
         limits: Limits,
-        show: Callable[[Frame, Scene], None] | None = None,
+        show: Callable[[Frame, Scene], None] = lambda frame, scene: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._camera = camera
         self._frame_check = frame_check
         self._detector = detector
         self._tracker = tracker
+        self._policy = policy
         self._controller = controller
-        self._policy, self._door, self._clock = controller.policy, controller.door, controller.clock
+        self._door, self._clock = controller.door, controller.clock
         self._limits = limits
         self._show = show
         self._on_turn = on_turn
-        self._model = _Trust(limits.fault_frames)
+        self._trust = _Trust(limits.fault_frames)
         self._count = 0
         self._newest = no_picture()
         self._arrival = _Arrival(0.0, 0.0)
@@ -137,26 +130,32 @@ class Gate:
         self._door.start(timer=not isinstance(self._clock, ReplayClock))
         try:
             for frame in self._frames(stop, seconds):
-                judged = self._judge(frame)
-                if judged is None:
+                try:
+                    self._check(frame)
+                    detections = self._detector(frame)
+                    tracks = self._tracker.update(detections, frame.time_s)
+                    decision = self._decide(tracks, frame)
+                except _Repeated:  # no news: it must not renew a lease
                     continue
-                scene = self._controller.act(judged)
-                if frame is not None:
-                    self._latencies_s.append(scene.latency_s)
-                self._display(frame, scene)
+                except Exception as error:  # noqa: BLE001 - whatever breaks, the door is locked
+                    tracks, decision = (), self._fault(error, frame)
+                scene = self._act(Scene(decision, tracks, self._latency_s()))
+                self._latencies_s.append(scene.latency_s)
+                self._newest = frame
+                self._show(frame, scene)
         finally:
             self._door.close()
         latencies_s = tuple(sorted(self._latencies_s))
         return Summary(self._count, time.perf_counter() - began_s, latencies_s)
 
-    def _frames(self, stop: Callable[[], bool], seconds: float | None) -> Iterator[Frame | None]:
-        """Frames as they come; None, again and again, while a frame is overdue."""
+    def _frames(self, stop: Callable[[], bool], seconds: float | None) -> Iterator[Frame]:
+        """Frames as they come; while one is overdue, the door is told so again and again."""
         begin_s = newest_s = self._clock()
         while not stop() and not self._camera.ended:
             self._on_turn()
             if seconds is not None and self._clock() - begin_s >= seconds:
                 return
-            frame = self._camera.read(_SLICE_S)
+            frame = self._camera.read(LOOK_S)
             if frame is not None:
                 self._pass_time(frame.time_s)
                 newest_s = self._clock()
@@ -164,7 +163,7 @@ class Gate:
                 self._arrival = _Arrival(time.perf_counter(), newest_s - frame.time_s)
                 yield frame
             elif not self._camera.ended and self._clock() - newest_s > self._limits.camera_s:
-                yield None
+                self._camera_lost()
 
     def _pass_time(self, frame_s: float) -> None:
         """In a replay, let time pass up to the next frame, ending a lease at its exact end."""
@@ -175,54 +174,74 @@ class Gate:
                 self._door.tick()
             self._clock.now_s = frame_s
 
-    def _judge(self, frame: Frame | None) -> Scene | None:
-        """What to make of a frame; None when it is no news, so that a lease is not renewed."""
-        if frame is None:
-            self._tracker.reset()
-            return Scene(self._policy.fault(Reason.CAMERA_LOST, self._clock()))
-        try:
-            return self._look(frame)
-        except Exception as error:  # the loop's edge: whatever breaks, this frame locks the door
-            if self._model.fault():
-                known = isinstance(error, GateError)
-                log.error("this frame counts for nothing: %s", error, exc_info=not known)
-            return self._fault(Reason.MODEL_FAULT, frame)
+    def _camera_lost(self) -> None:
+        """Lock the door, and show that on the last picture there was, or on none."""
+        self._tracker.reset()
+        scene = self._act(Scene(self._policy.fault(Reason.CAMERA_LOST, self._clock())))
+        self._show(self._newest, scene)
 
-    def _look(self, frame: Frame) -> Scene | None:
-        """The frame's way: frame_check, detector, tracker, policy."""
-        if (wrong := self._frame_check.inspect(frame)) is not None:
+    def _check(self, frame: Frame) -> None:
+        """Let a frame pass that can be judged.
+
+        Raises:
+            _FrameFault: it cannot.
+            _Repeated: it is the picture of the last one.
+        """
+        if (reason := self._frame_check.inspect(frame)) is not None:
             self._tracker.reset()
-            return self._fault(wrong, frame)
+            raise _FrameFault(reason)
         if self._frame_check.repeated:
-            return None
-        tracks = self._tracker.update(self._detector(frame), frame.time_s)
-        self._refuse_late_result(frame)
-        if not self._model.is_sound():
-            return self._fault(Reason.MODEL_FAULT, frame)
-        size_hw = frame.image.shape[0], frame.image.shape[1]
-        decision = self._policy.decide(tracks, frame.time_s, size_hw)
-        return Scene(decision, tracks, self._latency_s())
+            raise _Repeated
 
-    def _refuse_late_result(self, frame: Frame) -> None:
+    def _decide(self, tracks: tuple[Track, ...], frame: Frame) -> Decision:
+        """What the policy decides, unless the model's answer is late or not trusted again yet.
+
+        Raises:
+            ModelError: it is late.
+            _FrameFault: it is not trusted.
+        """
         age_s = self._clock() - frame.time_s
         if age_s > self._limits.result_s:
             raise ModelError(
                 f"the answer came {age_s:.2f} s after the picture, later than "
                 f"{self._limits.result_s:g} s; use a faster machine or a smaller model"
             )
+        if not self._trust.sound():
+            raise _FrameFault(Reason.MODEL_FAULT)
+        size_hw = frame.image.shape[0], frame.image.shape[1]
+        return self._policy.decide(tracks, frame.time_s, size_hw)
 
-    def _fault(self, reason: Reason, frame: Frame) -> Scene:
-        return Scene(self._policy.fault(reason, frame.time_s), (), self._latency_s())
+    def _fault(self, error: Exception, frame: Frame) -> Decision:
+        """What is decided on a frame that cannot be judged."""
+        if isinstance(error, _FrameFault):
+            return self._policy.fault(error.reason, frame.time_s)
+        if self._trust.fault():
+            known = isinstance(error, GateError)
+            log.error("this frame counts for nothing: %s", error, exc_info=None if known else error)
+        return self._policy.fault(Reason.MODEL_FAULT, frame.time_s)
+
+    def _act(self, scene: Scene) -> Scene:
+        """Hand the decision to the door; what it took instead ends the grant of the policy."""
+        taken = self._controller.act(scene)
+        if taken is not scene:  # whoever stands there is judged anew
+            self._policy.fault(taken.decision.reason, taken.decision.time_s)
+        return taken
 
     def _latency_s(self) -> float:
         """From the picture to now; in a replay, only what we took for it."""
         return self._arrival.age_s + time.perf_counter() - self._arrival.stopwatch_s
 
-    def _display(self, frame: Frame | None, scene: Scene) -> None:
-        """Show the scene, on the last picture there was, or on none."""
-        self._newest = frame or self._newest
-        if self._show is not None:
-            self._show(self._newest, scene)
+
+class _FrameFault(Exception):  # noqa: N818
+    """A frame cannot be judged, for this reason."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class _Repeated(Exception):  # noqa: N818
+    """A frame is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +266,7 @@ class _Trust:
         self._sound = 0
         return self._faults == 1
 
-    def is_sound(self) -> bool:
+    def sound(self) -> bool:
         """Note a sound frame; whether the model may be believed with it."""
         self._sound += 1
         if self._faults >= self._limit and self._sound < self._limit:

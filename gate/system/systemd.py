@@ -14,8 +14,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 
+from mask_gate.gate.clock import Clock
 from mask_gate.gate.events import Scene
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, environment: MutableMapping[str, str], clock: Callable[[], float] = time.monotonic
+        self, environment: MutableMapping[str, str], clock: Clock = time.monotonic
     ) -> None:
         address = environment.pop("NOTIFY_SOCKET", "")
         limit_s = _limit_s(

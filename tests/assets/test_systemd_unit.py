@@ -83,7 +83,7 @@ class TestTheWatchdog:
         """With the largest limits a configuration may set."""
         turn_s = (
             PING_S  # nothing is said for so long after a ping
-            + runtime._SLICE_S  # a look for a frame
+            + runtime.LOOK_S  # a look for a frame
             # an answer of the detector is not waited for longer
             + most(DoorConfig, "decision_max_age_s")
             + most(AuditConfig, "wait_s")  # an opening waits for its row
@@ -95,7 +95,7 @@ class TestTheWatchdog:
         config = GateConfig()
         sum_s = (
             PING_S
-            + runtime._SLICE_S
+            + runtime.LOOK_S
             + config.camera.timeout_s
             + CaptureLimits().silence_s
             + config.door.decision_max_age_s

@@ -28,26 +28,19 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
 
 from mask_gate.gate.camera.camera import open_camera
-from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.decision.tracker import Tracker
-from mask_gate.gate.display.presenter import Presenter
-from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Frame
-from mask_gate.gate.runtime.entrance import (
-    RunMode,
-    keep_in_view,
-    open_console,
-    open_detector,
-    open_entrance,
-    views_of,
-)
-from mask_gate.gate.runtime.loop import Gate, Limits
+from mask_gate.gate.runtime.doors import Doors
+from mask_gate.gate.runtime.parts import Parts
+from mask_gate.gate.runtime.run_mode import RunMode
+from mask_gate.gate.system.systemd import Supervisor
 
 CONNECTIONS = 64
 BATCH = 10
@@ -61,19 +54,32 @@ ARMS = ("quiet", "flood", "spin")
 
 
 class EndlessDemo:
-    """The demo over and over, each frame later than the one before."""
+    """The demo over and over, each frame later than the one before, until all turns are over.
 
-    is_live, ended = False, False
+    Args:
+        begin: makes the turns, once the gate asks for its first frame.
+    """
 
-    def __init__(self) -> None:
+    is_live = False
+
+    def __init__(self, begin: Callable[[], Turns]) -> None:
+        self._begin = begin
         clip = open_camera("demo", realtime=False)
         self._images = []
         while (frame := clip.read(1.0)) is not None:
             self._images.append(frame.image)
         clip.close()
         self._count = 0
+        self.ended = False
 
-    def read(self, timeout_s: float) -> Frame:
+    @cached_property
+    def turns(self) -> Turns:
+        return self._begin()
+
+    def read(self, timeout_s: float) -> Frame | None:
+        self.ended = self.turns.frame()
+        if self.ended:
+            return None
         self._count += 1
         image = self._images[self._count % len(self._images)]
         return Frame(image, self._count / 15, self._count)
@@ -151,32 +157,19 @@ def measure(options: argparse.Namespace, others_core: int) -> dict[str, object]:
     config = GateConfig.model_validate(
         {"quality": {"loop_window_s": 0.0}, "console": {"enabled": True, "port": 0}}
     )
-    mode, terminal = RunMode(replay=True), Terminal()
-    views = views_of(config)
-    assert views is not None
-    with contextlib.ExitStack() as stack:
-        say, tell = terminal.say, terminal.status
-        entrance = stack.enter_context(open_entrance(config, mode, say, tell))
-        keep_in_view(entrance, views[0])
-        detector = stack.enter_context(contextlib.closing(open_detector(config, mode)))
-        stack.enter_context(open_console(config, views, say))
+    terminal = Terminal()
+
+    def begin() -> Turns:
         address, password = terminal.heard(r"console: (http\S+)"), terminal.heard(r"run is (\S+)")
-        picture = Presenter(None, None, load_texts("en"), config.privacy, listener=views[0])
         me = [sys.executable, __file__, "--core", str(others_core)]
         told = [address, password, str(options.viewers), str(options.requests)]
-        turns = Turns(options, [*me, f"--flood={json.dumps(told)}"], [*me, "--spin"])
-        entrance.controller.policy.votes = config.policy.votes(detector.operating_point)
-        gate = Gate(
-            camera=EndlessDemo(),
-            frame_check=FrameCheck(config.quality),
-            detector=detector,
-            tracker=Tracker(config.tracker, detector.operating_point),
-            controller=entrance.controller,
-            limits=Limits(1.0, 10.0, 3),
-            show=picture,
-            on_turn=views[0].turn,
-        )
-        gate.run(turns.frame)
+        return Turns(options, [*me, "--flood", *told], [*me, "--spin"])
+
+    demo = EndlessDemo(begin)
+    parts = Parts(open_source=lambda config, mode: contextlib.nullcontext(demo))
+    mode = RunMode(replay=True, headless=True)
+    Doors(config, mode, terminal, Supervisor({}), parts=parts).watch()
+    turns = demo.turns
     lasted_s = WARM_UP_S + options.seconds
     pairs = (("flood", "quiet"), ("spin", "quiet"), ("flood", "spin"))
     return {
@@ -287,7 +280,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="a second")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--flood", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--flood", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--spin", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.core is not None:

@@ -23,11 +23,12 @@ import threading
 import time
 from pathlib import Path
 
+from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.detector.engine import EngineKind
-from mask_gate.gate.runtime import doors as doors_module
 from mask_gate.gate.runtime.doors import Doors
-from mask_gate.gate.runtime.entrance import RunMode, build_gate
+from mask_gate.gate.runtime.parts import Parts, open_detector
+from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 
@@ -70,22 +71,23 @@ class Observer(Supervisor):
     def __init__(self, seconds: float) -> None:
         super().__init__({})
         self.seconds = seconds
-        self.ages_s: dict[str, list[float]] = {}
+        self.ages_s: dict[int, list[float]] = {}
         self.used_s: dict[str, float] = {}
         self.runnable: list[int] = []
         self._counts = False
 
-    def build_gate(self, config, entrance, camera, detector, *parts):
-        ages_s = self.ages_s.setdefault(config.gate, [])
+    @contextlib.contextmanager
+    def open_detector(self, config, mode):
+        """The detector of all doors, with a stopwatch."""
+        doors = list(config.each_door().values())
+        self.ages_s = {number: [] for number in range(len(doors))}
+        with open_detector(config, mode) as detector:
+            yield Timed(detector, self, [door.door.decision_max_age_s for door in doors])
 
-        def timed(frame):
-            found = detector(frame)
-            age_s = time.monotonic() - frame.time_s
-            if self._counts and age_s <= config.door.decision_max_age_s:
-                ages_s.append(age_s)
-            return found
-
-        return build_gate(config, entrance, camera, timed, *parts)
+    def note(self, door: int, age_s: float) -> None:
+        """Take the age of one picture when the detector had answered about it."""
+        if self._counts:
+            self.ages_s[door].append(age_s)
 
     def ready(self) -> None:
         threading.Thread(target=self._observe, daemon=True).start()
@@ -111,7 +113,7 @@ def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
             "outputs": {"sound": False},
             "doors": {
                 str(number): {
-                    "relays": ({"kind": "recording", "path": str(folder / f"{number}.door")},),
+                    "relays": [{"kind": "recording", "path": str(folder / f"{number}.door")}],
                     "audit": {"path": str(folder / f"{number}.sqlite")},
                 }
                 for number in range(cameras)
@@ -120,35 +122,34 @@ def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
     )
 
 
-class Stopwatch:
+class Timed:
     """Notes how old each picture is when the detector has answered about it."""
 
-    def __init__(self) -> None:
-        self.ages_s: dict[str, list[float]] = {}
+    def __init__(self, detector, observer, limits_s):
+        self._detector, self._observer, self._limits_s = detector, observer, limits_s
+        self.model_id, self.engine_name = detector.model_id, detector.engine_name
+        self.operating_point = detector.operating_point
 
-    def build_gate(self, config, entrance, camera, detector, *parts):
-        ages_s = self.ages_s.setdefault(config.gate, [])
-
-        def timed(frame):
-            found = detector(frame)
-            age_s = time.monotonic() - frame.time_s
-            if age_s <= config.door.decision_max_age_s:
-                ages_s.append(age_s)
-            return found
-
-        return build_gate(config, entrance, camera, timed, *parts)
+    def __call__(self, frame, number=0):
+        found = self._detector(frame, number)
+        age_s = uptime_s() - frame.time_s
+        if age_s <= self._limits_s[number]:
+            self._observer.note(number, age_s)
+        return found
 
 
 def measure(cameras: int, engine: str, seconds: float) -> dict[str, object]:
     """One run of so many cameras."""
     observer = Observer(seconds)
-    doors_module.build_gate = observer.build_gate
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         silence = stack.enter_context(Path(os.devnull).open("w"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
         config = configured(cameras, engine, Path(folder))
-        doors = Doors(config, RunMode(), terminal, observer, headless=True)
-        doors.watch(SETTLES_S + seconds + 0.5)
+        mode = RunMode(
+            after_fault=AfterFault.RETRY, headless=True, seconds=SETTLES_S + seconds + 0.5
+        )
+        parts = Parts(open_detector=observer.open_detector)
+        Doors(config, mode, terminal, observer, parts=parts).watch()
     ages_s = observer.ages_s.values()
     latencies_ms = sorted(1000 * age_s for each in ages_s for age_s in each)
     answers = max(len(latencies_ms), 1)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.domain import Decision, Reason, SignalKind, State
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door, DoorConfig
@@ -24,7 +23,6 @@ class World:
         self.door = Door(DoorConfig(), clock, reporter.signal)
         self.controller = DoorController(
             self.door,
-            Policy(PolicyConfig()),
             reporter,
             clock,
             fault_hold_s=6.5,

@@ -12,17 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mask_gate.gate.camera.frame_check import FrameCheck, FrameCheckConfig
+from mask_gate.gate.clock import ReplayClock
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import Tracker, TrackerConfig
 from mask_gate.gate.domain import NO_PICTURE, Frame, Reason, SignalKind, State
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door, DoorConfig
 from mask_gate.gate.door.reporter import Reporter
-from mask_gate.gate.errors import CameraError, ModelError
+from mask_gate.gate.errors import AuditError, CameraError, ModelError
 from mask_gate.gate.events import EventMaker
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.relays.guardian import GuardianSettings
-from mask_gate.gate.runtime.loop import Gate, Limits, ReplayClock, Summary
+from mask_gate.gate.runtime.loop import Gate, Limits, Summary
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
 
@@ -131,12 +132,13 @@ def world(steps, clock=None, detector=None, camera=None, **options):
     reporter.keep(SimpleNamespace(write=written.append))
     reporter.add(heard)
     door = Door(DoorConfig(), clock, reporter.signal)
-    controller = DoorController(door, Policy(PolicyConfig()), reporter, clock, fault_hold_s=6.5)
+    controller = DoorController(door, reporter, clock, fault_hold_s=6.5)
     gate = Gate(
         camera=camera or script,
         frame_check=FrameCheck(FrameCheckConfig()),
         detector=detector or script.detect,
         tracker=Tracker(TrackerConfig()),
+        policy=Policy(PolicyConfig()),
         controller=controller,
         **({"limits": LIMITS} | options),
     )
@@ -158,6 +160,34 @@ def run(steps, **options):
 
 def allowed(played):
     return [edge for edge in played.heard.edges if edge[0] == "allow"]
+
+
+class TestAnOpeningThatIsRefused:
+    """What the door does not take ends the grant of the policy."""
+
+    def test_is_not_tried_again_before_the_person_has_earned_it_anew(self):
+        intents = []
+
+        class Witness:
+            def intend(self, signal, event):
+                intents.append(signal.time_s)
+                if len(intents) == 1:
+                    raise AuditError("no row on the disk in time")
+
+        played = world(for_seconds(6, faces(MASK)))
+        played.reporter.swear_in(Witness())
+        played.gate.run(never)
+        assert played.told[1] == ("fault", "audit_unavailable", False)
+        assert len(intents) == 2
+        assert intents[1] - intents[0] >= PolicyConfig().cool_down_s - 1e-6
+        assert len(allowed(played)) == 1
+
+    def test_by_an_output_leaves_the_door_locked_while_it_is_distrusted(self):
+        played = world(for_seconds(3, faces(MASK)))
+        played.controller.output_failed("the relay is gone")
+        played.gate.run(never)
+        assert allowed(played) == []
+        assert {told[1] for told in played.told} == {"output_fault"}
 
 
 class TestPassages:

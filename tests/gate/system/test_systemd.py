@@ -394,15 +394,14 @@ def gate(file_ear):
     told = supervisor(file_ear)
     reporter = Reporter(EventMaker("lobby"), told.decided)
     door = Door(DoorConfig(), time.monotonic, reporter.signal)
-    controller = DoorController(
-        door, Policy(PolicyConfig()), reporter, time.monotonic, fault_hold_s=6.5
-    )
+    controller = DoorController(door, reporter, time.monotonic, fault_hold_s=6.5)
     over = threading.Event()
     loop = runtime.Gate(
         camera=Camera(),
         frame_check=FrameCheck(FrameCheckConfig()),
         detector=Detector(),
         tracker=Tracker(TrackerConfig()),
+        policy=Policy(PolicyConfig()),
         controller=controller,
         limits=runtime.Limits(camera_s=0.3, result_s=60.0, fault_frames=3),
     )

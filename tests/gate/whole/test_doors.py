@@ -9,14 +9,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from mask_gate.gate.commands.gate import main
-from mask_gate.gate.config.schema import parse_config
-from mask_gate.gate.runtime.doors import Doors
-from mask_gate.gate.runtime.entrance import RunMode
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
@@ -249,43 +245,6 @@ class TestTheEnd:
         for door in building.doors:
             door.locked_within(killed_s, 0.2)
             door.check()
-
-
-class TestTheSupervisor:
-    """One stuck loop must be seen, however well the others turn."""
-
-    @pytest.fixture
-    def doors(self):
-        said = SimpleNamespace(pings=0, lines=[])
-        supervisor = SimpleNamespace(
-            progress=lambda: setattr(said, "pings", said.pings + 1), status=said.lines.append
-        )
-        config = parse_config("camera: {source: demo}\ndoors: {a: {}, b: {}}", "gate.yaml")
-        doors = Doors(config, RunMode(), None, supervisor, headless=True)
-        return SimpleNamespace(doors=doors, said=said, a=doors._lanes[0], b=doors._lanes[1])
-
-    def test_hears_of_progress_when_every_loop_has_turned(self, doors):
-        held, said = doors.doors, doors.said
-        with held._watched(doors.a), held._watched(doors.b):
-            for _ in range(5):
-                held._turn(doors.a)
-            assert said.pings == 0
-            held._turn(doors.b)
-            assert said.pings == 1
-            held._turn(doors.b)
-            assert said.pings == 1
-
-    def test_does_not_wait_for_a_door_that_is_not_held_now(self, doors):
-        held, said = doors.doors, doors.said
-        with held._watched(doors.a):
-            with held._watched(doors.b):
-                held._turn(doors.a)
-            held._turn(doors.a)
-        assert said.pings == 1
-
-    def test_is_told_of_each_door(self, doors):
-        doors.doors._say_of(doors.b, "out of service")
-        assert doors.said.lines == ["a starting; b out of service"]
 
 
 class TestWhatIsTold:

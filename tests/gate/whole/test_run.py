@@ -19,7 +19,7 @@ import torch
 
 from mask_gate.gate.commands.gate import main
 from mask_gate.gate.errors import CameraError, ModelError
-from mask_gate.gate.runtime import entrance as assembly
+from mask_gate.gate.runtime import entrance, parts
 from mask_gate.models.detections import Detections
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.labels import MaskLabel
@@ -61,7 +61,7 @@ class FakeDetector:
         self.engine_name = "fake by test on cpu"
         self.operating_point = self.brings
 
-    def __call__(self, frame):
+    def __call__(self, frame, number=0):
         return self.answer(frame)
 
     def close(self):
@@ -71,7 +71,7 @@ class FakeDetector:
 @pytest.fixture
 def detector(monkeypatch):
     """Puts the fake detector into the command."""
-    monkeypatch.setattr(assembly, "DetectorProcess", FakeDetector)
+    monkeypatch.setattr(parts, "DetectorProcess", FakeDetector)
     return FakeDetector
 
 
@@ -296,7 +296,7 @@ class TestWhatIsMissing:
         assert say(capfd).err.count("no window can be opened") == 1
 
     def test_no_sound_player_costs_one_line(self, clip, capfd, detector, monkeypatch):
-        monkeypatch.setattr(assembly, "find_player", lambda: None)
+        monkeypatch.setattr(entrance, "find_player", lambda: None)
         assert main(["--camera", str(clip), "--headless", "--seconds", "0.3"]) == 0
         assert say(capfd).err.count("no sound: install") == 1
 
@@ -342,7 +342,7 @@ class TestAStartThatFails:
                     time.sleep(0.01)
                 found.extend(relay())
 
-        monkeypatch.setattr(assembly, "DetectorProcess", Slow)
+        monkeypatch.setattr(parts, "DetectorProcess", Slow)
         assert main(self.flags(relay, "--camera", str(clip), "--seconds", "0.2")) == 0
         assert found == ["deny starting"]
 
@@ -433,7 +433,7 @@ class TestAClip:
             def close(self):
                 pass
 
-        monkeypatch.setattr(assembly, "open_camera", lambda source, **options: Live())
+        monkeypatch.setattr(parts, "open_camera", lambda source, **options: Live())
         assert main(["--camera", "0", "--fast", *QUIET]) == 2
         assert "--fast is for clips" in say(capfd).err
 
@@ -485,7 +485,7 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from mask_gate.gate.runtime import entrance as assembly
+from mask_gate.gate.runtime import entrance, parts
 from mask_gate.gate.commands import gate as run
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Frame
@@ -507,7 +507,7 @@ class Detector:
         if LOADS:
             print("loading", flush=True)
             time.sleep(600)
-    def __call__(self, frame):
+    def __call__(self, frame, number=0):
         if HANGS and Path(sys.argv[-1]).exists() and "allow" in Path(sys.argv[-1]).read_text():
             print("hanging", flush=True)
             time.sleep(600)
@@ -518,8 +518,8 @@ class Detector:
         pass
 
 HANGS, LOADS = sys.argv[1] == "hangs", sys.argv[1] == "loads"
-assembly.open_camera = lambda source, **options: Camera()
-assembly.DetectorProcess = Detector
+parts.open_camera = lambda source, **options: Camera()
+parts.DetectorProcess = Detector
 sys.exit(run.main(sys.argv[2:-1]))
 """
 

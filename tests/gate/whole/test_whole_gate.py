@@ -24,7 +24,7 @@ import pytest
 
 from mask_gate.gate.commands.gate import main
 from mask_gate.gate.decision.policy import PolicyConfig
-from mask_gate.gate.runtime import entrance as assembly
+from mask_gate.gate.runtime import lock
 from mask_gate.models.files.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -532,7 +532,7 @@ class TestOneOwner:
             assert second.edges == []
             assert not (folder / "audit.sqlite").exists()
         for name in ("STUCK_S", "WAIT_S"):
-            monkeypatch.setattr(assembly, name, 0.1)
+            monkeypatch.setattr(lock, name, 0.1)
         assert main(["--lock", "--config", str(second.config)]) == 5
         assert f"is kept by process {first.pid} since" in capfd.readouterr().err
         assert not (folder / "door").exists()

@@ -1,0 +1,269 @@
+"""Parts: opens what a locked door needs to be watched, each from the gate's configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mask_gate.gate.camera.camera import Camera, open_camera
+from mask_gate.gate.camera.frame_check import FrameCheck
+from mask_gate.gate.camera.source import SourceKind, parse_source
+from mask_gate.gate.config.masking import masked
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.console.feed import ConsoleFeed
+from mask_gate.gate.console.login import new_password
+from mask_gate.gate.console.process import Console
+from mask_gate.gate.console.wire import DoorSettings, ServerSettings
+from mask_gate.gate.decision.policy import Policy
+from mask_gate.gate.decision.tracker import Tracker
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
+from mask_gate.gate.detector.child import worker_command
+from mask_gate.gate.detector.detector_process import DetectorProcess
+from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
+from mask_gate.gate.detector.limits import ProcessLimits
+from mask_gate.gate.detector.selftest import SelfTest
+from mask_gate.gate.display.presenter import Presenter
+from mask_gate.gate.display.sound import check_sounds
+from mask_gate.gate.display.texts import load_texts
+from mask_gate.gate.display.video_recorder import VideoRecorder
+from mask_gate.gate.display.window import Window
+from mask_gate.gate.domain import Frame
+from mask_gate.gate.door.controller import DoorController
+from mask_gate.gate.errors import ConfigError, OutputError
+from mask_gate.gate.events import Scene
+from mask_gate.gate.runtime.entrance import SayLine
+from mask_gate.gate.runtime.loop import Gate, Limits
+from mask_gate.gate.runtime.paths import sounds_folder
+from mask_gate.gate.runtime.run_mode import RunMode
+from mask_gate.models.detections import Detections
+from mask_gate.models.operating_point import OperatingPoint
+from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS
+
+log = logging.getLogger(__name__)
+
+CONSOLE_NEEDS = ("jinja2", "prometheus_client", "starlette", "uvicorn")
+"""What the extra `console` brings."""
+
+_REPLAY_HANG_S = 30.0  # nobody waits at a recording, and any machine may judge one
+
+
+class Detector(Protocol):
+    """The detector of all doors, whose cameras have a number each."""
+
+    @property
+    def model_id(self) -> str:
+        """Fingerprint of the model."""
+
+    @property
+    def engine_name(self) -> str:
+        """What runs it."""
+
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """The thresholds that the model brings, if it does."""
+
+    def __call__(self, frame: Frame, camera: int = 0) -> Detections:
+        """The faces in a frame of the camera of this number."""
+
+
+@contextlib.contextmanager
+def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
+    """The camera; a replay asks for one that has an end.
+
+    Raises:
+        ConfigError: it has none, or the words name no camera.
+        CameraError: there is no picture to be had.
+    """
+    camera = open_camera(
+        config.camera.source, realtime=not mode.replay, folder_fps=config.camera.folder_fps
+    )
+    with contextlib.closing(camera):
+        if mode.replay and camera.is_live:
+            raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
+        yield camera
+
+
+@contextlib.contextmanager
+def open_detector(config: GateConfig, mode: RunMode) -> Iterator[Detector]:
+    """The detector, in a process of its own, once it has passed the self-test.
+
+    It must be good enough for each door.
+
+    Raises:
+        ModelError: the weights cannot be used, or must not be.
+    """
+    wanted, doors = config.detector, tuple(config.each_door().values())
+    limits = ProcessLimits(
+        result_s=None if mode.replay else max(door.door.decision_max_age_s for door in doors),
+        hang_s=max(wanted.hang_s, _REPLAY_HANG_S) if mode.replay else wanted.hang_s,
+        start_s=wanted.start_s,
+        max_faces=max(door.tracker.max_faces for door in doors),
+        max_pixels=max(door.quality.max_pixels for door in doors),
+        max_memory_mb=wanted.max_memory_mb,
+    )
+    weights = Path(wanted.weights or BUNDLED_WEIGHTS)
+    command = worker_command(weights, wanted.device, EngineKind(wanted.engine))
+    with contextlib.closing(
+        DetectorProcess(command, _selftest(doors), limits, cameras=len(doors))
+    ) as detector:
+        yield detector
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gate opens that a benchmark may want to put another in the place of.
+
+    Attributes:
+        open_source: opens the camera of one door.
+        open_detector: opens the detector of all doors.
+    """
+
+    open_source: Callable[[GateConfig, RunMode], AbstractContextManager[Camera]] = open_source
+    open_detector: Callable[[GateConfig, RunMode], AbstractContextManager[Detector]] = open_detector
+
+
+REAL_PARTS = Parts()
+
+
+def _selftest(doors: Sequence[GateConfig]) -> SelfTesting:
+    """The self-test by the thresholds of each door."""
+
+    def test(detect: Callable[[Frame], Detections], point: OperatingPoint | None) -> list[str]:
+        said: list[str] = []
+        tried: list[tuple[float, VoteThresholds]] = []
+        for door in doors:
+            high_score, _ = door.tracker.scores(point)
+            thresholds = high_score, door.policy.votes(point)
+            if thresholds not in tried:
+                tried.append(thresholds)
+                said += SelfTest(ASSETS / "selftest", high_score=high_score, votes=thresholds[1])(
+                    detect
+                )
+        return list(dict.fromkeys(said))
+
+    return test
+
+
+def build_gate(
+    config: GateConfig,
+    controller: DoorController,
+    camera: Camera,
+    detector: Callable[[Frame], Detections],
+    point: OperatingPoint | None,
+    show: Callable[[Frame, Scene], None],
+    on_turn: Callable[[], None],
+) -> Gate:
+    """One door's loop, by the operating point that its model brings."""
+    return Gate(
+        camera=camera,
+        frame_check=FrameCheck(config.quality),
+        detector=detector,
+        tracker=Tracker(config.tracker, point),
+        policy=Policy(config.policy, config.policy.votes(point)),
+        controller=controller,
+        limits=Limits(
+            camera_s=config.camera.timeout_s,
+            result_s=config.door.decision_max_age_s,
+            fault_frames=config.detector.fault_frames,
+        ),
+        show=show,
+        on_turn=on_turn,
+    )
+
+
+def start_message(config: GateConfig, detector: Detector) -> str:
+    """What a gate watches, and with which model."""
+    source = parse_source(config.camera.source)
+    shown = "demo" if source.kind is SourceKind.DEMO else source
+    model = f"{detector.engine_name} ({detector.model_id[:19]})"
+    votes = config.policy.votes(detector.operating_point)
+    return f"gate {config.gate}: watching {shown} with {model}; votes from {votes}"
+
+
+@contextlib.contextmanager
+def open_presenter(
+    config: GateConfig, mode: RunMode, title: str, view: ConsoleFeed | None
+) -> Iterator[Presenter]:
+    """The window, where one can be opened, and the recording, where one is wanted.
+
+    Raises:
+        OutputError: the recording cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        window, recorder = None, None
+        if mode.record is not None:
+            recorder = stack.enter_context(contextlib.closing(VideoRecorder(mode.record)))
+        if not mode.headless:
+            try:
+                found = Window(title, full_screen=mode.kiosk)
+                window = stack.enter_context(contextlib.closing(found))
+            except OutputError as error:
+                log.warning("%s; going on without", error)
+        yield Presenter(
+            window,
+            recorder,
+            load_texts(config.language),
+            config.privacy,
+            visitor_screen=mode.kiosk,
+            listener=view,
+        )
+
+
+def views_of(config: GateConfig) -> list[ConsoleFeed] | None:
+    """What the console may know of each door; None where no console is wanted."""
+    if not config.console.enabled:
+        return None
+    return [ConsoleFeed(number) for number in range(len(config.each_door()))]
+
+
+@contextlib.contextmanager
+def open_console(
+    config: GateConfig, views: Sequence[ConsoleFeed] | None, say: SayLine
+) -> Iterator[None]:
+    """The guard's console, one for all doors, where one is wanted; the gate goes on without it.
+
+    Raises:
+        ConfigError: what it needs is not installed.
+    """
+    if views is None:
+        yield
+        return
+    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"console.enabled: needs {', '.join(missing)}; pip install 'mask-gate[console]'"
+        )
+    password = None if config.console.password_file is not None else new_password()
+    if password is not None:
+        say(f"console: the password of this run is {password}")
+    doors = {
+        name: DoorSettings(gate=door.gate, config=masked(door.model_dump(mode="json")))
+        for name, door in config.each_door().items()
+    }
+    settings = ServerSettings(
+        gate=config.gate,
+        language=config.language,
+        console=config.console,
+        privacy=config.privacy,
+        doors=doors,
+        password=password,
+    )
+    with contextlib.closing(Console(settings, views, say)):
+        yield
+
+
+def check_assets(config: GateConfig) -> None:
+    """See that the sounds and words that the configuration asks for are all there.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    check_sounds(sounds_folder(config))
+    load_texts(config.language)
