@@ -52,6 +52,10 @@ def _main(argv: Sequence[str] | None) -> int:
     options = parser().parse_args(argv)
     if (helped := _help_to_set_up(options)) is not None:
         return helped
+    if options.lock:  # whatever else may be wrong
+        with _terminal():
+            _lock(configured(options).each_door())
+        return 0
     return _run(options, configured(options))
 
 
@@ -78,10 +82,6 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Check what is cheap to check, then do what was asked for."""
     doors = config.each_door()
-    if options.lock:  # whatever else may be wrong
-        with _terminal():
-            _lock(doors)
-        return 0
     for name, door in doors.items():
         with _of_door(name):
             _check_commands(door, options)

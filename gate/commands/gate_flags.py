@@ -7,7 +7,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from mask_gate.gate.config.schema import GateConfig, load_config, with_flags
+from mask_gate.gate.config.schema import (
+    FOR_LOCKING,
+    GateConfig,
+    load_config,
+    load_config_for_locking,
+    with_flags,
+)
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.models.files.yaml_values import Key
 
@@ -106,8 +112,15 @@ def _seconds(text: str) -> float:
 
 
 def configured(options: argparse.Namespace) -> GateConfig:
-    """The configuration file, or the defaults, with the flags laid over it."""
-    config = GateConfig() if options.config is None else load_config(options.config)
+    """The configuration file, or the defaults, with the flags laid over it.
+
+    A lock by hand reads no more of the file than it needs, if the rest is wrong.
+
+    Raises:
+        ConfigError: the file or a flag is wrong.
+    """
+    load = load_config_for_locking if options.lock else load_config
+    config = GateConfig() if options.config is None else load(options.config)
     flags: dict[str, tuple[Key, object]] = {
         "--gate": (("gate",), options.gate),
         "--camera": (("camera", "source"), options.camera),
@@ -123,4 +136,8 @@ def configured(options: argparse.Namespace) -> GateConfig:
         "--mute": (("outputs", "sound"), False if options.mute else None),
     }
     given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
-    return with_flags(config, given)
+    if options.lock:
+        given = {
+            flag: (key, value) for flag, (key, value) in given.items() if key[0] in FOR_LOCKING
+        }
+    return with_flags(config, given) if given else config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,10 +35,15 @@ from mask_gate.models.files.strict_yaml import ConfigFileError, StrictYaml, read
 from mask_gate.models.files.yaml_values import Key
 from mask_gate.models.section import Section
 
+log = logging.getLogger(__name__)
+
 _OF_ONE_DOOR: frozenset[Key] = frozenset(
     {("camera", "source"), ("outputs", "on_allow"), ("outputs", "on_deny"), ("audit", "path")}
 )
 """Keys that cannot be the same for several doors."""
+
+FOR_LOCKING = ("gate", "relays", "outputs")
+"""What a lock by hand needs to know of a door."""
 
 
 class GateConfig(Section):
@@ -162,11 +168,29 @@ def load_config(path: Path) -> GateConfig:
         ConfigError: it cannot be read, is not YAML, or says something wrong; one line per fault,
             each with file, line, key and what was expected.
     """
+    return parse_config(_text_of(path), str(path))
+
+
+def load_config_for_locking(path: Path) -> GateConfig:
+    """Read a configuration file as far as a lock by hand needs it, and say what is wrong with it.
+
+    Raises:
+        ConfigError: it cannot be read, or what says which relays there are is wrong.
+    """
+    text = _text_of(path)
     try:
-        text = read_text(path, "a gate.yaml")
+        return parse_config(text, str(path))
+    except ConfigError as error:
+        config = parse_config_for_locking(text, str(path))
+        log.warning("locking all the same: %s", error)
+        return config
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_text(path, "a gate.yaml")
     except ConfigFileError as error:
         raise ConfigError(str(error)) from None
-    return parse_config(text, str(path))
 
 
 def parse_config(text: str, name: str) -> GateConfig:
@@ -182,6 +206,31 @@ def parse_config(text: str, name: str) -> GateConfig:
     except ConfigFileError as error:
         raise ConfigError(str(error)) from None
     return config
+
+
+def parse_config_for_locking(text: str, name: str) -> GateConfig:
+    """Read no more of a configuration than a lock by hand needs; the rest may be wrong.
+
+    Raises:
+        ConfigError: what says which relays there are is wrong, too.
+    """
+    try:
+        document = StrictYaml(text, name)
+        said = document.values
+        doors = said.get("doors")
+        document.values = _kept(said)
+        if isinstance(doors, dict):
+            document.values["doors"] = {door: _kept(own) for door, own in doors.items()}
+        return document.fill(GateConfig)
+    except ConfigFileError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _kept(section: object) -> dict[str, object]:
+    """What a lock needs to know of the keys of a door; of anything else, nothing."""
+    if not isinstance(section, dict):
+        return {}
+    return {key: section[key] for key in FOR_LOCKING if key in section}
 
 
 def with_flags(config: GateConfig, flags: Mapping[str, tuple[Key, object]]) -> GateConfig:

@@ -375,6 +375,39 @@ class TestLockByHand:
         assert door.exists()
         assert "cannot be used to keep the door" in say(capfd).err
 
+    @pytest.mark.parametrize(
+        "slip",
+        [
+            "camera: {source: 'ftp://camera/live'}",
+            "camera: 3",
+            "policy: {max_age_s: 0.5}",
+            "policy: {hold_s: 9.0, lease_s: 9.0}",
+            "audit: {path: door.txt}",
+            "colour: blue",
+            "console: {enabled: perhaps}",
+        ],
+    )
+    def test_locks_whatever_else_is_wrong_in_the_configuration(self, tmp_path, capfd, slip):
+        doors = [tmp_path / "north", tmp_path / "south"]
+        listed = [f"relays: [{{kind: recording, path: {door}}}]" for door in doors]
+        one, several = tmp_path / "one.yaml", tmp_path / "several.yaml"
+        one.write_text(f"{listed[0]}\n{slip}\n")
+        several.write_text(f"doors:\n  a: {{{listed[0]}}}\n  b: {{{listed[1]}, {slip}}}\n")
+        for config, locked in ((one, doors[:1]), (several, doors)):
+            assert main(["--validate-config", "--config", str(config)]) == 2
+            assert main(["--lock", "--config", str(config)]) == 0
+            assert all("locked" in door.read_text() for door in locked)
+            assert "locking all the same: " in say(capfd).err
+            for door in locked:
+                door.unlink()
+
+    @pytest.mark.parametrize("text", ["relays: [{kind: gpoi}]", "relays: [", "a: 1\na: 2"])
+    def test_a_file_that_does_not_say_which_relays_there_are_is_told(self, tmp_path, capfd, text):
+        config = tmp_path / "gate.yaml"
+        config.write_text(f"{text}\n")
+        assert main(["--lock", "--config", str(config)]) == 2
+        assert str(config) in say(capfd).err
+
     def test_one_that_does_not_work_exits_5_and_the_others_are_locked(self, tmp_path, capfd):
         config = tmp_path / "gate.yaml"
         paths = (tmp_path / "no" / "door", tmp_path / "door")
