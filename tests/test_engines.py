@@ -13,6 +13,7 @@ import pytest
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.engine_choice import try_engine
 from mask_gate.gate.detector.engines import open_engine
+from mask_gate.gate.detector.exported_engine import threads_wanted
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.export_metadata import ExportedFileError
 from mask_gate.models.letterbox import Letterbox
@@ -167,3 +168,11 @@ def test_openvino_reports_to_nobody():
         "sys.exit(any(name.startswith('openvino_telemetry') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"), [({}, 0), ("1", 1), ("16", 16), ("", 0), ("many", 0), ("-1", 0), ("²", 0)]
+)
+def test_engines_take_as_many_threads_as_the_usual_variable_allows(said, threads):
+    environment = {"OMP_NUM_THREADS": said} if isinstance(said, str) else said
+    assert threads_wanted(environment) == threads

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -37,15 +39,26 @@ def open_exported_engine(exported: Path, kind: EngineKind) -> ExportedEngine:
     """
     if kind == EngineKind.OPENVINO_BF16 and not has_bfloat16():
         raise ModelError("engine openvino-bf16: this processor has no bfloat16; take openvino")
+    threads = threads_wanted(os.environ)
     try:
         if kind == EngineKind.ONNX:
-            return ExportedEngine(OnnxFile(exported), "ONNX Runtime on cpu")
+            return ExportedEngine(OnnxFile(exported, threads), "ONNX Runtime on cpu")
         if kind == EngineKind.OPENVINO_BF16:
-            file = OpenVinoFile(exported, precision="bf16")
+            file = OpenVinoFile(exported, threads, "bf16")
             return ExportedEngine(file, "OpenVINO on cpu in bfloat16")
-        return ExportedEngine(OpenVinoFile(exported), "OpenVINO on cpu")
+        return ExportedEngine(OpenVinoFile(exported, threads), "OpenVINO on cpu")
     except ExportedFileError as error:
         raise ModelError(str(error)) from error
+
+
+def threads_wanted(environment: Mapping[str, str]) -> int:
+    """How many threads OMP_NUM_THREADS allows, as numeric libraries read it; 0 is their own choice.
+
+    An idle thread of ONNX Runtime waits for the next picture by spinning, so that several gates on
+    one machine are better off with one thread each.
+    """
+    said = environment.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isascii() and said.isdigit() else 0
 
 
 class ExportedEngine:
