@@ -125,7 +125,7 @@ def _memory_mb(pid: int) -> dict[str, float]:
     for process in [pid, *_descendants(pid)]:
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         modules = [word.decode() for word in words if word.startswith(b"mask_gate.")]
-        name = modules[0] if modules else "gate" if process == pid else words[0].decode()
+        name = "gate" if process == pid else modules[0] if modules else words[0].decode()
         found[name] = _field_mb(process, "status", "VmRSS:")
         whole += _field_mb(process, "smaps_rollup", "Pss:")
     return {
