@@ -61,7 +61,7 @@ def measure_latency(
                 "detector": {"weights": str(weights), "engine": engine.value},
                 "audit": {"path": str(Path(folder) / "audit.sqlite")},
                 "outputs": {"sound": False},
-                "relays": [{"kind": "recording", "path": str(log)}],
+                "relays": ({"kind": "recording", "path": str(log)},),
             }
         )
         silence = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))

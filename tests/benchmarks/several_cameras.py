@@ -113,7 +113,7 @@ def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
             "outputs": {"sound": False},
             "doors": {
                 str(number): {
-                    "relays": [{"kind": "recording", "path": str(folder / f"{number}.door")}],
+                    "relays": ({"kind": "recording", "path": str(folder / f"{number}.door")},),
                     "audit": {"path": str(folder / f"{number}.sqlite")},
                 }
                 for number in range(cameras)
@@ -130,11 +130,11 @@ class Timed:
         self.model_id, self.engine_name = detector.model_id, detector.engine_name
         self.operating_point = detector.operating_point
 
-    def __call__(self, frame, number=0):
-        found = self._detector(frame, number)
+    def __call__(self, frame, camera=0):
+        found = self._detector(frame, camera)
         age_s = uptime_s() - frame.time_s
-        if age_s <= self._limits_s[number]:
-            self._observer.note(number, age_s)
+        if age_s <= self._limits_s[camera]:
+            self._observer.note(camera, age_s)
         return found
 
 
