@@ -107,7 +107,7 @@ def test_eight_images_are_learnt_by_heart(draw_samples):
     samples = draw_samples(8)
     run = config(
         input_size=128,
-        batch_size=8,
+        batch_size=2,
         epochs=150,
         augment={"flip": 0},
         assign={"rule": "several_cells"},
@@ -117,7 +117,7 @@ def test_eight_images_are_learnt_by_heart(draw_samples):
     began, map50 = time.process_time(), 0.0
     while map50 <= 0.95 and engine.progress.epoch < run.epochs:
         assert time.process_time() - began < 90
-        train(engine, engine.progress.epoch + 10)
+        train(engine, engine.progress.epoch + 5)
         results = results_of(engine.evaluated_network(), samples, 128, CPU)
         map50 = float(evaluate_strict(results).scores.map50)
     assert map50 > 0.95
