@@ -15,13 +15,13 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Part(BaseModel):
-    """Base of all parts: unknown keys are refused, nothing changes after it was read."""
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, nothing changes after it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Focal(Part):
+class Focal(Section):
     """Focal weighting of a cross-entropy (Lin et al., 2017, equation 5)."""
 
     gamma: NotNegative
@@ -34,7 +34,7 @@ class Focal(Part):
     )
 
 
-class LossConfig(Part):
+class LossConfig(Section):
     """Which terms make the loss, and how much each counts."""
 
     box: Literal["mse", "ciou"] = "ciou"
@@ -53,7 +53,7 @@ class LossConfig(Part):
     )
 
 
-class AssignConfig(Part):
+class AssignConfig(Section):
     """Which cells and anchors answer for which face."""
 
     rule: Literal["best_per_scale", "best_of_all", "several_cells", "centre"] = "best_of_all"
@@ -66,7 +66,7 @@ class AssignConfig(Part):
     )
 
 
-class AugmentConfig(Part):
+class AugmentConfig(Section):
     """How images are varied; every probability is per image."""
 
     flip: Fraction = 0.5
@@ -97,7 +97,7 @@ class AugmentConfig(Part):
     )
 
 
-class OptimConfig(Part):
+class OptimConfig(Section):
     """How weights move."""
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -115,7 +115,7 @@ class OptimConfig(Part):
     )
 
 
-class Freeze(Part):
+class Freeze(Section):
     """Modules whose weights stand still until an epoch."""
 
     modules: tuple[str, ...] = Field(
@@ -124,7 +124,7 @@ class Freeze(Part):
     until_epoch: PositiveInt | None = Field(default=None, description="none keeps them frozen")
 
 
-class TrainConfig(Part):
+class TrainConfig(Section):
     """One training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mask_gate.training.errors import DataError, Problem
 
@@ -134,7 +134,7 @@ def _damage_told(where: str) -> Iterator[None]:
         raise
     except Exception as error:  # damaged bytes make its readers fail in any way there is
         what = "truncated or damaged"
-        if isinstance(error, OSError) and not isinstance(error, Image.UnidentifiedImageError):
+        if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
             what += f" ({error})"
         raise DataError(Problem(where, what, _AGAIN)) from error
 
