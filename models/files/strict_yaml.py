@@ -16,7 +16,7 @@ from mask_gate.models.errors import MaskGateError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-class ConfigFileError(MaskGateError):
+class ConfigFileError(MaskGateError, ValueError):
     """The file does not describe a valid configuration; the message lists every fault."""
 
 
