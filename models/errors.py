@@ -17,7 +17,10 @@ class MaskGateError(Exception):
     exit_code: ClassVar[int] = 2
 
 
-class ModelFileError(MaskGateError):
-    """A file of weights, or what stands in it, cannot be used."""
+class ModelFileError(MaskGateError, ValueError):
+    """A file of weights, or what stands in it, cannot be used.
+
+    Also a ValueError: whoever reads values from elsewhere and refuses wrong ones refuses these.
+    """
 
     exit_code = 4

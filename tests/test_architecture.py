@@ -144,6 +144,18 @@ def test_asking_for_help_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+def test_the_bundled_detector_runs_on_a_cpu_without_torch():
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from mask_gate.gate.detector.detector import open_engine\n"
+        "from mask_gate.models.shipped import BUNDLED_WEIGHTS\n"
+        "open_engine(BUNDLED_WEIGHTS, 'cpu')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_class_names_are_written_in_one_place_only(repo_root):
     for package in PACKAGES:
         for path in files_of(repo_root, package):

@@ -16,13 +16,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class Part(Section):
+class ExperimentSection(Section):
     """Base of all parts; a number may also be given in quotes."""
 
     model_config = ConfigDict(strict=False)
 
 
-class Focal(Part):
+class Focal(ExperimentSection):
     """Focal weighting of a cross-entropy (Lin et al., 2017, equation 5)."""
 
     gamma: NotNegative
@@ -35,7 +35,7 @@ class Focal(Part):
     )
 
 
-class LossConfig(Part):
+class LossConfig(ExperimentSection):
     """Which terms make the loss, and how much each counts."""
 
     box: Literal["mse", "ciou"] = "ciou"
@@ -54,7 +54,7 @@ class LossConfig(Part):
     )
 
 
-class AssignConfig(Part):
+class AssignConfig(ExperimentSection):
     """Which cells and anchors answer for which face."""
 
     rule: Literal["best_per_scale", "best_of_all", "several_cells", "centre"] = "best_of_all"
@@ -67,7 +67,7 @@ class AssignConfig(Part):
     )
 
 
-class AugmentConfig(Part):
+class AugmentConfig(ExperimentSection):
     """How images are varied; every probability is per image."""
 
     flip: Fraction = 0.5
@@ -98,7 +98,7 @@ class AugmentConfig(Part):
     )
 
 
-class OptimConfig(Part):
+class OptimConfig(ExperimentSection):
     """How weights move."""
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -116,7 +116,7 @@ class OptimConfig(Part):
     )
 
 
-class Freeze(Part):
+class Freeze(ExperimentSection):
     """Modules whose weights stand still until an epoch."""
 
     modules: tuple[str, ...] = Field(
@@ -125,7 +125,7 @@ class Freeze(Part):
     until_epoch: PositiveInt | None = Field(default=None, description="none keeps them frozen")
 
 
-class TrainConfig(Part):
+class TrainConfig(ExperimentSection):
     """One training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

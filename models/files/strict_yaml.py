@@ -20,7 +20,7 @@ MAX_BYTES = 100_000
 _LONGEST_KEY = 200
 
 
-class ConfigFileError(MaskGateError):
+class ConfigFileError(MaskGateError, ValueError):
     """The file does not describe a valid configuration; the message has one line for each fault."""
 
 

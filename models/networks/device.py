@@ -7,7 +7,7 @@ import torch
 from mask_gate.models.errors import MaskGateError
 
 
-class DeviceError(MaskGateError):
+class DeviceError(MaskGateError, ValueError):
     """The device that was asked for is not there, or its name means nothing."""
 
 

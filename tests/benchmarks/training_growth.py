@@ -30,9 +30,9 @@ from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.batches import BatchSource
-from mask_gate.training.learning.distributed import team_of_this_process
+from mask_gate.training.learning.distributed import process_group
 from mask_gate.training.learning.start_weights import start_network
-from mask_gate.training.learning.trainer import Engine
+from mask_gate.training.learning.trainer import Trainer
 
 WARM_UP = 2
 
@@ -73,22 +73,22 @@ def costs(point: Point) -> list[float] | None:
     wanted = [f"input_size={point.side}", "multi_scale=null", f"batch_size={point.batch}"]
     wanted += [f"precision={point.precision}", "start=scratch", f"epoch_images={whole}"]
     config = read_config(TrainConfig, config_path("tiny"), wanted)
-    with team_of_this_process() as team:
-        source = BatchSource(samples(None, config.train_split), config, team.rank, team.size)
+    with process_group() as group:
+        source = BatchSource(samples(None, config.train_split), config, group.rank, group.size)
         network, transferred, _ = start_network(config)
-        engine = Engine(network, transferred, source, config, torch.device("cpu"), team)
+        trainer = Trainer(network, transferred, source, config, torch.device("cpu"), group)
         began = np.zeros(2)
 
         def never() -> bool:  # asked after every update
             nonlocal began
-            if engine.progress.step == WARM_UP:
+            if trainer.progress.step == WARM_UP:
                 began = clocks()
             return False
 
-        engine.train_epoch(lambda: None, never)
+        trainer.train_epoch(lambda: None, never)
         took_s, cpu_s = clocks() - began
-        cpu_s = float(team.sum(torch.tensor(cpu_s)))
-        return [took_s, cpu_s] if team.is_first else None
+        cpu_s = float(group.sum(torch.tensor(cpu_s)))
+        return [took_s, cpu_s] if group.is_first else None
 
 
 def clocks() -> np.ndarray:

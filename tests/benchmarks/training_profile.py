@@ -23,11 +23,12 @@ from training_throughput import samples
 
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.errors import Interrupted
 from mask_gate.training.evaluation.plots import GREY, INK, RUN_COLOURS, save
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.batches import BatchSource
 from mask_gate.training.learning.start_weights import start_network
-from mask_gate.training.learning.trainer import Engine, Interrupted
+from mask_gate.training.learning.trainer import Trainer
 
 PARTS = ("loader", "forward", "loss", "backward", "optimizer", "average", "rest")
 
@@ -78,13 +79,13 @@ def profile(precision: str, batch: int, steps: int) -> dict[str, float]:
     config = read_config(TrainConfig, config_path("tiny"), wanted)
     source = BatchSource(samples(None, config.train_split), config)
     network, transferred, _ = start_network(config)
-    engine = Engine(network, transferred, source, config, torch.device("cpu"))
+    trainer = Trainer(network, transferred, source, config, torch.device("cpu"))
     watch, began_s = Profile(), 0.0
     source.epoch = watch.waiting(source.epoch)
-    engine.network.forward = watch.around("forward", engine.network.forward)
-    engine.loss = watch.around("loss", engine.loss)
-    engine.optimizer.step = watch.around("optimizer", engine.optimizer.step)
-    engine.average.update = watch.around("average", engine.average.update)
+    trainer.network.forward = watch.around("forward", trainer.network.forward)
+    trainer.loss = watch.around("loss", trainer.loss)
+    trainer.optimizer.step = watch.around("optimizer", trainer.optimizer.step)
+    trainer.average.update = watch.around("average", trainer.average.update)
     plain, torch.Tensor.backward = (
         torch.Tensor.backward,
         watch.around("backward", torch.Tensor.backward),
@@ -100,7 +101,7 @@ def profile(precision: str, batch: int, steps: int) -> dict[str, float]:
 
     try:
         while True:
-            engine.finish_epoch(engine.train_epoch(lambda: None, stop))
+            trainer.finish_epoch(trainer.train_epoch(lambda: None, stop))
     except Interrupted:
         return watch.milliseconds(time.perf_counter() - began_s)
     finally:

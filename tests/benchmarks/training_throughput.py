@@ -24,10 +24,11 @@ from mask_gate.models.networks.device import choose_device
 from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import Interrupted
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.batches import BatchSource
 from mask_gate.training.learning.start_weights import start_network
-from mask_gate.training.learning.trainer import Engine, Interrupted
+from mask_gate.training.learning.trainer import Trainer
 
 MADE_UP_IMAGES = 64
 SIZE_HW = (267, 400)
@@ -44,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = choose_device(arguments.device)
     source = BatchSource(samples(arguments.data, config.train_split), config)
     network, transferred, _ = start_network(config)
-    engine = Engine(network, transferred, source, config, device)
+    trainer = Trainer(network, transferred, source, config, device)
     loader = loader_rate(source, arguments.seconds)
-    training = training_rate(engine, arguments.seconds)
+    training = training_rate(trainer, arguments.seconds)
     found = {
         "config": config.name,
         "architecture": config.architecture,
@@ -107,7 +108,7 @@ def loader_rate(source: BatchSource, seconds: float) -> float:
         epoch += 1
 
 
-def training_rate(engine: Engine, seconds: float) -> float:
+def training_rate(trainer: Trainer, seconds: float) -> float:
     """Images a second of training with its loader, after one update to warm up."""
     began, first = 0.0, 0
     warm = False
@@ -115,27 +116,27 @@ def training_rate(engine: Engine, seconds: float) -> float:
     def stop() -> bool:
         nonlocal began, first, warm
         if not warm:
-            warm, began, first = True, time.perf_counter(), seen(engine)
+            warm, began, first = True, time.perf_counter(), seen(trainer)
             return False
         return time.perf_counter() - began >= seconds
 
-    learn(engine, stop)
-    return (seen(engine) - first) / (time.perf_counter() - began)
+    learn(trainer, stop)
+    return (seen(trainer) - first) / (time.perf_counter() - began)
 
 
-def seen(engine: Engine) -> int:
+def seen(trainer: Trainer) -> int:
     """Images learnt from so far."""
-    progress, source = engine.progress, engine.source
+    progress, source = trainer.progress, trainer.source
     whole = sum(len(source.order(epoch)) for epoch in range(progress.epoch))
-    in_epoch = progress.step * engine.config.batch_size
+    in_epoch = progress.step * trainer.config.batch_size
     return whole + min(in_epoch, len(source.order(progress.epoch)))
 
 
-def learn(engine: Engine, stop: Callable[[], bool]) -> None:
+def learn(trainer: Trainer, stop: Callable[[], bool]) -> None:
     """Train until `stop` says so, at an epoch's end too."""
     while True:
         try:
-            engine.finish_epoch(engine.train_epoch(lambda: None, stop))
+            trainer.finish_epoch(trainer.train_epoch(lambda: None, stop))
         except Interrupted:
             return
         if stop():

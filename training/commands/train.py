@@ -17,7 +17,7 @@ from mask_gate.training.errors import require, run_command
 from mask_gate.training.evaluation.plots import draw_comparison
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.comparison import comparison_table
-from mask_gate.training.learning.distributed import Team, team_of_this_process
+from mask_gate.training.learning.distributed import ProcessGroup, process_group
 from mask_gate.training.learning.run import Run, RunContext
 
 
@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory(os.environ)
 
     def body() -> None:
-        with team_of_this_process() as team:
-            _train(arguments, team)
+        with process_group() as group:
+            _train(arguments, group)
 
     return run_command("mask-gate-train", body, "interrupted; go on with --resume")
 
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(arguments: argparse.Namespace, team: Team) -> None:
+def _train(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     overrides = [*arguments.set]
     if arguments.epochs is not None:
         overrides.append(f"epochs={arguments.epochs}")
@@ -63,19 +63,19 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
         require("tensorboard")
 
     def say(text: str) -> None:
-        if team.is_first:
+        if group.is_first:
             print(text, flush=True)
 
     context = RunContext(
         arguments.out,
-        choose_device(team.device_name(arguments.device)),
-        team,
+        choose_device(group.device_name(arguments.device)),
+        group,
         arguments.resume,
         arguments.tensorboard,
         say,
     )
     path = Path(arguments.data)
-    if team.is_first or arguments.skip_bad:  # only a full check knows what to leave out
+    if group.is_first or arguments.skip_bad:  # only a full check knows what to leave out
         data = checked_dataset(path, say, arguments.skip_bad, arguments.lists)
     else:
         data = DatasetFolder.open(path, arguments.lists)
@@ -85,7 +85,7 @@ def _train(arguments: argparse.Namespace, team: Team) -> None:
     for config in configs:
         run = Run(config, splits, context)
         run.train()
-        if len(configs) > 1 and team.is_first:
+        if len(configs) > 1 and group.is_first:
             compared.append(run.compared())
     if compared:
         say(comparison_table(compared))

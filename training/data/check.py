@@ -1,4 +1,4 @@
-"""The pre-flight over a data set: everything that is wrong with it, found before the first epoch.
+"""The check of a data set: everything that is wrong with it, and what may be left out.
 
 Every file is read and every image decoded to its last pixel; nothing is changed and nothing is
 passed over in silence.
@@ -26,8 +26,8 @@ Progress = Callable[[Iterable[str]], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What the pre-flight found.
+class CheckResult:
+    """What the check found.
 
     Attributes:
         dataset: what could be read.
@@ -50,7 +50,7 @@ def check(
     seed: int = 0,
     progress: Progress = lambda names: names,
     skip_bad: bool = False,
-) -> Findings:
+) -> CheckResult:
     """Look at everything in a data set.
 
     Args:
@@ -75,7 +75,7 @@ def check(
     same = [stems for stems in groups if len(stems) > 1]
     leaks = _leaks(dataset, same) if dataset.is_listed else ()
     unique = tuple(dict.fromkeys(problems))  # a broken image of a YOLO set is met twice
-    return Findings(dataset, unique, skipped, leaks, tuple(_notes(dataset, same)))
+    return CheckResult(dataset, unique, skipped, leaks, tuple(_notes(dataset, same)))
 
 
 def _decode_all(

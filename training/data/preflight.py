@@ -32,13 +32,13 @@ def checked_dataset(
     def shown(names: Iterable[str]) -> Iterable[str]:
         return tqdm(names, "checking", unit="image", leave=False, disable=None)
 
-    findings = check(path, lists, progress=shown, skip_bad=skip_bad)
-    if findings.problems:
-        raise DataError(findings.problems)
-    tell_skipped(say, findings.dataset, findings.skipped)
-    if findings.leaks:
-        say(f"warning: {' | '.join(map(str, findings.leaks))}")
-    return findings.dataset
+    result = check(path, lists, progress=shown, skip_bad=skip_bad)
+    if result.problems:
+        raise DataError(result.problems)
+    tell_skipped(say, result.dataset, result.skipped)
+    if result.leaks:
+        say(f"warning: {' | '.join(map(str, result.leaks))}")
+    return result.dataset
 
 
 def checked_split(

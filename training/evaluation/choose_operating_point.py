@@ -14,7 +14,7 @@ from mask_gate.models.rate import Rate
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.calibration import Reliability, calibrated, fit_calibration
-from mask_gate.training.evaluation.sightings import Sightings
+from mask_gate.training.evaluation.face_matches import FaceMatches
 
 FOLDS = 5
 Rows = Sequence[NDArray[np.float32]]
@@ -93,11 +93,11 @@ def fit_operating_point(
 
     predictions = [rows[rows[:, 4] >= _LEAST_OBJECTNESS] for rows in predictions]
 
-    def near(rows: Rows) -> Sightings:
-        seen = Sightings.of(samples, rows, input_size)
+    def near(rows: Rows) -> FaceMatches:
+        seen = FaceMatches.of(samples, rows, input_size)
         return seen[seen.sizes >= aims.min_face]
 
-    def fit(raw: Sightings) -> tuple[Calibration, Sightings, Thresholds]:
+    def fit(raw: FaceMatches) -> tuple[Calibration, FaceMatches, Thresholds]:
         calibration = _fit(raw)
         seen = near([calibrated(rows, calibration) for rows in predictions])
         chosen = np.isin(seen.images, raw.images)
@@ -130,8 +130,8 @@ def fit_operating_point(
     )
 
 
-def choose_thresholds(seen: Sightings, aims: Aims) -> Thresholds:
-    """Thresholds that meet `aims` on these sightings; where both cannot be met, rejects win.
+def choose_thresholds(seen: FaceMatches, aims: Aims) -> Thresholds:
+    """Thresholds that meet `aims` on these faces; where both cannot be met, rejects win.
 
     Whatever the errors allow, a class is believed from `_BELIEF` on, if its own faces reach that.
     """
@@ -159,16 +159,16 @@ def choose_thresholds(seen: Sightings, aims: Aims) -> Thresholds:
     return Thresholds(min_scores, min(_down(lead), _BELIEF), face_score)
 
 
-def _fit(raw: Sightings) -> Calibration:
+def _fit(raw: FaceMatches) -> Calibration:
     faces = raw[raw.is_face & raw.was_seen]
     found = raw[raw.was_seen]
     return fit_calibration(found.objectness, found.is_face, faces.class_scores, faces.truth)
 
 
 def _class_point(
-    label: MaskLabel, thresholds: Thresholds, judged: Sequence[tuple[Sightings, Thresholds]]
+    label: MaskLabel, thresholds: Thresholds, judged: Sequence[tuple[FaceMatches, Thresholds]]
 ) -> ClassPoint:
-    def believed(seen: Sightings, by: Thresholds) -> NDArray[np.bool_]:
+    def believed(seen: FaceMatches, by: Thresholds) -> NDArray[np.bool_]:
         sure = (seen.scores >= by.min_scores[label]) & (seen.margins >= by.min_margin)
         return np.asarray(sure & (seen.label == label))
 
@@ -180,8 +180,8 @@ def _class_point(
 
 
 def _rate(
-    judged: Sequence[tuple[Sightings, Thresholds]],
-    ask: Callable[[Sightings, Thresholds], tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    judged: Sequence[tuple[FaceMatches, Thresholds]],
+    ask: Callable[[FaceMatches, Thresholds], tuple[NDArray[np.bool_], NDArray[np.bool_]]],
 ) -> Rate:
     """How often what is asked is wrong, over all folds."""
     counts = [ask(seen, thresholds) for seen, thresholds in judged]
@@ -189,13 +189,13 @@ def _rate(
     return Rate(wrong=wrong, of=sum(int(of.sum()) for of, _ in counts))
 
 
-def _ghosts(seen: Sightings, thresholds: Thresholds) -> int:
+def _ghosts(seen: FaceMatches, thresholds: Thresholds) -> int:
     """Images with a face where none is."""
     ghosts = ~seen.is_face & (seen.scores >= thresholds.face_score)
     return len(np.unique(seen.images[ghosts]))
 
 
-def _scores(seen: Sightings, calibration: Calibration | None) -> NDArray[np.float64]:
+def _scores(seen: FaceMatches, calibration: Calibration | None) -> NDArray[np.float64]:
     """[N] objectness times the best class, as trained or calibrated."""
     rows = np.zeros((len(seen.truth), 5 + seen.class_scores.shape[1]), np.float32)
     rows[:, 4], rows[:, 5:] = seen.objectness, seen.class_scores

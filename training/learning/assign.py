@@ -63,7 +63,9 @@ def assign(
 ) -> list[ScaleTargets]:
     """Targets of every raw map by the configured rule; a batch without faces is all negative."""
     if config.rule == "centre":
-        return [_centre(raw, scale, truth) for raw, scale in zip(raw_maps, scales, strict=True)]
+        return [
+            _centre_rule(raw, scale, truth) for raw, scale in zip(raw_maps, scales, strict=True)
+        ]
     if config.rule == "best_per_scale":
         return [
             _best_per_scale(raw, scale, truth, config.ignore_iou)
@@ -74,7 +76,9 @@ def assign(
     else:
         chosen = _several_cells(raw_maps, scales, truth, config.max_side_ratio)
     return [
-        _plain(raw, cells, faces, _free_of_overlap(raw, scale, truth, config.ignore_iou))
+        _full_weight_targets(
+            raw, cells, faces, _free_of_overlap(raw, scale, truth, config.ignore_iou)
+        )
         for raw, scale, (cells, faces) in zip(raw_maps, scales, chosen, strict=True)
     ]
 
@@ -101,7 +105,9 @@ def _own_cells(raw: Tensor, stride: int, points: Tensor) -> Tensor:
     return torch.stack((row, column), dim=1)
 
 
-def _plain(raw: Tensor, cells: Tensor, faces: Tensor, negative_weight: Tensor) -> ScaleTargets:
+def _full_weight_targets(
+    raw: Tensor, cells: Tensor, faces: Tensor, negative_weight: Tensor
+) -> ScaleTargets:
     """Every chosen cell is an object of full weight; two faces in one cell: the smaller wins."""
     cells, first = _without_repeats(cells)
     negative_weight[tuple(cells.T)] = 0.0
@@ -120,7 +126,7 @@ def _without_repeats(cells: Tensor) -> tuple[Tensor, Tensor]:
     return unique, first
 
 
-def _small_first(truth: Truth) -> Tensor:
+def _smallest_first(truth: Truth) -> Tensor:
     return _sizes(truth).prod(1).argsort(stable=True)
 
 
@@ -130,7 +136,7 @@ def _best_per_scale(raw: Tensor, scale: Scale, truth: Truth, ignore_iou: float) 
     In a face's own cell, further anchors whose shape overlaps it by more than `ignore_iou` are
     left alone; every other cell is negative.
     """
-    order = _small_first(truth)
+    order = _smallest_first(truth)
     shape = _shape_iou(_sizes(truth), raw.new_tensor(scale.anchors_wh))
     own = _own_cells(raw, scale.stride, _middles(truth))
     negative = raw.new_ones(raw.shape[:4])
@@ -138,14 +144,14 @@ def _best_per_scale(raw: Tensor, scale: Scale, truth: Truth, ignore_iou: float) 
     negative[truth.image[face], anchor, own[face, 0], own[face, 1]] = 0.0
     best = shape.argmax(1) if len(truth) else truth.labels
     cells = torch.stack((truth.image, best, own[:, 0], own[:, 1]), dim=1)[order]
-    return _plain(raw, cells, order, negative)
+    return _full_weight_targets(raw, cells, order, negative)
 
 
 def _best_of_all(
     raw_maps: Sequence[Tensor], scales: Sequence[Scale], truth: Truth
 ) -> list[tuple[Tensor, Tensor]]:
     """YOLOv3's rule (section 2.1): every face takes the one best-shaped anchor of all scales."""
-    order = _small_first(truth)
+    order = _smallest_first(truth)
     chosen = []
     for raw, scale, mask in zip(raw_maps, scales, _best_anchor_masks(scales, truth), strict=True):
         row, anchor = mask[order].nonzero(as_tuple=True)
@@ -170,7 +176,7 @@ def _several_cells(
     raw_maps: Sequence[Tensor], scales: Sequence[Scale], truth: Truth, max_ratio: float
 ) -> list[tuple[Tensor, Tensor]]:
     """Every anchor of like shape answers, in the face's cell and the two neighbours it leans to."""
-    order = _small_first(truth)
+    order = _smallest_first(truth)
     chosen = []
     for raw, scale in zip(raw_maps, scales, strict=True):
         sizes = _sizes(truth)[order]
@@ -217,7 +223,7 @@ def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     return shared / (area_a[:, None] + area_b[None] - shared).clamp(min=1e-9)
 
 
-def _centre(raw: Tensor, scale: Scale, truth: Truth) -> ScaleTargets:
+def _centre_rule(raw: Tensor, scale: Scale, truth: Truth) -> ScaleTargets:
     """CenterNet's rule (Zhou et al., 2019, section 3) for one anchor a cell.
 
     The cell of a face's middle is the object. Around it "no face here" counts less, by
@@ -230,10 +236,10 @@ def _centre(raw: Tensor, scale: Scale, truth: Truth) -> ScaleTargets:
     own = _own_cells(raw, scale.stride, _middles(truth))
     sizes = (_sizes(truth) / scale.stride).tolist()
     parts = []
-    for face in _small_first(truth).tolist():
+    for face in _smallest_first(truth).tolist():
         sigma = _centre_sigma(*sizes[face])
         class_sigma = max(sigma, CLASS_SPREAD * min(sizes[face]))
-        rows, columns, away = _around(own[face], round(3 * class_sigma) + 1, height, width)
+        rows, columns, away = _neighbourhood(own[face], round(3 * class_sigma) + 1, height, width)
         image = int(truth.image[face])
         patch = spread[image, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         bump = torch.exp(-away / (2 * sigma * sigma))
@@ -260,7 +266,9 @@ def _centre_sigma(width: float, height: float) -> float:
     return float(max(radius, 1.0) * 2 + 1) / 6
 
 
-def _around(cell: Tensor, reach: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+def _neighbourhood(
+    cell: Tensor, reach: int, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Rows and columns within `reach` of a cell, and [R, C] squared distances to it."""
     row, column = cell.tolist()
     rows = torch.arange(max(0, row - reach), min(height, row + reach + 1), device=cell.device)

@@ -1,4 +1,4 @@
-"""Team: the processes that train one network together, as torchrun starts them; mostly just one.
+"""ProcessGroup: the processes that train one network together, as torchrun starts them.
 
 Every process learns from its part of each batch, and the sum of their gradients, divided by what
 the whole batch holds, moves the same weights everywhere: N processes equal one with the same batch.
@@ -23,7 +23,7 @@ PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class ProcessGroup:
     """One process's place among those that train together.
 
     Attributes:
@@ -76,23 +76,23 @@ class Team:
             parameter.grad = grad.copy_(part.view_as(grad))
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
 @contextmanager
-def team_of_this_process() -> Iterator[Team]:
-    """The team torchrun put this process into, connected while in use; alone without torchrun."""
+def process_group() -> Iterator[ProcessGroup]:
+    """The group torchrun put this process into, connected while in use; alone without torchrun."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ALONE
         return
-    team = Team(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    group = ProcessGroup(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # counts and flags stay on the CPU
-        torch.cuda.set_device(team.local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(group.local_rank % torch.cuda.device_count())
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield team
+        yield group
     finally:
         distributed.destroy_process_group()

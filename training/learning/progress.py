@@ -9,24 +9,24 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mask_gate.training.learning.trainer import LOSS_NAMES, Engine
+from mask_gate.training.learning.trainer import LOSS_NAMES, Trainer
 
 
 class StepLine:
     """The progress line of one epoch: loss parts, images per second, time left.
 
     Args:
-        engine: whose progress is shown.
+        trainer: whose progress is shown.
         shown: False in processes that do not speak.
     """
 
-    def __init__(self, engine: Engine, shown: bool = True) -> None:
-        self._engine = engine
-        self._images = len(engine.source.order(engine.progress.epoch))
+    def __init__(self, trainer: Trainer, shown: bool = True) -> None:
+        self._trainer = trainer
+        self._images = len(trainer.source.order(trainer.progress.epoch))
         self._line = tqdm(
             total=self._images,
             initial=self._done(),
-            desc=f"epoch {engine.progress.epoch + 1}/{engine.config.epochs}",
+            desc=f"epoch {trainer.progress.epoch + 1}/{trainer.config.epochs}",
             unit="image",
             mininterval=0.5 if sys.stderr.isatty() else 30,
             disable=not shown,
@@ -39,15 +39,15 @@ class StepLine:
         self._line.close()
 
     def __call__(self) -> None:
-        """Move on to where the engine is now."""
-        progress = self._engine.progress
+        """Move on to where the trainer is now."""
+        progress = self._trainer.progress
         means = (total / progress.step for total in progress.sums)
         told = {name: f"{mean:.3f}" for name, mean in zip(LOSS_NAMES, means, strict=True)}
         self._line.set_postfix(told, refresh=False)
         self._line.update(self._done() - self._line.n)
 
     def _done(self) -> int:
-        return min(self._images, self._engine.progress.step * self._engine.config.batch_size)
+        return min(self._images, self._trainer.progress.step * self._trainer.config.batch_size)
 
 
 class StopRequest:

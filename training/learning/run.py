@@ -25,12 +25,12 @@ from mask_gate.training.evaluation.metrics import ImageResult, StrictMatches, ev
 from mask_gate.training.evaluation.plots import AccuracyHistory
 from mask_gate.training.evaluation.plots import Run as ComparedRun
 from mask_gate.training.learning.batches import BatchSource
-from mask_gate.training.learning.distributed import Team
+from mask_gate.training.learning.distributed import ProcessGroup
 from mask_gate.training.learning.progress import StepLine, StopRequest
 from mask_gate.training.learning.run_folder import RunFolder, accuracy_of
 from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.tensorboard_log import TensorBoardLog
-from mask_gate.training.learning.trainer import Engine
+from mask_gate.training.learning.trainer import Trainer
 
 FIGURES = ("map50", "map50_95", *(f"ap50_{name}" for name in CLASS_NAMES))
 
@@ -42,7 +42,7 @@ class RunContext:
     Attributes:
         out: folder that holds a folder for each run.
         device: to train on.
-        team: the processes that train together.
+        group: the processes that train together.
         resume: go on where an earlier run stopped.
         tensorboard: write its logs too.
         say: hears what people should know, a line at a time.
@@ -50,7 +50,7 @@ class RunContext:
 
     out: Path
     device: torch.device
-    team: Team
+    group: ProcessGroup
     resume: bool
     tensorboard: bool
     say: Callable[[str], None]
@@ -80,20 +80,20 @@ class Run:
             )
         if config.threads:
             torch.set_num_threads(config.threads)
-        team = context.team
-        source = BatchSource(_learnt_from(splits, config), config, team.rank, team.size)
+        group = context.group
+        source = BatchSource(_learnt_from(splits, config), config, group.rank, group.size)
         self.watched: list[Sample] = []
-        if config.watch_split and team.is_first:
+        if config.watch_split and group.is_first:
             self.watched = splits.load(config.watch_split)
         network, transferred, said = start_network(config)
-        self.engine = Engine(network, transferred, source, config, context.device, team)
+        self.trainer = Trainer(network, transferred, source, config, context.device, group)
         if goes_on:
             self._resume(load_checkpoint(self.folder.last))
-            said = f"resumed at epoch {self.engine.progress.epoch + 1}"
-        layers = str(self.engine.layers).removeprefix("torch.")
+            said = f"resumed at epoch {self.trainer.progress.epoch + 1}"
+        layers = str(self.trainer.layers).removeprefix("torch.")
         context.say(f"{config.name}: {config.architecture} in {layers}, {said}")
-        if team.is_first:
-            self.folder.prepare(self.engine.checkpoint_bytes())
+        if group.is_first:
+            self.folder.prepare(self.trainer.checkpoint_bytes())
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`, if it holds the same weights with the same memory of them."""
@@ -108,7 +108,7 @@ class Run:
                     f"{self.folder.last}: was trained with {key} {before}, the config now says "
                     f"{now}; change it back, or begin anew with another --out"
                 )
-        self.engine.resume(checkpoint)
+        self.trainer.resume(checkpoint)
 
     def train(self) -> None:
         """Train to the last epoch; writes checkpoints, the table and the pictures on the way.
@@ -134,7 +134,7 @@ class Run:
         with StopRequest() as asked:
 
             def stop() -> bool:
-                return self.context.team.any(asked())
+                return self.context.group.any(asked())
 
             try:
                 while not self._why_over():
@@ -147,7 +147,7 @@ class Run:
 
     def _why_over(self) -> str | None:
         """Why there is nothing left to do, and how to go on all the same; None while there is."""
-        done, patience = self.engine.progress.epoch, self.config.patience
+        done, patience = self.trainer.progress.epoch, self.config.patience
         if done >= self.config.epochs:
             return f"{done} of {self.config.epochs} epochs are done; --resume --epochs N adds more"
         best = self._best_epoch()
@@ -160,29 +160,29 @@ class Run:
 
     def _best_epoch(self) -> int | None:
         """The first epoch with the best mAP, counted from 1; nan is never best."""
-        known = [row for row in self.engine.progress.history if row.get("map50", np.nan) >= 0]
+        known = [row for row in self.trainer.progress.history if row.get("map50", np.nan) >= 0]
         best = max(known, key=lambda row: row["map50"], default=None)
         return None if best is None else int(best["epoch"])
 
     def _open_log(self) -> TensorBoardLog | None:
-        if not (self.context.tensorboard and self.context.team.is_first):
+        if not (self.context.tensorboard and self.context.group.is_first):
             return None
-        return TensorBoardLog(self.folder.path / "tensorboard", self.engine.progress.epoch + 1)
+        return TensorBoardLog(self.folder.path / "tensorboard", self.trainer.progress.epoch + 1)
 
     def _epoch(self, stop: Callable[[], bool], log: TensorBoardLog | None) -> None:
         began = time.monotonic()
-        row: dict[str, float] = {"epoch": self.engine.progress.epoch + 1}
-        with StepLine(self.engine, self.context.team.is_first) as line:
-            row |= self.engine.train_epoch(line, stop)
+        row: dict[str, float] = {"epoch": self.trainer.progress.epoch + 1}
+        with StepLine(self.trainer, self.context.group.is_first) as line:
+            row |= self.trainer.train_epoch(line, stop)
         row["seconds"] = round(time.monotonic() - began, 1)
         row |= self._watch()
-        self.engine.finish_epoch(row)
-        if not self.context.team.is_first:
+        self.trainer.finish_epoch(row)
+        if not self.context.group.is_first:
             return
         self._save(self.folder.last, resumable=True)
         if self._is_kept(row):
             self._save(self.folder.best, resumable=False)
-        self.folder.report(self.engine.progress.history)
+        self.folder.report(self.trainer.progress.history)
         if log is not None:
             log.write(row)
 
@@ -191,10 +191,10 @@ class Run:
         if not self.config.watch_split:
             return {}
         values = [float("nan")] * len(FIGURES)
-        if self.context.team.is_first:
-            scores = evaluate_strict(self._results(self.engine.evaluated_network())).scores
+        if self.context.group.is_first:
+            scores = evaluate_strict(self._results(self.trainer.evaluated_network())).scores
             values = [float(scores.map50), float(scores.map50_95), *map(float, scores.ap50)]
-        figures = dict(zip(FIGURES, self.context.team.from_first(values), strict=True))
+        figures = dict(zip(FIGURES, self.context.group.from_first(values), strict=True))
         told = " / ".join(f"{figures[f'ap50_{name}']:.3f}" for name in CLASS_NAMES)
         self.context.say(f"  {self.config.watch_split}: mAP@0.5 {figures['map50']:.3f} ({told})")
         return figures
@@ -211,12 +211,12 @@ class Run:
     def _is_kept(self, row: dict[str, float]) -> bool:
         if self.config.keep == "last" or "map50" not in row:
             return True
-        return row["map50"] >= max(r["map50"] for r in self.engine.progress.history)
+        return row["map50"] >= max(r["map50"] for r in self.trainer.progress.history)
 
     def _save(self, path: Path, resumable: bool) -> None:
-        if not self.context.team.is_first:
+        if not self.context.group.is_first:
             return
-        history = self.engine.progress.history
+        history = self.trainer.progress.history
         about: dict[str, dict[str, Any]] = {
             "metrics": {self.config.watch_split or "loss": history[-1]} if history else {},
             "training": {
@@ -225,11 +225,11 @@ class Run:
                 "torch": str(torch.__version__),
             },
         }
-        save_checkpoint(path, self.engine.checkpoint(resumable, about))
+        save_checkpoint(path, self.trainer.checkpoint(resumable, about))
 
     def compared(self) -> ComparedRun:
         """What a comparison shows: the course, and what `best.pth` does, with intervals."""
-        history = accuracy_of(self.engine.progress.history)
+        history = accuracy_of(self.trainer.progress.history)
         if history is None or not self.watched:
             return ComparedRun(self.config.name, AccuracyHistory([], [], {}))
         network = load_checkpoint(self.folder.best).network().to(self.context.device)

@@ -1,4 +1,4 @@
-"""Engine: one epoch of steps, and the state that makes a run resumable to the bit."""
+"""Trainer: one epoch of steps, and the state that makes a run resumable to the bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mask_gate.training.config import TrainConfig
 from mask_gate.training.errors import Interrupted, TrainingError
 from mask_gate.training.learning.assign import Truth
 from mask_gate.training.learning.batches import Batch, BatchSource
-from mask_gate.training.learning.distributed import ALONE, Team
+from mask_gate.training.learning.distributed import ALONE, ProcessGroup
 from mask_gate.training.learning.losses import DetectionLoss, LossParts
 from mask_gate.training.learning.schedule import Average, apply_freezes, lr_factor, make_optimizer
 
@@ -63,7 +63,7 @@ def layer_type(
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-class Engine:
+class Trainer:
     """A run in motion: network, optimizer, average and progress.
 
     Args:
@@ -72,7 +72,7 @@ class Engine:
         source: of batches.
         config: of the run.
         device: to train on.
-        team: the processes that train together, each with its part of every batch.
+        group: the processes that train together, each with its part of every batch.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Engine:
         source: BatchSource,
         config: TrainConfig,
         device: torch.device,
-        team: Team = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.config = config
-        self.team = team
+        self.group = group
         self.device = device
         self.source = source
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -110,7 +110,7 @@ class Engine:
 
         Args:
             on_step: called after every batch; `progress` says how far it is.
-            stop: asked after every step of the optimizer; all of a team must answer alike.
+            stop: asked after every step of the optimizer; all of a group must answer alike.
 
         Returns:
             Mean loss parts of the epoch.
@@ -160,7 +160,7 @@ class Engine:
             self.scaler.scale(parts.total * weight).backward()  # type: ignore[no-untyped-call]
             values = torch.stack((parts.box, parts.objectness, parts.classes)).detach()
             own[:-1], own[-1] = values.cpu() * weight, count
-        *sums, count_of_all = self.team.sum(own).tolist()
+        *sums, count_of_all = self.group.sum(own).tolist()
         self._counted += count_of_all
         whole = [part / max(1, count_of_all) for part in sums]
         if not all(map(math.isfinite, whole)):
@@ -188,7 +188,7 @@ class Engine:
         factor = lr_factor(self.progress.updates, self.total_updates, self.config.optim)
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * factor
-        self.team.sum_gradients(self.network)
+        self.group.sum_gradients(self.network)
         for parameter in self.network.parameters():
             if parameter.grad is not None:
                 parameter.grad /= max(1, self._counted)

@@ -18,7 +18,7 @@ from mask_gate.training.evaluation.choose_operating_point import (
     describe,
     fit_operating_point,
 )
-from mask_gate.training.evaluation.sightings import NOTHING, Sightings
+from mask_gate.training.evaluation.face_matches import NOTHING, FaceMatches
 
 LINE = Calibration(slope=3.0, offset=1.5, class_slope=0.5)
 MASK, BARE, NOSE = MaskLabel
@@ -69,18 +69,18 @@ def test_reliability_of_scores_that_say_what_they_are_worth_has_no_error():
     assert Reliability.of(np.zeros(0), np.zeros(0, bool)).error == 0
 
 
-def sightings(*faces):
+def matches(*faces):
     """(truth, label, score) each, all of one size; margins as scores."""
     truth, label, scores = (np.array(part) for part in zip(*faces, strict=True))
     count, even = len(faces), np.full(len(faces), 0.1)
-    return Sightings(
+    return FaceMatches(
         np.arange(count), truth, label, scores, scores, even, np.ones((count, 3)), even
     )
 
 
 def test_the_worst_mistake_sets_the_threshold_while_that_costs_little():
     right = [(MASK, MASK, 0.9)] * 100 + [(BARE, BARE, 0.9)] * 50
-    seen = sightings(*right, (NOSE, MASK, 0.7), (NOTHING, MASK, 0.99))
+    seen = matches(*right, (NOSE, MASK, 0.7), (NOTHING, MASK, 0.99))
     thresholds = choose_thresholds(seen, Aims())
     assert thresholds.min_scores[MASK] == pytest.approx(0.701, abs=0.0011)
     assert thresholds.min_scores[BARE] == 0.5  # nothing but belief asks for more
@@ -88,18 +88,18 @@ def test_the_worst_mistake_sets_the_threshold_while_that_costs_little():
 
 def test_a_mistake_that_is_surer_than_the_faces_does_not_lock_them_out():
     right = [(MASK, MASK, 0.6 + number / 1000) for number in range(100)]
-    thresholds = choose_thresholds(sightings(*right, (BARE, MASK, 0.99)), Aims(false_rejects=0.05))
+    thresholds = choose_thresholds(matches(*right, (BARE, MASK, 0.99)), Aims(false_rejects=0.05))
     assert thresholds.min_scores[MASK] == pytest.approx(0.605, abs=0.0011)
 
 
 def test_faces_that_score_low_are_still_faces():
     faces = [(MASK, MASK, 0.05)] * 5 + [(MASK, MASK, 0.9)] * 95
-    assert choose_thresholds(sightings(*faces), Aims()).face_score == 0.05
+    assert choose_thresholds(matches(*faces), Aims()).face_score == 0.05
 
 
 def test_no_face_that_is_large_enough_is_a_sentence():
     with pytest.raises(UsageError, match="no face of"):
-        choose_thresholds(sightings((NOTHING, MASK, 0.5)), Aims())
+        choose_thresholds(matches((NOTHING, MASK, 0.5)), Aims())
 
 
 @pytest.fixture

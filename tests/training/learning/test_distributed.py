@@ -9,7 +9,7 @@ import torch
 
 from mask_gate.models.files.checkpoint import load_checkpoint
 from mask_gate.training.commands.train import main
-from mask_gate.training.learning.distributed import ALONE, Team, team_of_this_process
+from mask_gate.training.learning.distributed import ALONE, ProcessGroup, process_group
 
 # No norm that learns: its statistics would be those of each process's part.
 CONFIG = """
@@ -27,8 +27,8 @@ freeze: [{modules: [class_branch]}]
 
 
 def test_one_process_alone_needs_nobody():
-    with team_of_this_process() as team:
-        assert team == ALONE
+    with process_group() as group:
+        assert group == ALONE
     values = torch.tensor([1.0, 2.0])
     assert ALONE.sum(values).tolist() == [1.0, 2.0]
     assert ALONE.any(True)
@@ -40,7 +40,7 @@ def test_one_process_alone_needs_nobody():
 
 
 def test_each_process_of_a_machine_has_a_cuda_device_of_its_own(monkeypatch):
-    second = Team(3, 4, local_rank=1)
+    second = ProcessGroup(3, 4, local_rank=1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert second.device_name("auto") == second.device_name("cuda") == "cuda:1"
     assert second.device_name("cpu") == "cpu"

@@ -140,7 +140,7 @@ GROWTH_KB = 1_000  # measured: 25 an epoch; a leaked batch would be 14 MB, a kep
 @needs_glibc
 @pytest.mark.slow
 def test_five_epochs_take_no_more_memory_than_two(draw, tmp_path):
-    data = draw(tmp_path / "drawn", train=24, valid=4)
+    data = draw(tmp_path / "drawn", train=8, valid=4)
     held_kb = run(EPOCHS, data, tmp_path / "runs")
     assert len(held_kb) == 5
     assert max(held_kb[2:]) - held_kb[1] < GROWTH_KB, held_kb

@@ -1,4 +1,4 @@
-"""The engine: it learns, it resumes to the bit, and it stops rather than save nonsense."""
+"""The trainer: it learns, it resumes to the bit, and it stops rather than save nonsense."""
 
 import time
 
@@ -16,7 +16,7 @@ from mask_gate.training.learning.batches import BatchSource
 from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.trainer import (
     LOSS_NAMES,
-    Engine,
+    Trainer,
     layer_type,
 )
 
@@ -38,9 +38,9 @@ def config(**changes):
     return TrainConfig.model_validate(base | changes)
 
 
-def engine_of(samples, run):
+def trainer_of(samples, run):
     network, moved, _ = start_network(run)
-    return Engine(network, moved, BatchSource(samples, run), run, CPU)
+    return Trainer(network, moved, BatchSource(samples, run), run, CPU)
 
 
 def nothing(*_):
@@ -51,14 +51,14 @@ def never():
     return False
 
 
-def train(engine, epochs):
-    while engine.progress.epoch < epochs:
-        row = {"epoch": engine.progress.epoch + 1, **engine.train_epoch(nothing, never)}
-        engine.finish_epoch(row)
+def train(trainer, epochs):
+    while trainer.progress.epoch < epochs:
+        row = {"epoch": trainer.progress.epoch + 1, **trainer.train_epoch(nothing, never)}
+        trainer.finish_epoch(row)
 
 
-def weights_of(engine):
-    return {name: t.clone() for name, t in engine.network.state_dict().items()}
+def weights_of(trainer):
+    return {name: t.clone() for name, t in trainer.network.state_dict().items()}
 
 
 def assert_same(one, other):
@@ -84,18 +84,18 @@ def test_left_to_the_machine_it_is_bfloat16_where_the_processor_multiplies_in_it
     assert layer_type("auto", CPU, {"amx_bf16": True}) is torch.bfloat16
     assert layer_type("auto", CPU, {"amx_bf16": False}) is torch.float32
     assert layer_type("auto", CPU, {"neon": True}) is torch.float32
-    engine = engine_of(draw_samples(1), config(precision="auto"))
-    assert engine.layers is layer_type("auto", CPU, torch.cpu.get_capabilities())
+    trainer = trainer_of(draw_samples(1), config(precision="auto"))
+    assert trainer.layers is layer_type("auto", CPU, torch.cpu.get_capabilities())
 
 
 def test_bfloat16_learns_like_float32_and_keeps_float32_weights(draw_samples):
     """The same steps from the same start: losses a few percent apart, and both fall."""
     samples, falls = draw_samples(4), {}
     for precision in ("float32", "bfloat16"):
-        engine = engine_of(samples, config(precision=precision, epochs=8, batch_size=4))
-        train(engine, 8)
-        assert {t.dtype for t in engine.network.parameters()} == {torch.float32}
-        falls[precision] = [sum(row[n] for n in LOSS_NAMES) for row in engine.progress.history]
+        trainer = trainer_of(samples, config(precision=precision, epochs=8, batch_size=4))
+        train(trainer, 8)
+        assert {t.dtype for t in trainer.network.parameters()} == {torch.float32}
+        falls[precision] = [sum(row[n] for n in LOSS_NAMES) for row in trainer.progress.history]
     assert falls["bfloat16"] == pytest.approx(falls["float32"], rel=0.1)
     assert falls["bfloat16"] != falls["float32"]
     assert falls["bfloat16"][-1] < falls["bfloat16"][0]
@@ -107,18 +107,18 @@ def test_eight_images_are_learnt_by_heart(draw_samples):
     samples = draw_samples(8)
     run = config(
         input_size=128,
-        batch_size=8,
+        batch_size=2,
         epochs=150,
         augment={"flip": 0},
         assign={"rule": "several_cells"},
         optim={"lr": 1e-3, "warmup_steps": 5},
     )
-    engine = engine_of(samples, run)
+    trainer = trainer_of(samples, run)
     began, map50 = time.process_time(), 0.0
-    while map50 <= 0.95 and engine.progress.epoch < run.epochs:
+    while map50 <= 0.95 and trainer.progress.epoch < run.epochs:
         assert time.process_time() - began < 90
-        train(engine, engine.progress.epoch + 10)
-        results = results_of(engine.evaluated_network(), samples, 128, CPU)
+        train(trainer, trainer.progress.epoch + 5)
+        results = results_of(trainer.evaluated_network(), samples, 128, CPU)
         map50 = float(evaluate_strict(results).scores.map50)
     assert map50 > 0.95
 
@@ -132,10 +132,10 @@ def test_an_interrupted_run_equals_an_uninterrupted_one_to_the_bit(
 ):
     """Stopped within or between epochs, saved, loaded anew, gone on: same weights, same average."""
     samples, run = draw_samples(6, size=64), config(precision=precision)
-    whole = engine_of(samples, run)
+    whole = trainer_of(samples, run)
     train(whole, run.epochs)
 
-    first = engine_of(samples, run)
+    first = trainer_of(samples, run)
     asked = iter([False] * (stop_after - 1) + [True] * 10)
     try:
         while True:
@@ -147,7 +147,7 @@ def test_an_interrupted_run_equals_an_uninterrupted_one_to_the_bit(
     assert first.progress.updates == stop_after
     save_checkpoint(tmp_path / "last.pth", first.checkpoint(True, ABOUT))
 
-    second = engine_of(samples, run)
+    second = trainer_of(samples, run)
     second.resume(load_checkpoint(tmp_path / "last.pth"))
     train(second, run.epochs)
     assert_same(weights_of(whole), weights_of(second))
@@ -157,23 +157,23 @@ def test_an_interrupted_run_equals_an_uninterrupted_one_to_the_bit(
 
 def test_the_same_seed_trains_the_same_network(draw_samples):
     samples = draw_samples(4, size=64)
-    one, other = engine_of(samples, config(epochs=1)), engine_of(samples, config(epochs=1))
+    one, other = trainer_of(samples, config(epochs=1)), trainer_of(samples, config(epochs=1))
     train(one, 1)
     train(other, 1)
     assert_same(weights_of(one), weights_of(other))
 
 
 def test_every_batch_steps_without_accumulation(draw_samples):
-    engine = engine_of(draw_samples(6, size=64), config(epochs=1))
-    train(engine, 1)
-    assert engine.progress.updates == 3
+    trainer = trainer_of(draw_samples(6, size=64), config(epochs=1))
+    train(trainer, 1)
+    assert trainer.progress.updates == 3
 
 
 @pytest.mark.parametrize(("accumulate", "updates"), [(2, 2), (3, 1), (5, 1)])
 def test_accumulation_steps_every_n_batches_and_at_the_end(draw_samples, accumulate, updates):
-    engine = engine_of(draw_samples(6, size=64), config(epochs=1, accumulate=accumulate))
-    train(engine, 1)
-    assert engine.progress.updates == updates
+    trainer = trainer_of(draw_samples(6, size=64), config(epochs=1, accumulate=accumulate))
+    train(trainer, 1)
+    assert trainer.progress.updates == updates
 
 
 def without_norms(**changes):
@@ -200,8 +200,8 @@ def with_uneven_faces(samples):
 def test_accumulation_equals_the_large_batch(draw_samples, images):
     """A face counts the same whether its batch holds many or few: as in one batch of them all."""
     samples = with_uneven_faces(draw_samples(images, size=64))
-    large = engine_of(samples, without_norms(batch_size=4))
-    small = engine_of(samples, without_norms(batch_size=1, accumulate=4))
+    large = trainer_of(samples, without_norms(batch_size=4))
+    small = trainer_of(samples, without_norms(batch_size=1, accumulate=4))
     start = weights_of(large)
     train(large, 2)
     train(small, 2)
@@ -215,58 +215,58 @@ def test_accumulation_equals_the_large_batch(draw_samples, images):
 def test_the_schedule_ends_with_the_last_update(draw_samples):
     """Three batches an epoch, two at a time: two updates an epoch, the last at the lowest rate."""
     run = config(accumulate=2, optim={"lr": 1.0, "final_lr_fraction": 0.0, "warmup_steps": 0})
-    engine = engine_of(draw_samples(6, size=64), run)
-    assert engine.total_updates == 4
+    trainer = trainer_of(draw_samples(6, size=64), run)
+    assert trainer.total_updates == 4
 
 
 def test_images_without_faces_train_too(draw_samples):
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     empty = [Sample(s.image, *none, s.name) for s in draw_samples(4, size=64)]
-    engine = engine_of(empty, config(epochs=1))
-    train(engine, 1)
-    assert all(torch.isfinite(t).all() for t in weights_of(engine).values())
+    trainer = trainer_of(empty, config(epochs=1))
+    train(trainer, 1)
+    assert all(torch.isfinite(t).all() for t in weights_of(trainer).values())
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_images(draw_samples):
-    engine = engine_of(draw_samples(4, size=64), config(epochs=1))
+    trainer = trainer_of(draw_samples(4, size=64), config(epochs=1))
     with torch.no_grad():
-        engine.network.head_outputs()[0].weight.fill_(float("nan"))
+        trainer.network.head_outputs()[0].weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"epoch 1, step 1 .* on drawn\d, drawn\d; lower"):
-        engine.train_epoch(nothing, never)
+        trainer.train_epoch(nothing, never)
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_the_size_of_a_checkpoint_is_known_before_it_is_written(draw_samples, tmp_path, name):
-    engine = engine_of(draw_samples(2, size=64), config(epochs=1, optim={"name": name}))
-    foretold = engine.checkpoint_bytes()
-    train(engine, 1)
-    save_checkpoint(tmp_path / "last.pth", engine.checkpoint(True, ABOUT))
+    trainer = trainer_of(draw_samples(2, size=64), config(epochs=1, optim={"name": name}))
+    foretold = trainer.checkpoint_bytes()
+    train(trainer, 1)
+    save_checkpoint(tmp_path / "last.pth", trainer.checkpoint(True, ABOUT))
     assert (tmp_path / "last.pth").stat().st_size == pytest.approx(foretold, rel=0.02)
 
 
 def test_weights_alone_cannot_be_resumed(draw_samples, tmp_path):
-    engine = engine_of(draw_samples(2, size=64), config())
-    save_checkpoint(tmp_path / "best.pth", engine.checkpoint(False, ABOUT))
+    trainer = trainer_of(draw_samples(2, size=64), config())
+    save_checkpoint(tmp_path / "best.pth", trainer.checkpoint(False, ABOUT))
     with pytest.raises(TrainingError, match=r"resume from last\.pth"):
-        engine.resume(load_checkpoint(tmp_path / "best.pth"))
+        trainer.resume(load_checkpoint(tmp_path / "best.pth"))
 
 
 def test_frozen_layers_stand_still(draw_samples):
-    engine = engine_of(draw_samples(2, size=64), config(epochs=1, freeze=[{"modules": ["fine"]}]))
-    before = weights_of(engine)
-    train(engine, 1)
-    after = weights_of(engine)
+    trainer = trainer_of(draw_samples(2, size=64), config(epochs=1, freeze=[{"modules": ["fine"]}]))
+    before = weights_of(trainer)
+    train(trainer, 1)
+    after = weights_of(trainer)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert not any(name.startswith("fine.") for name in moved)
 
 
 def test_the_network_that_is_evaluated_is_the_average(draw_samples):
-    engine = engine_of(draw_samples(2, size=64), config(epochs=1))
-    train(engine, 1)
-    shown = engine.evaluated_network().state_dict()
-    assert_same(dict(shown), engine.average.weights)
-    raw = engine.network.state_dict()
+    trainer = trainer_of(draw_samples(2, size=64), config(epochs=1))
+    train(trainer, 1)
+    shown = trainer.evaluated_network().state_dict()
+    assert_same(dict(shown), trainer.average.weights)
+    raw = trainer.network.state_dict()
     assert any(not torch.equal(shown[name], raw[name]) for name in raw)
 
 
@@ -286,11 +286,11 @@ def test_loss_falls_on_a_full_yolov3(draw_samples):
         },
         optim={"name": "adam", "lr": 1e-3, "schedule": "constant"},
     )
-    engine = engine_of(draw_samples(2, size=64), run)
+    trainer = trainer_of(draw_samples(2, size=64), run)
     totals = []
     for _ in range(6):
-        means = engine.train_epoch(nothing, never)
+        means = trainer.train_epoch(nothing, never)
         totals.append(sum(means.values()))
-        engine.finish_epoch({"epoch": 1.0, **means})
+        trainer.finish_epoch({"epoch": 1.0, **means})
     assert np.isfinite(totals).all()
     assert totals[-1] < totals[0] / 2

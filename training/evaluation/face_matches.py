@@ -1,4 +1,4 @@
-"""Sightings: every labelled face with what a detector says of it, and everything else it saw."""
+"""FaceMatches: every labelled face with what a detector says of it, and all else it found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOWEST_SCORE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Sightings:
+class FaceMatches:
     """Faces and detections of several images, as parallel arrays.
 
     Attributes:
@@ -45,7 +45,7 @@ class Sightings:
     @classmethod
     def of(
         cls, samples: Sequence[Sample], predictions: Iterable[NDArray[np.float32]], input_size: int
-    ) -> Sightings:
+    ) -> FaceMatches:
         """Pair faces and detections, the best detection first, whatever its class.
 
         Args:
@@ -65,9 +65,9 @@ class Sightings:
         scores, margins, objectness, sizes = table[:, 3:7].T
         return cls(images, truth, label, scores, margins, objectness, table[:, 7:], sizes)
 
-    def __getitem__(self, mask: NDArray[np.bool_]) -> Sightings:
+    def __getitem__(self, mask: NDArray[np.bool_]) -> FaceMatches:
         """Those a boolean mask chooses."""
-        return Sightings(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+        return FaceMatches(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
 
     @property
     def is_face(self) -> NDArray[np.bool_]:
@@ -83,7 +83,7 @@ class Sightings:
 def _seen(
     index: int, sample: Sample, predictions: NDArray[np.float32], input_size: int
 ) -> list[tuple[float, ...]]:
-    """One row for each face and each other detection of an image, in the order of `Sightings`."""
+    """One row for each face and each other detection of an image, in the order of `FaceMatches`."""
     found = suppress(predictions, _LOWEST_SCORE)
     # A detection keeps the very numbers of its box, by which its row is known.
     row_of = {row[:4].tobytes(): row for row in predictions}
