@@ -61,7 +61,7 @@ class FakeDetector:
         self.engine_name = "fake by test on cpu"
         self.operating_point = self.brings
 
-    def __call__(self, frame, number=0):
+    def __call__(self, frame, camera=0):
         return self.answer(frame)
 
     def close(self):
@@ -540,7 +540,7 @@ class Detector:
         if LOADS:
             print("loading", flush=True)
             time.sleep(600)
-    def __call__(self, frame, number=0):
+    def __call__(self, frame, camera=0):
         if HANGS and Path(sys.argv[-1]).exists() and "allow" in Path(sys.argv[-1]).read_text():
             print("hanging", flush=True)
             time.sleep(600)
