@@ -378,7 +378,7 @@ def keep_in_view(entrance: Entrance, view: View | None) -> None:
     """From now on, the console hears what happens at this door."""
     if view is not None:
         view.remember(None if entrance.audit is None else entrance.audit.path)
-        entrance.controller.reporter.keep(view)
+        entrance.controller.reporter.add_event_sink(view)
 
 
 def sounds_folder(config: GateConfig) -> Path:
@@ -501,14 +501,16 @@ def _keep_records(
 ) -> None:
     """What is told of everything that happens."""
     if audit is not None:
-        reporter.keep(audit)
+        reporter.add_event_sink(audit)
         if config.audit.required:
-            reporter.swear_in(audit)
+            reporter.require_record(audit)
     if config.outputs.events is not None:
-        reporter.keep(records.enter_context(contextlib.closing(EventLog(config.outputs.events))))
+        reporter.add_event_sink(
+            records.enter_context(contextlib.closing(EventLog(config.outputs.events)))
+        )
     if config.mqtt is not None and mode.moves:
         state = StatePublisher(config.mqtt, config.gate)
-        reporter.keep(records.enter_context(contextlib.closing(state)))
+        reporter.add_event_sink(records.enter_context(contextlib.closing(state)))
 
 
 def _all_in_one(missing: list[GateError]) -> GateError:
