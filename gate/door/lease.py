@@ -207,7 +207,7 @@ class Door:
             self._opening = _Opening(cap_s, min(until_s, cap_s))
             self._armed = False
             signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, self._new_id(), cap_s, ids)
-            if (error := self._say(signal)) is not None:
+            if (error := self._try_emit(signal)) is not None:
                 unrecorded = isinstance(error, AuditError)
                 reason = Reason.AUDIT_UNAVAILABLE if unrecorded else Reason.OUTPUT_FAULT
                 self._withhold(State.FAULT, reason, ids, now_s)
@@ -233,13 +233,13 @@ class Door:
     def _deny(self, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
         self._opening = None
         signal = Signal(SignalKind.DENY, reason, now_s, self._new_id(), None, ids)
-        self._unheard = None if self._say(signal) is None else signal
+        self._unheard = None if self._try_emit(signal) is None else signal
 
     def _offer_again(self) -> None:
-        if self._unheard is not None and self._say(self._unheard) is None:
+        if self._unheard is not None and self._try_emit(self._unheard) is None:
             self._unheard = None
 
-    def _say(self, signal: Signal) -> Exception | None:
+    def _try_emit(self, signal: Signal) -> Exception | None:
         """Emit; why an output failed, logged once however often a DENY is offered again."""
         try:
             self._emit(signal)

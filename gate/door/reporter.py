@@ -17,7 +17,7 @@ class EventSink(Protocol):
         """Take an event; returns at once."""
 
 
-class Witness(Protocol):
+class OpeningRecord(Protocol):
     """What records an opening before it happens."""
 
     def intend(self, signal: Signal, event: Event) -> None:
@@ -29,7 +29,7 @@ class Witness(Protocol):
 
 
 class Reporter:
-    """Knows the scene of the moment, and passes on what changes.
+    """Holds the scene of the moment, and passes on what changes.
 
     Args:
         maker: words for events.
@@ -43,11 +43,11 @@ class Reporter:
     ) -> None:
         self._maker = maker
         self._tell = tell
-        self._logs: list[EventSink] = []
-        self._witness: Witness | None = None
+        self._sinks: list[EventSink] = []
+        self._record: OpeningRecord | None = None
         self._outputs: list[Output] = []
         self._told_id: str | None = None  # of the newest signal
-        self._unheard_by: list[Output] = []  # who has not taken it
+        self._pending: list[Output] = []  # who has not taken it
         self._scene = STARTING
         self._told: tuple[object, ...] = ()
         self.openings = 0
@@ -62,16 +62,16 @@ class Reporter:
         """From now on, tell this output too."""
         self._outputs.append(output)
 
-    def keep(self, log: EventSink) -> None:
+    def add_event_sink(self, sink: EventSink) -> None:
         """From now on, write events there too."""
-        self._logs.append(log)
+        self._sinks.append(sink)
 
-    def swear_in(self, witness: Witness) -> None:
-        """From now on, nothing opens before this witness has recorded it."""
-        self._witness = witness
+    def require_record(self, record: OpeningRecord) -> None:
+        """From now on, nothing opens before it is recorded there."""
+        self._record = record
 
     def signal(self, signal: Signal) -> None:
-        """The door's `emit`: the witness hears of an opening first, the log after all others.
+        """The door's `emit`: an opening is recorded first; event sinks come after the outputs.
 
         An opening stops at the first output that refuses it, for the door is then locked again. A
         lock is told to every output, whatever the others do, and when it is offered again, only to
@@ -82,13 +82,13 @@ class Reporter:
         """
         event = self._maker.of_signal(signal, self._scene)
         allows = signal.kind is SignalKind.ALLOW
-        if self._witness is not None and allows:
-            self._witness.intend(signal, event)
+        if self._record is not None and allows:
+            self._record.intend(signal, event)
         is_new = signal.id != self._told_id
         if is_new:
-            self._told_id, self._unheard_by = signal.id, list(self._outputs)
+            self._told_id, self._pending = signal.id, list(self._outputs)
         failures = []
-        for output in tuple(self._unheard_by):
+        for output in tuple(self._pending):
             try:
                 output.send(signal, event)
             except Exception as error:
@@ -96,7 +96,7 @@ class Reporter:
                     raise
                 failures.append(error)
             else:
-                self._unheard_by.remove(output)
+                self._pending.remove(output)
         if is_new:
             self._write(event)
             self.openings += allows
@@ -112,12 +112,12 @@ class Reporter:
         """Pass on a decision that the door has taken, if it is not the same as the last."""
         decision = scene.decision
         news = (decision.state, decision.reason)
-        if self._logs and self._told[:2] != news:
+        if self._sinks and self._told[:2] != news:
             self._write(self._maker.of_decision(scene, is_open))
         if self._told != (*news, is_open):
             self._told = (*news, is_open)
             self._tell(scene, is_open)
 
     def _write(self, event: Event) -> None:
-        for log in self._logs:
-            log.write(event)
+        for sink in self._sinks:
+            sink.write(event)

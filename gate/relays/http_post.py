@@ -34,7 +34,7 @@ MAX_ANSWER = 65536
 """So many bytes of an answer are read, with its headers."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_LOOK_S = 0.02
+_POLL_S = 0.02
 _PORTS = {"http": 80, "https": 443}
 _PATH_CHARACTERS = "/%:@!$&'()*+,;=~-._"
 
@@ -108,7 +108,7 @@ class HttpPost:
             try:
                 return self._ask(line, compose)
             finally:
-                line.hang_up()
+                line.disconnect()
         except OutputError:
             raise
         except TimeoutError:
@@ -161,7 +161,7 @@ class _Limit:
         left_s = self._end_s - self._clock()
         if left_s <= 0.0 or self._cancelled():
             raise TimeoutError
-        return min(left_s, _LOOK_S)
+        return min(left_s, _POLL_S)
 
     def part(self, parts: int) -> _Limit:
         """The end of the next of so many equal parts of what is left."""
@@ -265,10 +265,10 @@ class _Line:
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """http.client means to be done before the answer is read; see `hang_up`."""
+        """http.client means to be done before the answer is read; see `disconnect`."""
 
-    def hang_up(self) -> None:
-        """Close."""
+    def disconnect(self) -> None:
+        """Close the connection."""
         self._socket.close()
 
     def _patiently(self, call: Callable[[], T], events: int) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.mqtt.connection import (
@@ -16,30 +17,35 @@ from mask_gate.gate.mqtt.connection import (
     find_broker,
     new_client_id,
 )
+from mask_gate.gate.relays.mqtt_lock_state import ReportedState
 from mask_gate.gate.relays.relay import Order
 
 log = logging.getLogger(__name__)
 
-START_S = 4.0
-"""How long a broker, and a lock that tells its state, may take to answer for the first time."""
-
-FRESH_S = 0.75
-"""The broker must have answered this soon before it gets an opening.
-
-An opening may have waited half a second already, and may travel no longer than the answer did:
-so none arrives later than two seconds after it was decided.
-"""
-
 EXPIRY_S = 1
 """The broker throws away an opening that it cannot pass on for so long."""
-
-SETTLE_S = 0.5
-"""So long after a topic is asked for, what the broker had kept of it must have come."""
 
 KEEPALIVE_S = 5
 """After one and a half of this, the broker locks by itself because we are silent."""
 
 _NOBODY_LISTENS = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class MqttLimits:
+    """How long a broker may take; in seconds.
+
+    Attributes:
+        start_s: to answer for the first time, with a lock that tells its state.
+        fresh_s: it must have answered this soon before it gets an opening. An opening may have
+            waited half a second already, and may travel no longer than the answer did: so none
+            arrives later than two seconds after it was decided.
+        settle_s: so long after a topic is asked for, what the broker had kept of it must have come.
+    """
+
+    start_s: float = 4.0
+    fresh_s: float = 0.75
+    settle_s: float = 0.5
 
 
 class MqttRelay:
@@ -68,6 +74,7 @@ class MqttRelay:
         tls: whether the connection is encrypted and the broker's certificate checked.
         ca_file: certificates to check it with, instead of the system's.
         limit_s: how long broker and lock may take to confirm one command.
+        limits: how long the broker may take otherwise.
 
     Raises:
         OutputError: the broker cannot be had, refuses us, or keeps an opening for everyone who
@@ -90,13 +97,16 @@ class MqttRelay:
         tls: bool,
         ca_file: str | None,
         limit_s: float,
+        limits: MqttLimits = MqttLimits(),
     ) -> None:
         self.name = f"mqtt {topic} on {host}:{port}"
         self._topic, self._state_topic = topic, state_topic
         self._allow, self._deny = allow, deny
-        self._allowed_state, self._denied_state = allowed_state.encode(), denied_state.encode()
+        self._allowed_state, self._denied_state = allowed_state, denied_state
         self._limit_s = limit_s
-        self._check_words()
+        self._limits = limits
+        self._check_payloads()
+        self._state = ReportedState(allowed_state, denied_state)
         broker = find_broker(
             host,
             port,
@@ -108,14 +118,14 @@ class MqttRelay:
         self._closed = self._watching = False
         self._settled: Connection | None = None
         self._unreadable = ""
-        self._begin_anew(first_lock=0, asked=(), watching=False)
+        self._reset(first_lock=0, asked=(), watching=False)
         self._link = MqttLink(
             broker,
             new_client_id("relay", topic),
             keepalive_s=KEEPALIVE_S,
             will=Will(topic, deny, retain=False),
             on_up=self._came_up,
-            on_message=self._heard,
+            on_message=self._take_message,
         )
         self._link.start()
         try:
@@ -127,17 +137,17 @@ class MqttRelay:
     def unlock(self, order: Order, cancelled: Callable[[], bool]) -> None:
         """See `gate.relays.relay.Relay`."""
         connection = self._ready_connection()
-        self._await_sign_of_life(connection, cancelled)
+        self._await_fresh_answer(connection, cancelled)
         if cancelled():
             return
-        self._state_is(locked=False, unlocked=False, lock_sent=False)
+        self._state.forget(lock_sent=False)
         deadline_s = time.monotonic() + self._limit_s
         connection.publish(
             self._topic,
             self._allow,
             qos=0,
             expiry_s=EXPIRY_S,
-            properties=(*_told(order), ("hold_s", f"{order.hold_s:.3f}")),
+            properties=(*_properties(order), ("hold_s", f"{order.hold_s:.3f}")),
         )
         taken = connection.unsubscribe(self._topic)  # the broker answers in order
         if self._await_answer(connection, taken, deadline_s, cancelled) is None:
@@ -145,9 +155,9 @@ class MqttRelay:
             if not cancelled():
                 raise OutputError(f"{self.name}: the broker did not take the opening in time")
         elif self._state_topic is not None:
-            self._await_state(connection, lambda: self._unlocked_told, deadline_s, cancelled)
-            if not (self._unlocked_told or cancelled()):
-                raise self._untold(self._allowed_state)
+            self._await_state(connection, lambda: self._state.is_unlocked, deadline_s, cancelled)
+            if not (self._state.is_unlocked or cancelled()):
+                raise self._not_reported(self._allowed_state)
 
     def lock(self, order: Order, cancelled: Callable[[], bool]) -> None:
         """See `gate.relays.relay.Relay`."""
@@ -159,8 +169,8 @@ class MqttRelay:
         if self._watching and self._is_settled(connection):
             self._watching = False  # so that the broker can tell us when nobody else listens
             connection.unsubscribe(self._topic)
-        self._lock_sent = True
-        number = connection.publish(self._topic, self._deny, qos=1, properties=_told(order))
+        self._state.note_lock_sent()
+        number = connection.publish(self._topic, self._deny, qos=1, properties=_properties(order))
         self._confirm_lock(connection, number, deadline_s, cancelled)
 
     def close(self) -> None:
@@ -176,8 +186,8 @@ class MqttRelay:
 
     # ------------------------------------------------------------------ begin of a connection
 
-    def _check_words(self) -> None:
-        """Refuse words that could be taken for each other."""
+    def _check_payloads(self) -> None:
+        """Refuse payloads that could be taken for each other."""
         if self._allow == self._deny:
             raise OutputError(f"{self.name}: allow and deny are the same payload")
         if self._allowed_state == self._denied_state:
@@ -187,14 +197,16 @@ class MqttRelay:
 
     def _begin(self) -> None:
         """Wait until the lock is locked and the topic is known to keep no opening."""
-        deadline_s = time.monotonic() + START_S
+        deadline_s = time.monotonic() + self._limits.start_s
         link = self._link
-        link.wait_for(lambda: link.connection is not None or link.refused, START_S)
+        link.wait_for(lambda: link.connection is not None or link.refused, self._limits.start_s)
         connection = link.connection
         if connection is None:
             raise self._unconnected()
-        self._check_answer(self._await_answer(connection, self._first_lock, deadline_s, _never))
-        left_s = max(deadline_s - time.monotonic(), SETTLE_S)
+        self._check_lock_answer(
+            self._await_answer(connection, self._first_lock, deadline_s, _never)
+        )
+        left_s = max(deadline_s - time.monotonic(), self._limits.settle_s)
         link.wait_for(lambda: self._is_settled(connection) or not connection.alive, left_s)
         self._ready_connection()
         if self._state_topic is not None:  # the answer to the first lock may have come too early
@@ -206,26 +218,22 @@ class MqttRelay:
         first_lock = connection.publish(self._topic, self._deny, qos=1)
         topics = [self._topic] if self._state_topic is None else [self._topic, self._state_topic]
         asked = tuple(connection.subscribe(topic) for topic in topics)
-        self._begin_anew(first_lock=first_lock, asked=asked, watching=True)
+        self._reset(first_lock=first_lock, asked=asked, watching=True)
 
-    def _begin_anew(self, *, first_lock: int, asked: tuple[int, ...], watching: bool) -> None:
+    def _reset(self, *, first_lock: int, asked: tuple[int, ...], watching: bool) -> None:
         self._first_lock = first_lock
         self._asked = asked
         self._watching = watching
         self._keeps_opening = False
-        self._state_is(locked=False, unlocked=False, lock_sent=watching)
+        self._state.forget(lock_sent=watching)
 
-    def _heard(self, topic: str, payload: bytes, kept: bool) -> None:
+    def _take_message(self, topic: str, payload: bytes, kept: bool) -> None:
         """Take in a message. In the link's thread."""
         if topic == self._topic:
             if kept and payload == self._allow.encode():
                 self._keeps_opening = True
         elif not kept:
-            self._unlocked_told = payload == self._allowed_state
-            self._locked_told = self._lock_sent and payload == self._denied_state
-
-    def _state_is(self, *, locked: bool, unlocked: bool, lock_sent: bool) -> None:
-        self._locked_told, self._unlocked_told, self._lock_sent = locked, unlocked, lock_sent
+            self._state.take(payload)
 
     # ------------------------------------------------------------------ parts of a command
 
@@ -253,16 +261,16 @@ class MqttRelay:
         """Whether what the topics had kept must have come by now."""
         if self._settled is not connection:
             answers = [connection.answer(number) for number in self._asked]
-            if time.monotonic() - connection.since_s < SETTLE_S or None in answers:
+            if time.monotonic() - connection.since_s < self._limits.settle_s or None in answers:
                 return False
             refusals = [answer.said for answer in answers if answer is not None and answer.refused]
             self._unreadable = ", ".join(refusals)
             self._settled = connection
         return True
 
-    def _await_sign_of_life(self, connection: Connection, cancelled: Callable[[], bool]) -> None:
+    def _await_fresh_answer(self, connection: Connection, cancelled: Callable[[], bool]) -> None:
         """Have the broker answer now: what it answers to costs nothing and changes nothing."""
-        limit_s = min(FRESH_S, self._limit_s)
+        limit_s = min(self._limits.fresh_s, self._limit_s)
         deadline_s = time.monotonic() + limit_s
         self._watching = False
         asked = connection.unsubscribe(self._topic)
@@ -309,13 +317,13 @@ class MqttRelay:
 
         A broker that does not answer keeps its connection: what is on its way may still arrive.
         """
-        self._check_answer(self._await_answer(connection, number, deadline_s, cancelled))
+        self._check_lock_answer(self._await_answer(connection, number, deadline_s, cancelled))
         if self._state_topic is not None:
-            self._await_state(connection, lambda: self._locked_told, deadline_s, cancelled)
-            if not self._locked_told:
-                raise self._untold(self._denied_state)
+            self._await_state(connection, lambda: self._state.is_locked, deadline_s, cancelled)
+            if not self._state.is_locked:
+                raise self._not_reported(self._denied_state)
 
-    def _check_answer(self, answer: Answer | None) -> None:
+    def _check_lock_answer(self, answer: Answer | None) -> None:
         """Refuse anything but that the broker has a lock, and somebody to pass it on to."""
         if answer is None:
             raise OutputError(f"{self.name}: the broker did not confirm the lock in time")
@@ -326,17 +334,16 @@ class MqttRelay:
 
     def _abandon(self, connection: Connection) -> None:
         """A lock right behind an opening that may be stuck, and an end to the connection."""
-        self._lock_sent = True
+        self._state.note_lock_sent()
         connection.publish(self._topic, self._deny, qos=1)
         connection.drop()
 
     def _unconnected(self) -> OutputError:
         return OutputError(f"{self.name}: no connection: {self._link.why_down}")
 
-    def _untold(self, state: bytes) -> OutputError:
+    def _not_reported(self, state: str) -> OutputError:
         return OutputError(
-            f"{self.name}: no {state.decode()!r} came from {self._state_topic} "
-            f"within {self._limit_s:g} s"
+            f"{self.name}: no {state!r} came from {self._state_topic} within {self._limit_s:g} s"
         )
 
 
@@ -344,6 +351,6 @@ def _never() -> bool:
     return False
 
 
-def _told(order: Order) -> Properties:
+def _properties(order: Order) -> Properties:
     """What a lock may know of an order, if it looks."""
     return (("id", order.id), ("reason", order.reason))

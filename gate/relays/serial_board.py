@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 QUIET_S = 0.03
 """A board that says nothing for so long has finished its answer."""
 
-_LOOK_S = 0.02
-_DRAIN_LOOK_S = 0.002
+_POLL_S = 0.02
+_DRAIN_POLL_S = 0.002
 _SETTLE_S = 0.1
 _SETTLING_READS = 10
 _LONGEST_ANSWER = 1024
@@ -146,7 +146,7 @@ class SerialRelay:
                 port.settle(exchanges[0].understand is not None, limit)
             self._in_order = False
             for exchange in exchanges:
-                self._say(port, exchange, limit)
+                self._exchange(port, exchange, limit)
             self._in_order = True
         except OutputError:
             raise
@@ -154,7 +154,7 @@ class SerialRelay:
             why = error.args[-1] if error.args else error
             raise OutputError(f"{self.name}: the board is gone ({why})") from None
 
-    def _say(self, port: _Port, exchange: Exchange, limit: _Limit) -> None:
+    def _exchange(self, port: _Port, exchange: Exchange, limit: _Limit) -> None:
         if exchange.may_be_silent and self._answers is False:
             return
         port.forget_input()
@@ -198,7 +198,7 @@ class _Limit:
 
     def pause_s(self) -> float:
         """How long to wait before looking again; 0 when there is no time left, or no interest."""
-        return 0.0 if self.cancelled() else max(0.0, min(self.left_s(), _LOOK_S))
+        return 0.0 if self.cancelled() else max(0.0, min(self.left_s(), _POLL_S))
 
 
 class _Serial(Protocol):
@@ -264,7 +264,7 @@ class _Port:
             if limit.left_s() <= 0.0:
                 self._serial.reset_output_buffer()
                 return False
-            time.sleep(min(limit.left_s(), _DRAIN_LOOK_S))
+            time.sleep(min(limit.left_s(), _DRAIN_POLL_S))
 
     def answer(
         self, understand: Callable[[bytes], bool | None], limit: _Limit

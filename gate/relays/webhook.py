@@ -74,7 +74,7 @@ class WebhookRelay:
         self._wall_clock = wall_clock
         self._session = secrets.token_hex(16)
         self._sequence = 0
-        self.lock(_own_lock("starting"), lambda: False)
+        self.lock(_lock_order("starting"), lambda: False)
 
     def unlock(self, order: Order, cancelled: Cancelled) -> None:
         """See `gate.relays.relay.Relay`."""
@@ -97,7 +97,7 @@ class WebhookRelay:
         """Lock, unless that was the last thing done; may be called twice."""
         if not self._locked:
             self._locked = True
-            self._call(_own_lock("stopping"), lambda: False)
+            self._call(_lock_order("stopping"), lambda: False)
 
     def _call(self, order: Order, cancelled: Cancelled) -> None:
         try:
@@ -142,7 +142,7 @@ class WebhookRelay:
         return headers, body
 
 
-def _own_lock(reason: str) -> Order:
+def _lock_order(reason: str) -> Order:
     return Order(unlocks=False, id="", reason=reason)
 
 

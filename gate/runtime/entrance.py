@@ -131,7 +131,7 @@ def open_entrance(
             audit.check(AUDIT_START_S)
         if view is not None:
             view.set_audit(None if audit is None else audit.path)
-            reporter.keep(view)
+            reporter.add_event_sink(view)
         yield Entrance(controller, events, audit)
 
 
@@ -249,14 +249,16 @@ def _keep_records(
 ) -> None:
     """What is told of everything that happens."""
     if audit is not None:
-        reporter.keep(audit)
+        reporter.add_event_sink(audit)
         if config.audit.required:
-            reporter.swear_in(audit)
+            reporter.require_record(audit)
     if config.outputs.events is not None:
-        reporter.keep(records.enter_context(contextlib.closing(EventLog(config.outputs.events))))
+        reporter.add_event_sink(
+            records.enter_context(contextlib.closing(EventLog(config.outputs.events)))
+        )
     if config.mqtt is not None and mode.moves:
         state = StatePublisher(config.mqtt, config.gate)
-        reporter.keep(records.enter_context(contextlib.closing(state)))
+        reporter.add_event_sink(records.enter_context(contextlib.closing(state)))
 
 
 def _all_in_one(missing: list[GateError]) -> GateError:

@@ -19,7 +19,7 @@ class World:
         self.signals, self.scenes, self.alarms, self.asked = [], [], [], 0
         reporter = Reporter(EventMaker("lobby"), lambda scene, is_open: self.scenes.append(scene))
         reporter.add(self)
-        reporter.swear_in(self)
+        reporter.require_record(self)
         self.door = Door(DoorConfig(), clock, reporter.signal)
         self.controller = DoorController(
             self.door,

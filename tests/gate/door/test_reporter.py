@@ -38,7 +38,7 @@ def log():
 
 def reporter_of(log, *outputs):
     reporter = Reporter(EventMaker("lobby"), lambda scene, is_open: None)
-    reporter.keep(log)
+    reporter.add_event_sink(log)
     for output in outputs:
         reporter.add(output)
     return reporter

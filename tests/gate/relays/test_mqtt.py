@@ -13,8 +13,8 @@ import pytest
 
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.config import MqttRelayConfig
-from mask_gate.gate.relays.mqtt import FRESH_S
-from mask_gate.gate.relays.relay import Order, open_relay
+from mask_gate.gate.relays.mqtt import MqttLimits, MqttRelay
+from mask_gate.gate.relays.relay import Order
 
 ROOT = Path(__file__).resolve().parents[3]
 LATEST_S = 2.0
@@ -34,18 +34,11 @@ PATIENT_S = 5.0
 HASTY_S = 1.0
 
 
-@pytest.fixture(autouse=True)
-def machines_that_test_are_slow(monkeypatch):
-    """Time for what must work; loopback, on the other hand, needs none for what was kept."""
-    monkeypatch.setattr("mask_gate.gate.relays.mqtt.SETTLE_S", 0.1)
-    monkeypatch.setattr("mask_gate.gate.relays.mqtt.START_S", 20.0)
-    monkeypatch.setattr("mask_gate.gate.relays.mqtt.FRESH_S", PATIENT_S)
+PATIENT = MqttLimits(start_s=30.0, fresh_s=PATIENT_S, settle_s=0.1)
+"""Time for what must work; loopback, on the other hand, needs none for what was kept."""
 
-
-@pytest.fixture
-def as_shipped(monkeypatch):
-    """For faults, where time decides."""
-    monkeypatch.setattr("mask_gate.gate.relays.mqtt.FRESH_S", FRESH_S)
+FRESH = MqttLimits(start_s=30.0, settle_s=0.1)
+"""As shipped, for faults where time decides about an opening."""
 
 
 class Decisions:
@@ -94,10 +87,10 @@ def make_relay():
     """A relay as the guardian makes it: from plain values, which the configuration has checked."""
     with contextlib.ExitStack() as end:
 
-        def make(port, limit_s=PATIENT_S, **settings):
+        def make(port, limit_s=PATIENT_S, limits=PATIENT, **settings):
             where = {"kind": "mqtt", "host": "127.0.0.1", "port": port, "topic": "lock/set"}
-            config = MqttRelayConfig(**where, limit_s=limit_s, **settings)
-            relay = open_relay(config.model_dump())
+            config = MqttRelayConfig(**where | settings, limit_s=limit_s)
+            relay = MqttRelay(**config.model_dump(exclude={"kind", "pulse_s"}), limits=limits)
             end.callback(relay.close)
             return relay
 
@@ -228,9 +221,9 @@ def test_an_opening_decided_while_the_broker_is_down_never_arrives(
 
 @pytest.mark.parametrize("who", ["broker", "network"])
 def test_an_opening_decided_while_broker_or_network_stand_still_never_arrives(
-    who, broker, lock, road, make_relay, decisions, mqtt_bench, as_shipped
+    who, broker, lock, road, make_relay, decisions, mqtt_bench
 ):
-    relay = make_relay(road.port, limit_s=HASTY_S)
+    relay = make_relay(road.port, limit_s=HASTY_S, limits=FRESH)
     stop, go = (broker.pause, broker.resume) if who == "broker" else (road.hold, road.let_go)
     stop()
     began_s = time.monotonic()
@@ -291,9 +284,9 @@ def test_what_our_own_machine_could_not_send_is_thrown_away(
 
 
 def test_a_slow_network_gets_no_opening_but_every_lock(
-    lock, road, make_relay, decisions, mqtt_bench, as_shipped
+    lock, road, make_relay, decisions, mqtt_bench
 ):
-    relay = make_relay(road.port, limit_s=HASTY_S)
+    relay = make_relay(road.port, limit_s=HASTY_S, limits=FRESH)
     road.delay_s = 1.0
     with pytest.raises(OutputError, match="nothing was sent"):
         relay.unlock(decisions.order(), never)
@@ -367,9 +360,9 @@ def assert_cycles_were_safe(lock, road, decisions, mqtt_bench):
 
 
 def test_after_every_fault_it_locks_first_and_nothing_is_late(
-    broker, lock, road, make_relay, decisions, mqtt_bench, as_shipped
+    broker, lock, road, make_relay, decisions, mqtt_bench
 ):
-    relay = make_relay(road.port, limit_s=HASTY_S)
+    relay = make_relay(road.port, limit_s=HASTY_S, limits=FRESH)
     run_cycles(CYCLES, broker, lock, road, relay, decisions, mqtt_bench)
     assert_cycles_were_safe(lock, road, decisions, mqtt_bench)
 
@@ -452,7 +445,7 @@ def test_a_lock_that_tells_otherwise_by_itself_is_not_locked(broker, lock, make_
     relay = stated(make_relay, broker.port, limit_s=HASTY_S)
     lock.deaf = True
     lock.publish("lock/state", "JAMMED")
-    mqtt_bench.wait_until(lambda: not relay._locked_told)
+    mqtt_bench.wait_until(lambda: not relay._state.is_locked)
     with pytest.raises(OutputError, match="no 'LOCKED' came"):
         relay.lock(LOCK, never)
 
@@ -550,10 +543,7 @@ def test_the_password_comes_from_a_file(mqtt_bench, tmp_path, make_relay, decisi
 
 
 @pytest.mark.parametrize("login", [{"username": "gate", "password_file": "wrong"}, {}])
-def test_a_wrong_password_is_told_at_once(login, mqtt_bench, tmp_path, make_relay, monkeypatch):
-    monkeypatch.setattr(
-        "mask_gate.gate.relays.mqtt.START_S", 30.0
-    )  # a busy machine may take its time
+def test_a_wrong_password_is_told_at_once(login, mqtt_bench, tmp_path, make_relay):
     with with_password(tmp_path, mqtt_bench) as broker:
         if login:
             login = {**login, "password_file": secret(tmp_path, "s3cret-wrong")}
@@ -634,16 +624,14 @@ def test_a_certificate_that_proves_nothing_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["nobody", "silent", "nameless"])
-def test_without_a_broker_it_says_so_in_bounded_time(kind, mqtt_bench, monkeypatch):
-    monkeypatch.setattr("mask_gate.gate.relays.mqtt.START_S", 0.5)
+def test_without_a_broker_it_says_so_in_bounded_time(kind, mqtt_bench, make_relay):
     with mqtt_bench.BadRoad(1) as silent:
         silent.hold()
         port = silent.port if kind == "silent" else mqtt_bench.free_port()
         host = {"host": "no-such-host.invalid"} if kind == "nameless" else {"host": "127.0.0.1"}
         began_s = time.monotonic()
-        config = MqttRelayConfig(kind="mqtt", port=port, topic="lock/set", **host)
         with pytest.raises(OutputError, match="no connection"):
-            open_relay(config.model_dump())
+            make_relay(port, limits=MqttLimits(start_s=0.5), **host)
         assert time.monotonic() - began_s < 10.0
 
 

@@ -129,7 +129,7 @@ def world(steps, clock=None, detector=None, camera=None, **options):
             (scene.decision.state.value, scene.decision.reason.value, is_open)
         ),
     )
-    reporter.keep(SimpleNamespace(write=written.append))
+    reporter.add_event_sink(SimpleNamespace(write=written.append))
     reporter.add(heard)
     door = Door(DoorConfig(), clock, reporter.signal)
     controller = DoorController(door, reporter, clock, fault_hold_s=6.5)
