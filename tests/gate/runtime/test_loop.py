@@ -175,7 +175,7 @@ class TestAnOpeningThatIsRefused:
                     raise AuditError("no row on the disk in time")
 
         played = world(for_seconds(6, faces(MASK)))
-        played.reporter.swear_in(Witness())
+        played.reporter.require_record(Witness())
         played.gate.run(never)
         assert played.told[1] == ("fault", "audit_unavailable", False)
         assert len(intents) == 2
