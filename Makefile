@@ -18,10 +18,11 @@ check: setup
 	$(BIN)/mypy
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 6 -m process
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not process"
 
 soak: setup
-	MASK_GATE_SOAK_JSON=soak.json $(BIN)/python -m pytest -q -s -m soak tests/soak
+	MASK_GATE_SOAK_JSON=soak.json $(BIN)/python -m pytest -q -s -m soak
 	$(BIN)/python tests/soak/write_table.py soak.json
 
 demo: setup

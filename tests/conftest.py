@@ -34,6 +34,14 @@ os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"mask-gate-tes
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The soak takes an hour: it runs only where it is asked for by its marker."""
+    if "soak" not in config.option.markexpr:
+        soak = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_are_heard() -> None:
     """A shell that starts tests in the background has them ignore these; gates would inherit it."""

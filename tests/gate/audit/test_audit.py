@@ -25,6 +25,8 @@ from mask_gate.gate.errors import AuditError, OutputError
 from mask_gate.gate.events import EventMaker, Scene
 from mask_gate.models.labels import MaskLabel
 
+pytestmark = pytest.mark.process
+
 LONG_S = 30.0
 """Long enough for any machine; a test that waits so long has failed."""
 

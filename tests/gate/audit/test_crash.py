@@ -14,10 +14,14 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import COLUMNS
 from mask_gate.gate.audit.reader import AuditReader
 from mask_gate.gate.domain import Reason, Signal, SignalKind
+
+pytestmark = pytest.mark.process
 
 LONG_S = 30.0
 PER_S = 50

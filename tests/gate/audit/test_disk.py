@@ -27,6 +27,8 @@ from mask_gate.gate.audit.reader import AuditReader
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.errors import AuditError
 
+pytestmark = pytest.mark.process
+
 LONG_S = 30.0
 PATIENT = AuditLimits(close_s=LONG_S)
 

@@ -17,6 +17,8 @@ from mask_gate.gate.camera.clip import DEFAULT_FPS, VideoClip, picture_paths
 from mask_gate.gate.camera.source import DEMO_CLIP, Source, SourceKind
 from mask_gate.gate.errors import CameraError, ConfigError
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0  # the machine may be busy; nothing here is a claim about speed
 BITS = 16
 ROOT = Path(__file__).resolve().parents[3]

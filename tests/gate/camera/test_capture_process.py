@@ -25,6 +25,8 @@ from mask_gate.gate.camera.frame_buffer import FrameBuffer
 from mask_gate.gate.camera.http_stream import StreamError
 from mask_gate.gate.camera.source import Source, SourceKind
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENT_S = 60.0
 PICTURE = np.full((48, 64, 3), 90, np.uint8)

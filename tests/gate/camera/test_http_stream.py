@@ -19,6 +19,8 @@ from mask_gate.gate.camera.http_stream import (
     StreamError,
 )
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0
 SOON_S = 0.4
 

@@ -21,6 +21,8 @@ from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.errors import CameraError
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0  # the machine may be busy; nothing here is a claim about speed
 SOON_S = 2.0
 ROOT = Path(__file__).resolve().parents[3]

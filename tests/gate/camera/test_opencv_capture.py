@@ -13,6 +13,8 @@ from mask_gate.gate.camera import opencv_capture
 from mask_gate.gate.camera.opencv_capture import open_device, open_stream
 from mask_gate.gate.camera.source import Source, SourceKind
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -19,6 +19,8 @@ from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Row, row_hash
 from mask_gate.gate.audit.store import AuditStore
 from mask_gate.gate.commands.audit import main
 
+pytestmark = pytest.mark.process
+
 ROWS = 10_000
 
 

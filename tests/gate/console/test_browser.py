@@ -30,8 +30,8 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs the dev extra")
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.slow,
-    pytest.mark.usefixtures("measured_engines"),
     pytest.mark.skipif(
         shutil.which("chromium") is None or shutil.which("chromedriver") is None,
         reason="apt-get install chromium chromium-driver to try the pages in a browser",
@@ -51,7 +51,7 @@ def until(condition):
 class RunningGate:
     """`mask-gate` with a console, and what it says."""
 
-    def __init__(self, folder, text="gate: lobby\n", flags=("--camera", "demo")):
+    def __init__(self, folder, weights, text="gate: lobby\n", flags=("--camera", "demo")):
         (folder / "run").mkdir(mode=0o700)
         config = folder / "gate.yaml"
         config.write_text(f"{text}console: {{enabled: true, port: 0}}\n")
@@ -63,7 +63,7 @@ class RunningGate:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", COMMAND, "--config", str(config), "--headless", "--mute",
-                 *flags],
+                 "--weights", str(weights), "--engine", "onnx", *flags],
                 cwd=ROOT, env=environment, stderr=log,
             )  # fmt: skip
 
@@ -81,8 +81,8 @@ class RunningGate:
 
 
 @pytest.fixture
-def gate(tmp_path):
-    with contextlib.closing(RunningGate(tmp_path)) as gate:
+def gate(tmp_path, small_detector):
+    with contextlib.closing(RunningGate(tmp_path, small_detector)) as gate:
         yield gate
 
 
@@ -237,7 +237,7 @@ def test_a_visitors_tablet(gate, browser):
 
 FOUR_DOORS = """\
 gate: lobby
-detector: {{device: cpu, engine: onnx}}
+detector: {{device: cpu}}
 camera: {{timeout_s: 3.0}}
 tracker: {{max_missed_s: 3.0, max_gap_s: 3.0, memory_s: 3.0}}
 policy: {{window_s: 3.0, evidence_gap_s: 2.0, hold_s: 6.0, lease_s: 4.0, cool_down_s: 0.2}}
@@ -263,12 +263,12 @@ def cameras(gate_bench):
         camera.vanish()
 
 
-def test_a_guard_with_four_doors(tmp_path, browser, cameras):
+def test_a_guard_with_four_doors(tmp_path, small_detector, browser, cameras):
     text = FOUR_DOORS.format() + "".join(
         ONE_OF_FOUR.format(name=name, url=camera.url, folder=tmp_path)
         for name, camera in cameras.items()
     )
-    with contextlib.closing(RunningGate(tmp_path, text, flags=())) as gate:
+    with contextlib.closing(RunningGate(tmp_path, small_detector, text, flags=())) as gate:
         home, password = gate.reached()
         browser.open(home)  # one login for all doors
         browser.find("#password").send_keys(password)

@@ -25,6 +25,8 @@ from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import EventMaker, Scene
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "import sys, mask_gate.gate.commands.gate; sys.exit(mask_gate.gate.commands.gate.main())"
 PATIENCE_S = 60.0
@@ -201,7 +203,7 @@ def test_the_present_run_is_known_by_its_process():
 class RunningGate:
     """`mask-gate --camera demo` with a console, its record in `folder`; ends by SIGKILL."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, weights):
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         config, log = folder / "gate.yaml", folder / "log"
         config.write_text(
@@ -211,7 +213,7 @@ class RunningGate:
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", COMMAND, "--config", str(config), "--camera", "demo",
-                 "--headless", "--mute"],
+                 "--headless", "--mute", "--weights", str(weights), "--engine", "onnx"],
                 cwd=ROOT, stderr=file,
                 env={**os.environ, "RUNTIME_DIRECTORY": str(folder / "run"), "HOME": str(folder)},
             )  # fmt: skip
@@ -248,11 +250,12 @@ class RunningGate:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("measured_engines")
-def test_a_gate_that_was_killed_knows_its_day_and_one_with_a_damaged_record_works(tmp_path):
+def test_a_gate_that_was_killed_knows_its_day_and_one_with_a_damaged_record_works(
+    tmp_path, small_detector
+):
     write_password(tmp_path / "guard", "guard of this test")
     with contextlib.closing(contextlib.ExitStack()) as gates:
-        first = RunningGate(tmp_path)
+        first = RunningGate(tmp_path, small_detector)
         gates.callback(first.kill)
         first.until(lambda: first.state()["denials"])
         first.until(lambda: any(person_of(e) == "without_mask" for e in first.events()))
@@ -261,7 +264,7 @@ def test_a_gate_that_was_killed_knows_its_day_and_one_with_a_damaged_record_work
         denials, before = first.state()["denials"], {event["id"] for event in first.events()}
         first.kill()
 
-        second = RunningGate(tmp_path)
+        second = RunningGate(tmp_path, small_detector)
         gates.callback(second.kill)
         second.until(lambda: before <= {event["id"] for event in second.events()})
         assert second.state()["denials"] >= denials
@@ -274,7 +277,7 @@ def test_a_gate_that_was_killed_knows_its_day_and_one_with_a_damaged_record_work
         path.write_bytes(data)
         for ending in ("-wal", "-shm"):
             path.with_name(path.name + ending).unlink(missing_ok=True)
-        third = RunningGate(tmp_path)
+        third = RunningGate(tmp_path, small_detector)
         gates.callback(third.kill)
         third.until(lambda: third.client.get("/healthz").status_code == 200)
         assert not before & {event["id"] for event in third.events()}

@@ -27,6 +27,8 @@ from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.domain import Decision, Frame, Reason, State
 from mask_gate.gate.events import EventMaker, Scene
 
+pytestmark = pytest.mark.process
+
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
 
 ROOT = Path(__file__).resolve().parents[3]

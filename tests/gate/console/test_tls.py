@@ -21,9 +21,12 @@ from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.errors import ConfigError
 
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="apt-get install openssl to make a certificate"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        shutil.which("openssl") is None, reason="apt-get install openssl to make a certificate"
+    ),
+]
 
 NAME = "gate.example.org"
 PASSWORD = "password for this test"

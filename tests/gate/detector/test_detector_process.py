@@ -28,6 +28,8 @@ from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
 from mask_gate.gate.system.processes import RestartBudget
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("faulty_detector.py")
 FAULTS = int(os.environ.get("MASK_GATE_FAULTS", "4"))

@@ -14,6 +14,8 @@ from mask_gate.gate.display.sound import SoundOutput, check_sounds, find_player,
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.errors import ConfigError
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

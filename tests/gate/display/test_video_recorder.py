@@ -15,6 +15,8 @@ from mask_gate.gate.display.video_recorder import (
 )
 from mask_gate.gate.errors import OutputError
 
+pytestmark = pytest.mark.process
+
 GREY = np.full((64, 96, 3), 120, np.uint8)
 
 

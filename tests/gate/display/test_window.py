@@ -18,6 +18,8 @@ from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Decision, Reason, State
 from mask_gate.gate.errors import OutputError
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0
 PICTURE = np.full((120, 160, 3), 90, np.uint8)
 

@@ -21,6 +21,8 @@ from mask_gate.gate.door import ownership
 from mask_gate.gate.door.ownership import Ownership, runtime_folder
 from mask_gate.gate.errors import OutputError
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.mqtt.connection import find_broker, new_client_id
 
+pytestmark = pytest.mark.process
+
 
 def broker(**settings):
     nothing = {"username": None, "password_file": None, "tls": False, "ca_file": None}

@@ -18,6 +18,8 @@ from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.state_publisher import EVENTS_MAX, GateState, StatePublisher
 from mask_gate.models.labels import MaskLabel
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 TOP = "mask-gate/lobby"
 KEEPALIVE_S = 60  # longer than a busy machine rests; what is about silence takes less

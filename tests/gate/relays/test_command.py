@@ -27,6 +27,8 @@ from mask_gate.gate.relays.hook_process import GRACE_S, OUTPUT_LIMIT, POLL_S, Ho
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import MAX_LATE_S, RelayWorker
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0
 LONG_S = 60.0
 

@@ -24,7 +24,10 @@ from mask_gate.gate.relays.worker import CHECK_BY_HAND, END_S, MAX_LATE_S
 PATIENCE_S = 60.0
 ROOT = Path(__file__).resolve().parents[3]
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 
 
 def wait_until(condition, what="the condition"):

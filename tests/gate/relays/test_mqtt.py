@@ -16,6 +16,8 @@ from mask_gate.gate.relays.config import MqttRelayConfig
 from mask_gate.gate.relays.mqtt import MqttLimits, MqttRelay
 from mask_gate.gate.relays.relay import Order
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 LATEST_S = 2.0
 """No opening may arrive later than this after it was decided."""

@@ -25,6 +25,8 @@ from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.serial_board import SerialRelay
 from mask_gate.gate.relays.serial_protocols import CustomBoard, LcusBoard, NumatoBoard, board_of
 
+pytestmark = pytest.mark.process
+
 UNHURRIED = settings(deadline=None)
 PATIENCE_S = 60.0
 LIMIT_S = 20.0

@@ -22,6 +22,8 @@ from mask_gate.gate.relays.http_post import MAX_ANSWER, HttpPost
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.webhook import WebhookRelay
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0
 LIMIT_S = 30.0
 SHORT_S = 0.3

@@ -9,6 +9,8 @@ from mask_gate.gate.errors import OutputError
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import MAX_LATE_S, RelayWorker
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0
 
 

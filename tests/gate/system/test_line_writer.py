@@ -9,6 +9,8 @@ import pytest
 
 from mask_gate.gate.system.line_writer import BACKLOG, LineWriter
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def losses():

@@ -14,6 +14,8 @@ import pytest
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.shutdown import Shutdown
 
+pytestmark = pytest.mark.process
+
 PATIENCE_S = 60.0
 
 # What every process below begins with; it says what happens, a line each.

@@ -24,6 +24,8 @@ from mask_gate.gate.runtime import loop as runtime
 from mask_gate.gate.system.systemd import STATUS_S, Supervisor
 from mask_gate.models.detections import Detections
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
 LIMIT_S = 1.0

@@ -14,9 +14,12 @@ import pytest
 
 from mask_gate.gate.commands.gate import main
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
+    ),
+]
 
 LEASE_S = 2.0
 """Longer than by default, as `decision_max_age_s`: a slow machine has two cameras."""

@@ -17,6 +17,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 MANUAL = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
 DOORS = "lobby-north", "lobby-south", "yard"

@@ -36,9 +36,12 @@ def gstreamer_is_there():
     return subprocess.run([PYTHON, "-c", program], capture_output=True).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(
-    not gstreamer_is_there(), reason=f"needs an RTSP server: apt-get install {PACKAGES}"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not gstreamer_is_there(), reason=f"needs an RTSP server: apt-get install {PACKAGES}"
+    ),
+]
 
 
 class RtspServer:

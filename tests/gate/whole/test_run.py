@@ -25,6 +25,8 @@ from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
 FPS = 10.0  # of a folder of pictures

@@ -30,9 +30,12 @@ from mask_gate.models.files.checkpoint import load_checkpoint, save_checkpoint
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = ROOT / "assets/weights/mask-gate-lite.pth"
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="watches processes in /proc: needs Linux"
+    ),
+]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def few_of(data, folder):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts KiB on Linux")
 def test_an_epoch_of_the_reports_network_on_real_images_fits_into_six_gigabytes(
     repo_root, real_data, tmp_path
