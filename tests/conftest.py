@@ -51,12 +51,20 @@ def _signals_are_heard() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_state_of_this_machine(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Audit and locks of gates that a test starts are its own, not those of a gate in service."""
-    for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
-        monkeypatch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+def _no_state_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Audit and locks of gates that a test starts are its own, not those of a gate in service.
+
+    In memory where there is such a place: a disk that others keep busy is the matter of few tests.
+    """
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+        prefix="mask-gate-", dir=memory if memory.is_dir() else None
+    ) as folder:
+        for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
+            path = Path(folder) / name.lower()
+            path.mkdir(mode=0o700)
+            monkeypatch.setenv(name, str(path))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -276,7 +276,7 @@ class TestWhatIsTold:
                 "relays: [{kind: webhook, url: 'https://x/', secret_file: /no}]",
                 "door b: relays.0",
             ),
-            ("outputs: {on_deny: '/nowhere/lock'}", "door b: --on-deny"),
+            ("outputs: {on_deny: '/nowhere/lock'}", "door b: outputs.on_deny"),
         ],
     )
     def test_of_a_file_that_is_missing_names_the_door_that_wants_it(
