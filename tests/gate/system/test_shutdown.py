@@ -1,6 +1,8 @@
 """Signals: the door is locked first, at once, and the process ends in bounded time.
 
-Every signal goes to a process of its own: one that the handlers missed would end the test runner.
+Every signal goes to a process of its own. In the test runner, where engines of other tests were
+loaded, it can be deadly: OpenVINO leaves the main thread an alternate stack for signal handlers
+that it has unmapped, and the kernel ends a process in which a handler cannot be called.
 """
 
 import signal
