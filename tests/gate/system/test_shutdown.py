@@ -1,8 +1,9 @@
 """Signals: the door is locked first, at once, and the process ends in bounded time.
 
-Every signal goes to a process of its own. In the test runner, where engines of other tests were
-loaded, it can be deadly: OpenVINO leaves the main thread an alternate stack for signal handlers
-that it has unmapped, and the kernel ends a process in which a handler cannot be called.
+Every signal goes to a process of its own. In the test runner, where other tests have loaded engines,
+one can be deadly: the main thread was seen there with an alternate stack for signal handlers that
+was mapped no longer (OpenVINO is suspected), and the kernel ends a process whose handler it cannot
+call. The gate itself loads no engine; its detector is a process of its own.
 """
 
 import signal
