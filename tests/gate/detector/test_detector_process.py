@@ -277,15 +277,17 @@ class TestSeveralCameras:
     def test_are_judged_in_one_model_call_where_that_is_faster(self, start, caplog):
         process = start("runs them together", cameras=3)
         answers = [[] for _ in range(3)]
-        asked = frame(1), frame(2), frame(3, Fault.NAN)
+        # Two of them fail: one camera may be asked alone for ever, and the other two together.
+        asked = frame(1), frame(2, Fault.NAN), frame(3, Fault.NAN)
         ends = [ask_from(process, camera, asked[camera], answers[camera]) for camera in range(3)]
         wait_until(lambda: all(len(each) >= 3 for each in answers))
-        wait_until(lambda: "NaN" in map(str, answers[2]), "a frame that fails among others")
+        wait_until(
+            lambda: "NaN" in map(str, [*answers[1], *answers[2]]), "a frame that fails among others"
+        )
         for end in ends:
             end()
         assert {f"{n} frames in one call" for n in (2, 3)} & set(caplog.messages)
         assert all(right(found, 1) for found in answers[0])
-        assert all(right(found, 2) for found in answers[1])
         process.close()
 
     def test_of_which_one_gives_pictures_that_break_the_model_leave_the_others_theirs(self, start):

@@ -1,6 +1,6 @@
 """Signals: the door is locked first, at once, and the process ends in bounded time.
 
-Every signal goes to a process of its own. In the test runner, where other tests have loaded engines,
+Every signal goes to a process of its own. In the test runner, where other tests loaded engines,
 one can be deadly: the main thread was seen there with an alternate stack for signal handlers that
 was mapped no longer (OpenVINO is suspected), and the kernel ends a process whose handler it cannot
 call. The gate itself loads no engine; its detector is a process of its own.
