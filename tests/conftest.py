@@ -133,20 +133,6 @@ def once_for_all(name: str, code: str, repo_root: Path, *arguments: str) -> None
         subprocess.run([sys.executable, "-c", code, *arguments], cwd=repo_root, check=True)
 
 
-MEASURE = """
-import sys
-from pathlib import Path
-from mask_gate.gate.detector.engines import open_engine
-open_engine(Path(sys.argv[1]), "cpu")
-"""
-
-
-@pytest.fixture(scope="session")
-def measured_engines(repo_root: Path) -> None:
-    """The fastest engine is known, by one of us for all: the first gate would start too late."""
-    once_for_all("measuring", MEASURE, repo_root, "assets/weights/mask-gate-lite.pth")
-
-
 EXPORT = """
 import sys
 from dataclasses import replace

@@ -18,8 +18,6 @@ SIZE_WH, FPS = (640, 480), 15
 SLOW = ("model_fault", "camera_lost", "uncertain")
 """Why a machine locks that is too slow for a moment; nothing opens because of it."""
 
-pytestmark = pytest.mark.usefixtures("measured_engines")
-
 
 def run_gate(repo_root: Path, log: Path, camera: str, *flags: str) -> subprocess.CompletedProcess:
     """`mask-gate` as an integrator starts it, with the sample relay that writes its edges down."""
@@ -28,7 +26,7 @@ def run_gate(repo_root: Path, log: Path, camera: str, *flags: str) -> subprocess
         [
             sys.executable, "-c",
             "import sys; from mask_gate.gate.commands.gate import main; sys.exit(main())",
-            "--camera", camera, "--headless", "--mute", "--device", "cpu",
+            "--camera", camera, "--headless", "--mute", "--device", "cpu", "--engine", "onnx",
             "--on-allow", relay, "--on-deny", relay, *flags,
         ],
         cwd=repo_root,

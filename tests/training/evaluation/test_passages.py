@@ -98,7 +98,7 @@ def test_no_passages_are_no_rate():
     assert "false rejects" in passages_table(summary)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_people_of_the_validation_images_walk_up_to_the_gate(
     repo_root, real_data, tmp_path, capsys
 ):

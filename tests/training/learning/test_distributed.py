@@ -92,6 +92,11 @@ def test_two_processes_equal_one_with_the_same_batch(command, tmp_path):
         for name in ("box", "objectness", "classes", "map50"):
             assert theirs[name] == pytest.approx(ours[name], abs=1e-4), name
 
-    went_on = torchrun(2, [*command, "--out", str(tmp_path / "two"), "--resume", "--epochs", "3"])
+
+@pytest.mark.soak
+def test_two_processes_go_on_where_they_ended(command, tmp_path):
+    out = ["--out", str(tmp_path)]
+    assert torchrun(2, [*command, *out]).returncode == 0
+    went_on = torchrun(2, [*command, *out, "--resume", "--epochs", "3"])
     assert went_on.returncode == 0, went_on.stderr
-    assert len(load_checkpoint(tmp_path / "two/shared/last.pth").progress["history"]) == 3
+    assert len(load_checkpoint(tmp_path / "shared/last.pth").progress["history"]) == 3

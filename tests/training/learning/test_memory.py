@@ -138,7 +138,7 @@ GROWTH_KB = 1_000  # measured: 25 an epoch; a leaked batch would be 14 MB, a kep
 
 
 @needs_glibc
-@pytest.mark.slow
+@pytest.mark.soak
 def test_five_epochs_take_no_more_memory_than_two(draw, tmp_path):
     data = draw(tmp_path / "drawn", train=8, valid=4)
     held_kb = run(EPOCHS, data, tmp_path / "runs")
