@@ -418,15 +418,16 @@ camera = LiveCamera(Source(SourceKind.URL, sys.argv[1]), "cam")
 camera.wait_for_first_frame(60)
 print(camera.pid, flush=True)
 while True:
+    asked_s = uptime_s()
     frame = camera.read(0.1)
     now_s = uptime_s()
     if frame is not None:
-        print(number_in(frame.image), now_s, now_s - frame.time_s, flush=True)
+        print(number_in(frame.image), asked_s, now_s, now_s - frame.time_s, flush=True)
 """
 
 
 def test_nothing_in_the_current_folder_is_run(fake_camera, tmp_path, monkeypatch):
-    for module in ("json", "gate"):
+    for module in ("json", "gate", "mask_gate"):
         (tmp_path / f"{module}.py").write_text("open('canary', 'w').close()")
     monkeypatch.chdir(tmp_path)
     camera = LiveCamera(Source(SourceKind.URL, fake_camera.url), "cam")
@@ -464,12 +465,17 @@ class TestAReaderAsAProcess:
             os.kill(pid, signal.SIGCONT)
         after = 0
         while after < 10:
-            number, now_s, age_s = process.stdout.readline().split()
-            if float(now_s) >= resumed_s:
-                true_age_s = float(now_s) - fake_camera.sent_s[int(number)]
+            number, *times_s = process.stdout.readline().split()
+            asked_s, now_s, age_s = map(float, times_s)
+            true_age_s = now_s - fake_camera.sent_s[int(number)]
+            if asked_s >= resumed_s:
                 assert true_age_s < 1.0
-                assert float(age_s) < 1.0
+                assert age_s < 1.0
                 after += int(number) >= before
+            elif (
+                true_age_s >= 1.0
+            ):  # in hand when it was suspended: it tells its age, and is refused
+                assert age_s >= 1.0
 
     def test_killed_outright_leaves_no_capture_process_behind(self, reader):
         process, capture = reader
