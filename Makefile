@@ -18,7 +18,7 @@ check: setup
 	$(BIN)/mypy
 
 test: setup
-	$(BIN)/python -m pytest -q -n 6 -m process
+	$(BIN)/python -m pytest -q -n 6 -m process tests/gate
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not process"
 
 soak: setup

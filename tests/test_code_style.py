@@ -33,3 +33,15 @@ def test_every_file_is_formatted(repo_root):
 @pytest.mark.slow
 def test_every_type_holds(repo_root):
     run(repo_root, "mypy")
+
+
+def test_whatever_starts_processes_is_in_the_lane_that_runs_it(repo_root):
+    """The lane of the marker `process` looks below tests/gate alone."""
+    elsewhere = [
+        path
+        for path in (repo_root / "tests").rglob("test_*.py")
+        if "mark.process" in path.read_text(encoding="utf-8")
+        and not path.is_relative_to(repo_root / "tests" / "gate")
+        and path.name != "test_code_style.py"
+    ]
+    assert not elsewhere

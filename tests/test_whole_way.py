@@ -49,10 +49,11 @@ def shown_by(events: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_the_demo_moves_the_relay_for_the_right_people_only(repo_root, tmp_path):
+def test_the_demo_moves_the_relay_for_the_right_people_only(repo_root, tmp_path, small_detector):
     """By the clock, three visits of the five: no mask, nose free, proper: one opening."""
     log, events = tmp_path / "edges.txt", tmp_path / "events.jsonl"
-    ended = run_gate(repo_root, log, "demo", "--events", str(events), "--seconds", "21")
+    flags = ["--events", str(events), "--seconds", "21", "--weights", str(small_detector)]
+    ended = run_gate(repo_root, log, "demo", *flags)
     assert ended.returncode == 0, ended.stderr
     signals = shown_by(events)
     assert edges(log) == edges_of(signals)

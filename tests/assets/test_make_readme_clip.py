@@ -53,6 +53,12 @@ def test_it_shows_a_refusal_first_and_an_opening_last(shipped):
     assert allow > 500 > 50 > deny
 
 
+def seen_from_afar(frame):
+    """A frame in a size in which no video codec's own pixels matter."""
+    return cv2.resize(frame.astype(np.float32), (60, 45), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.slow
 def test_the_script_makes_it(shipped, repo_root, tmp_path, monkeypatch):
     """With another model or machine a label may differ for a moment, and no more."""
     path = repo_root / "assets/make_readme_clip.py"
@@ -64,6 +70,9 @@ def test_the_script_makes_it(shipped, repo_root, tmp_path, monkeypatch):
     assert script.main() == 0
     made = read(out)
     assert made.durations_ms == shipped.durations_ms
-    differs = [abs(a - b).mean() for a, b in zip(made.frames, shipped.frames, strict=True)]
-    assert np.median(differs) < 1.0
-    assert np.mean(np.array(differs) > 3.0) < 0.05
+    differs = [
+        abs(seen_from_afar(a) - seen_from_afar(b)).mean()
+        for a, b in zip(made.frames, shipped.frames, strict=True)
+    ]
+    assert np.median(differs) < 3.0  # a second later or earlier it would be 11
+    assert np.mean(np.array(differs) > 6.0) < 0.05

@@ -18,8 +18,6 @@ import pytest
 
 from mask_gate.gate.clock import uptime_s
 
-pytestmark = pytest.mark.process
-
 RELAY = Path(__file__).resolve().parents[2] / "assets" / "relay"
 PATIENCE_S = 60.0
 LONG = "60"

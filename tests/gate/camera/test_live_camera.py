@@ -472,9 +472,7 @@ class TestAReaderAsAProcess:
                 assert true_age_s < 1.0
                 assert age_s < 1.0
                 after += int(number) >= before
-            elif (
-                true_age_s >= 1.0
-            ):  # in hand when it was suspended: it tells its age, and is refused
+            elif true_age_s >= 1.0:  # in hand at the suspend: it tells its age, and is refused
                 assert age_s >= 1.0
 
     def test_killed_outright_leaves_no_capture_process_behind(self, reader):

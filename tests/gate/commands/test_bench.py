@@ -17,6 +17,18 @@ def test_what_is_outside_the_model_is_a_share_of_its_time():
 
 
 @pytest.mark.slow
+def test_one_engine_and_the_whole_gate_are_measured(tmp_path, monkeypatch, small_detector):
+    out = tmp_path / "bench.json"
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
+    flags = ["--weights", str(small_detector), "--runs", "1", "--seconds", "1"]
+    assert main([*flags, "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["engines_ms"]
+    assert all(found["frames"] > 0 for found in report["latency"])
+    assert report["start"]
+
+
+@pytest.mark.soak
 def test_everything_is_measured(tmp_path, capsys, monkeypatch):
     out = tmp_path / "bench.json"
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
