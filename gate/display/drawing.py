@@ -12,12 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
-from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
 from mask_gate.gate.domain import Image
+from mask_gate.models.shipped import ASSETS
+
+FONTS = ASSETS / "fonts"
 
 Bgr = tuple[int, int, int]
 
@@ -111,37 +114,34 @@ class Typeface:
     def fitted(self, text: str, size_px: int, width_px: int, *, bold: bool) -> NDArray[np.uint8]:
         """As `line`, in the largest size up to `size_px` that fits into `width_px` columns."""
         line = self.line(text, size_px, bold=bold)
-        if line.shape[1] <= width_px:
-            return line
-        return self.line(text, max(int(size_px * width_px / line.shape[1]), 5), bold=bold)
+        while line.shape[1] > width_px and size_px > 5:
+            size_px = max(min(size_px * width_px // line.shape[1], size_px - 1), 5)
+            line = self.line(text, size_px, bold=bold)
+        return line
 
 
 def dejavu() -> Typeface:
-    """DejaVu Sans, which comes with matplotlib."""
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return Typeface(folder / "DejaVuSans.ttf", folder / "DejaVuSans-Bold.ttf")
+    """DejaVu Sans, which has the letters of Europe."""
+    return Typeface(FONTS / "DejaVuSans.ttf", FONTS / "DejaVuSans-Bold.ttf")
 
 
-@lru_cache(maxsize=4)
-def _font(path: Path) -> FT2Font:
-    return FT2Font(str(path))
+@lru_cache(maxsize=16)
+def _font(path: Path, size_px: int) -> ImageFont.FreeTypeFont:
+    # The basic layout is part of every build of Pillow, so that a line looks the same everywhere.
+    return ImageFont.truetype(path, size_px, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=512)
 def _render(text: str, size_px: int, path: Path) -> NDArray[np.uint8]:
-    font = _font(path)
-    font.set_size(size_px, 72)
-    font.set_text(text, 0.0)
-    font.draw_glyphs_to_bitmap(antialiased=True)
-    glyphs = np.asarray(font.get_image())
-    above, below = round(0.95 * size_px), round(0.24 * size_px)
-    line = np.zeros((above + below, glyphs.shape[1]), np.uint8)
-    baseline = glyphs.shape[0] - round(font.get_descent() / 64)
-    first = max(above - baseline, 0)
-    taken = glyphs[max(baseline - above, 0) :][: line.shape[0] - first]
-    line[first : first + taken.shape[0]] = taken
-    line.flags.writeable = False
-    return line
+    font = _font(path, size_px)
+    left, _, right, _ = map(round, font.getbbox(text, anchor="ls"))
+    baseline, height = round(0.95 * size_px) - 1, round(0.95 * size_px) + round(0.24 * size_px)
+    line = PillowImage.new("L", (right - left, height))
+    ImageDraw.Draw(line).text((-left, baseline), text, 255, font, anchor="ls")
+    first, _, end, _ = line.getbbox() or (0, 0, 0, 0)  # lines of any size begin with ink
+    letters = np.asarray(line)[:, first:end]
+    letters.flags.writeable = False
+    return letters
 
 
 def draw_line(

@@ -9,14 +9,13 @@ from types import MappingProxyType
 
 import yaml
 
-from mask_gate.gate.display.drawing import Typeface, dejavu
+from mask_gate.gate.display.drawing import FONTS, Typeface, dejavu
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.errors import ConfigError
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.models.shipped import ASSETS
 
 LANGUAGES = ASSETS / "languages"
-FONTS = ASSETS / "fonts"
 
 UNSURE = "unsure"
 
