@@ -36,7 +36,8 @@ from mask_gate.gate.console.middleware import AccessMiddleware, AccessRules, Sit
 from mask_gate.gate.console.rate_limit import RateLimiter
 from mask_gate.gate.console.recent_events import local_time
 from mask_gate.gate.console.templates import TEMPLATES, TemplateRenderer
-from mask_gate.gate.display.texts import FONTS, Texts
+from mask_gate.gate.display.drawing import FONTS
+from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import State
 
 ANYBODY = frozenset(Role)
