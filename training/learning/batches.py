@@ -71,13 +71,19 @@ class BatchSource:
         config: of the run; `batch_size` is that of all processes together.
         rank: which part of every batch is made here.
         parts: how many parts there are; each gets a share of every batch by position.
+        times: how often each sample is shown in an epoch, on average; none: once.
 
     Raises:
         UsageError: no samples, or fewer images in a batch than parts.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], config: TrainConfig, rank: int = 0, parts: int = 1
+        self,
+        samples: Sequence[Sample],
+        config: TrainConfig,
+        rank: int = 0,
+        parts: int = 1,
+        times: NDArray[np.float64] | None = None,
     ) -> None:
         if not samples:
             raise UsageError("expected at least one training image, got none")
@@ -90,6 +96,8 @@ class BatchSource:
         self.samples = samples
         self.config = config
         self._repeats = repeat_factors([s.labels for s in samples], config.repeat_factor)
+        if times is not None:
+            self._repeats = self._repeats * times
         rare = rare_faces(samples) if config.augment.paste else []
         self._augment = Augmenter(config.augment, rare)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mask_gate.models.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mask_gate.models.files.strict_yaml import ConfigFileError
@@ -18,6 +19,7 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.preflight import LoadedSplits
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.data.wider_data import load_wider_data
 from mask_gate.training.errors import Interrupted
 from mask_gate.training.evaluation.bootstrap import estimate_figures
 from mask_gate.training.evaluation.inference import results_of
@@ -81,7 +83,8 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         group = context.group
-        source = BatchSource(_learnt_from(splits, config), config, group.rank, group.size)
+        samples, times = _learnt_from(splits, config, context.say)
+        source = BatchSource(samples, config, group.rank, group.size, times)
         self.watched: list[Sample] = []
         if config.watch_split and group.is_first:
             self.watched = splits.load(config.watch_split)
@@ -239,10 +242,23 @@ class Run:
         return ComparedRun(self.config.name, history, figure)
 
 
-def _learnt_from(splits: LoadedSplits, config: TrainConfig) -> list[Sample]:
-    """The samples that a run trains on."""
+def _learnt_from(
+    splits: LoadedSplits, config: TrainConfig, say: Callable[[str], None]
+) -> tuple[list[Sample], NDArray[np.float64]]:
+    """The samples that a run trains on, and how often each is shown in an epoch."""
     samples = splits.load(config.train_split)
-    if config.only_images_with is None:
-        return samples
-    label = CLASS_NAMES.index(config.only_images_with)
-    return [sample for sample in samples if label in sample.labels]
+    if config.only_images_with is not None:
+        label = CLASS_NAMES.index(config.only_images_with)
+        samples = [sample for sample in samples if label in sample.labels]
+    times = np.full(len(samples), config.weight)
+    if not config.data:
+        return samples, times
+    held_out = [
+        sample
+        for name in splits.dataset.stems_of_split
+        if name != config.train_split
+        for sample in splits.load(name)
+    ]
+    root = splits.dataset.files.root
+    wider, wider_times = load_wider_data(config.data, root, held_out, say)
+    return [*samples, *wider], np.concatenate((times, wider_times))

@@ -58,8 +58,8 @@ def layer_type(
     if precision == "auto":
         if device.type == "cuda":
             return torch.float16
-        # Tiles multiply it; without them it is slower than float32.
-        return torch.bfloat16 if capabilities.get("amx_bf16") else torch.float32
+        has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+        return torch.bfloat16 if has_bfloat16 else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
