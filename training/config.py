@@ -201,10 +201,14 @@ class TrainConfig(ExperimentSection):
     )
     score_threshold: Fraction = 0.001
     threads: PositiveInt | None = None
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        default="auto",
+        description="processes that make batches; auto: all cores but two for a GPU, else none",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="of the network's layers: auto is float16 on CUDA, bfloat16 on CPUs that "
-        "multiply matrices in it (AMX), and float32 elsewhere; losses are always float32",
+        description="of the network's layers: auto is bfloat16 on cards and CPUs that multiply in "
+        "it, float16 on older cards, and float32 elsewhere; losses are always float32",
     )
     augment: AugmentConfig = AugmentConfig()
     assign: AssignConfig = AssignConfig()

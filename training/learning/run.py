@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.tensorboard_log import TensorBoardLog
 from mask_gate.training.learning.trainer import Trainer
 
+MOST_WORKERS = 14
 FIGURES = ("map50", "map50_95", *(f"ap50_{name}" for name in CLASS_NAMES))
 
 
@@ -84,11 +86,21 @@ class Run:
             torch.set_num_threads(config.threads)
         group = context.group
         samples, times = _learnt_from(splits, config, context.say)
-        source = BatchSource(samples, config, group.rank, group.size, times)
         self.watched: list[Sample] = []
         if config.watch_split and group.is_first:
             self.watched = splits.load(config.watch_split)
         network, transferred, said = start_network(config)
+        on_gpu = context.device.type == "cuda"
+        source = BatchSource(
+            samples,
+            config,
+            group.rank,
+            group.size,
+            times,
+            scales=network.scales,
+            workers=worker_count(config, context.device, os.cpu_count() or 1),
+            for_gpu=on_gpu,
+        )
         self.trainer = Trainer(network, transferred, source, config, context.device, group)
         if goes_on:
             self._resume(load_checkpoint(self.folder.last))
@@ -240,6 +252,13 @@ class Run:
         rng = np.random.default_rng(self.config.seed)
         figure = estimate_figures(matches, rng)["ap50"]
         return ComparedRun(self.config.name, history, figure)
+
+
+def worker_count(config: TrainConfig, device: torch.device, cores: int) -> int:
+    """How many processes make batches: a GPU would wait for one, a CPU has no core to spare."""
+    if config.workers != "auto":
+        return config.workers
+    return max(1, min(MOST_WORKERS, cores - 2)) if device.type == "cuda" else 0
 
 
 def _learnt_from(
