@@ -162,7 +162,9 @@ def choose_thresholds(seen: FaceMatches, aims: Aims) -> Thresholds:
 def _fit(raw: FaceMatches) -> Calibration:
     faces = raw[raw.is_face & raw.was_seen]
     found = raw[raw.was_seen]
-    return fit_calibration(found.objectness, found.is_face, faces.class_scores, faces.truth)
+    return fit_calibration(
+        found.objectness, found.sides_px, found.is_face, faces.class_scores, faces.truth
+    )
 
 
 def _class_point(
@@ -198,6 +200,7 @@ def _ghosts(seen: FaceMatches, thresholds: Thresholds) -> int:
 def _scores(seen: FaceMatches, calibration: Calibration | None) -> NDArray[np.float64]:
     """[N] objectness times the best class, as trained or calibrated."""
     rows = np.zeros((len(seen.truth), 5 + seen.class_scores.shape[1]), np.float32)
+    rows[:, 2:4] = seen.sides_px[:, None]
     rows[:, 4], rows[:, 5:] = seen.objectness, seen.class_scores
     if calibration is not None:
         rows = calibrated(rows, calibration)

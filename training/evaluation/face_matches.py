@@ -31,6 +31,7 @@ class FaceMatches:
         objectness: [N] the same.
         class_scores: [N, C] the same.
         sizes: [N] longer side in parts of the input square; of the face, where there is one.
+        sides_px: [N] root of the detection's area, in pixels of the square; 0 where it was missed.
     """
 
     images: NDArray[np.int64]
@@ -41,6 +42,7 @@ class FaceMatches:
     objectness: NDArray[np.float64]
     class_scores: NDArray[np.float64]
     sizes: NDArray[np.float64]
+    sides_px: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -60,10 +62,11 @@ class FaceMatches:
         ]
         table = np.array(rows, np.float64).reshape(len(rows), -1)
         if not rows:
-            table = np.zeros((0, 10))
+            table = np.zeros((0, 11))
         images, truth, label = table[:, :3].astype(np.int64).T
-        scores, margins, objectness, sizes = table[:, 3:7].T
-        return cls(images, truth, label, scores, margins, objectness, table[:, 7:], sizes)
+        scores, margins, objectness, sizes, sides_px = table[:, 3:8].T
+        classes = table[:, 8:]
+        return cls(images, truth, label, scores, margins, objectness, classes, sizes, sides_px)
 
     def __getitem__(self, mask: NDArray[np.bool_]) -> FaceMatches:
         """Those a boolean mask chooses."""
@@ -103,8 +106,9 @@ def _seen(
             free[face] = False
             truth, size = int(sample.labels[face]), float(face_sizes[face])
         said = int(found.labels[at]), float(found.scores[at]), float(found.margins[at])
-        rows.append((index, truth, *said, float(row[4]), size, *row[5:].tolist()))
+        side_px = float(np.sqrt(np.prod(row[2:4] - row[:2])))
+        rows.append((index, truth, *said, float(row[4]), size, side_px, *row[5:].tolist()))
     for face in np.flatnonzero(free).tolist():
         about = index, int(sample.labels[face]), NOTHING
-        rows.append((*about, 0.0, 0.0, 0.0, float(face_sizes[face]), 0.0, 0.0, 0.0))
+        rows.append((*about, 0.0, 0.0, 0.0, float(face_sizes[face]), 0.0, 0.0, 0.0, 0.0))
     return rows
