@@ -18,6 +18,9 @@ from mask_gate.models.section import Section
 MOST_FACE_SCORE = 0.5
 """A model that would call half-sure faces no faces lets people walk in unseen."""
 
+UNMEASURED_SCORE, UNMEASURED_MARGIN, UNMEASURED_FACE_SCORE = 0.35, 0.15, 0.2
+"""Thresholds for models that bring no operating point: set by eye, on the demo clip."""
+
 Score = Annotated[float, Field(gt=0, le=1)]
 
 
