@@ -20,6 +20,8 @@ MOST_FACE_SCORE = 0.5
 
 SIZE_ORIGIN_PX = 64.0
 """Side, in pixels of the input, of a box whose objectness is not changed by its size."""
+UNMEASURED_SCORE, UNMEASURED_MARGIN, UNMEASURED_FACE_SCORE = 0.35, 0.15, 0.2
+"""Thresholds for models that bring no operating point: set by eye, on the demo clip."""
 
 Score = Annotated[float, Field(gt=0, le=1)]
 

@@ -46,7 +46,11 @@ class FaceMatches:
 
     @classmethod
     def of(
-        cls, samples: Sequence[Sample], predictions: Iterable[NDArray[np.float32]], input_size: int
+        cls,
+        samples: Sequence[Sample],
+        predictions: Iterable[NDArray[np.float32]],
+        input_size: int,
+        min_iou: float = MATCH_IOU,
     ) -> FaceMatches:
         """Pair faces and detections, the best detection first, whatever its class.
 
@@ -54,11 +58,12 @@ class FaceMatches:
             samples: labelled images.
             predictions: [N, 5 + C] of each, in pixels of the square.
             input_size: its side.
+            min_iou: overlap from which on they are a pair.
         """
         rows = [
             row
             for index, (sample, found) in enumerate(zip(samples, predictions, strict=True))
-            for row in _seen(index, sample, found, input_size)
+            for row in _seen(index, sample, found, input_size, min_iou)
         ]
         table = np.array(rows, np.float64).reshape(len(rows), -1)
         if not rows:
@@ -67,6 +72,19 @@ class FaceMatches:
         scores, margins, objectness, sizes, sides_px = table[:, 3:8].T
         classes = table[:, 8:]
         return cls(images, truth, label, scores, margins, objectness, classes, sizes, sides_px)
+
+    @classmethod
+    def joined(cls, parts: Sequence[FaceMatches]) -> FaceMatches:
+        """All rows of several; their images are counted on, so that none of two is the same."""
+        if not parts:
+            return cls.of([], [], 1)
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in cls.__dataclass_fields__
+        }
+        ends = np.cumsum([part.images.max(initial=-1) + 1 for part in parts])
+        columns["images"] += np.repeat([0, *ends[:-1]], [len(part.images) for part in parts])
+        return cls(**columns)
 
     def __getitem__(self, mask: NDArray[np.bool_]) -> FaceMatches:
         """Those a boolean mask chooses."""
@@ -84,7 +102,11 @@ class FaceMatches:
 
 
 def _seen(
-    index: int, sample: Sample, predictions: NDArray[np.float32], input_size: int
+    index: int,
+    sample: Sample,
+    predictions: NDArray[np.float32],
+    input_size: int,
+    min_iou: float,
 ) -> list[tuple[float, ...]]:
     """One row for each face and each other detection of an image, in the order of `FaceMatches`."""
     found = suppress(predictions, _LOWEST_SCORE)
@@ -100,7 +122,7 @@ def _seen(
     for at in range(len(found)):
         row = row_of[found.boxes_xyxy[at].tobytes()]
         overlaps = np.where(free, ious[at], 0.0)
-        face = int(overlaps.argmax()) if overlaps.max(initial=0.0) >= MATCH_IOU else NOTHING
+        face = int(overlaps.argmax()) if overlaps.max(initial=0.0) >= min_iou else NOTHING
         truth, size = NOTHING, float(sizes[at])
         if face != NOTHING:
             free[face] = False
