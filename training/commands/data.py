@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
+from mask_gate.training.commands.data_import import add_import, add_twins
 from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape_iou
 from mask_gate.training.data.box_rules import parse_number
 from mask_gate.training.data.check import check
@@ -135,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--imgsz", type=_whole(32), default=416, metavar="PX", help=text)
     sub.add_argument("--count", type=_whole(1), default=9, metavar="N", help="default 9")
     sub.add_argument("--split", metavar="NAME", help="fit to this split only")
+
+    text = "Take further images into training, without any that figures are measured on."
+    add_import(commands.add_parser("import", help=text, description=text))
+    text = "Find images of other sets in a set, also mirrored, turned or stretched."
+    add_twins(commands.add_parser("twins", help=text, description=text))
     return parser
 
 

@@ -86,12 +86,7 @@ class LabelledFolder:
         Raises:
             DataError: the picture cannot be read, or its shape is not that of its entry.
         """
-        try:
-            data = record.image_path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DataError(Problem(str(record.image_path), reason, "put it back")) from None
-        image = decode_image(data, str(record.image_path))
+        image = decode_image(self.read_image(record), str(record.image_path))
         gain = np.array(image.shape[1::-1]) / record.size_wh
         if abs(gain[0] - gain[1]) * max(record.size_wh) > 2:
             said, is_now = record.size_wh, image.shape[1::-1]
@@ -99,6 +94,18 @@ class LabelledFolder:
             raise DataError(Problem(str(record.image_path), what, "correct the entry"))
         boxes_xyxy = (record.boxes_xyxy * np.tile(gain, 2)).astype(np.float32)
         return Sample(image, boxes_xyxy, record.labels, f"{self.root.name}/{record.stem}")
+
+    def read_image(self, record: AnnotatedImage) -> bytes:
+        """The bytes of one image file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            return record.image_path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(Problem(str(record.image_path), reason, "put it back")) from None
 
     def times(self, weight: float, by_group: bool) -> NDArray[np.float64]:
         """[N] how often each picture is shown in an epoch, on average.

@@ -20,6 +20,9 @@ class LabelledImages(Protocol):
     def load(self, record: AnnotatedImage) -> Sample:
         """Decode one."""
 
+    def read_image(self, record: AnnotatedImage) -> bytes:
+        """The bytes of its file."""
+
 
 def open_images(folder: Path, lists: Path | None = None) -> LabelledImages:
     """What lies in `folder`.
