@@ -171,6 +171,7 @@ def compose(
         )
         moved = sample.boxes_xyxy * gain + np.array([shift_x, shift_y] * 2, np.float32)
         kept_boxes, kept = crop_boxes(moved, window)
+        _cover(canvas, moved[~kept], window)
         boxes.append(kept_boxes)
         labels.append(sample.labels[kept])
     return Sample(
@@ -179,6 +180,14 @@ def compose(
         np.concatenate(labels) if labels else np.zeros(0, np.int64),
         parts[0][0].name if parts else "",
     )
+
+
+def _cover(canvas: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], window: Window) -> None:
+    """Hide what is left of faces that are no examples: visible, they would teach "no face"."""
+    left, top, right, bottom = window
+    for box in boxes_xyxy.clip([left, top, left, top], [right, bottom, right, bottom]):
+        x1, y1, x2, y2 = box.round().astype(int).tolist()
+        canvas[y1:y2, x1:x2] = BORDER_GREY
 
 
 def crop_boxes(

@@ -72,6 +72,14 @@ def test_windows_cut_what_lies_outside():
     assert made.labels.tolist() == [0, 1]
 
 
+def test_what_is_left_of_a_cut_face_is_hidden():
+    """A visible face without a box would teach that it is none."""
+    parts = [(white_box(), ((0, 0, 128, 128), 1.0, -45.0, 0.0))]
+    made = compose(parts, 128)
+    assert len(made.boxes_xyxy) == 0
+    assert not (made.image == 255).any()
+
+
 def test_slivers_of_cut_faces_are_no_examples():
     boxes = np.array([[-30, 0, 10, 40], [-10, 0, 30, 40], [5, 5, 8, 8]], np.float32)
     kept_boxes, kept = crop_boxes(boxes, (0, 0, 100, 100))
