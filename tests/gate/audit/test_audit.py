@@ -423,7 +423,9 @@ def test_a_file_that_another_process_keeps_locked_means_no_opening(begin, path):
             return True
 
     eventually(opens)
-    assert kinds(path)[:4] == ["start", "intent", "result", "intent"]
+    # A machine that is slow enough for the outage to be noticed first records that too.
+    written = [kind for kind in kinds(path) if kind != "alarm"]
+    assert written[:4] == ["start", "intent", "result", "intent"]
 
 
 class TestTheStart:
