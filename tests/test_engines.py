@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from mask_gate.gate.detector.engine import EngineKind
-from mask_gate.gate.detector.engine_choice import try_engine
+from mask_gate.gate.detector.engine_trials import TrialUnfinishedError, try_engine
 from mask_gate.gate.detector.engines import open_engine
 from mask_gate.gate.detector.exported_engine import threads_wanted
 from mask_gate.gate.errors import ModelError
@@ -92,9 +93,15 @@ def test_bfloat16_costs_no_accuracy(repo_root, pictures, torch_map):
 
 def test_a_trial_measures_in_a_process_of_its_own(repo_root, tmp_path):
     weights = (repo_root / BUNDLED).with_suffix(".onnx")
-    assert try_engine(weights, EngineKind.ONNX) > 0
-    assert try_engine(weights, EngineKind.TORCH) is None  # torch runs no exported file
-    assert try_engine(tmp_path / "none.onnx", EngineKind.ONNX) is None
+    ending = threading.Event()
+    assert try_engine(weights, EngineKind.ONNX, ending) > 0
+    assert try_engine(weights, EngineKind.TORCH, ending) is None  # torch runs no exported file
+    assert try_engine(tmp_path / "none.onnx", EngineKind.ONNX, ending) is None
+    with pytest.raises(TrialUnfinishedError):
+        try_engine(weights, EngineKind.ONNX, ending, limit_s=0.0)
+    ending.set()
+    with pytest.raises(TrialUnfinishedError):
+        try_engine(weights, EngineKind.ONNX, ending)
 
 
 def test_an_engine_that_cannot_run_the_file_is_refused(repo_root, tmp_path):

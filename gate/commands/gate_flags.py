@@ -54,7 +54,7 @@ def _add_gate_flags(add: Callable[..., object]) -> None:
     )
     add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
     add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")
-    add("--engine", metavar="NAME", help=f"{', '.join(EngineKind)}; auto measures once")
+    add("--engine", metavar="NAME", help=f"{', '.join(EngineKind)}; auto takes the fastest known")
     add(
         "--on-allow",
         metavar="CMD",

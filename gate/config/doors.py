@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
 from mask_gate.gate.camera.source import SourceKind, parse_source
+from mask_gate.gate.config.resolved_names import (
+    resolved_command,
+    resolved_host,
+    resolved_path,
+    resolved_pin,
+    resolved_url,
+)
 from mask_gate.gate.relays.config import (
     CommandRelayConfig,
     GpioRelayConfig,
@@ -53,12 +60,12 @@ class DoorResources:
 
     Attributes:
         source: its camera, as the configuration has it.
-        audit: file of its record, where one is named.
+        audit: file of its record.
         relays: what holds it.
     """
 
     source: str
-    audit: str | None
+    audit: str
     relays: tuple[RelayConfig, ...]
 
 
@@ -82,40 +89,64 @@ def values_of_door(shared: Mapping[str, object], name: str, own: OwnSections) ->
 
 def conflicts(doors: Mapping[str, DoorResources]) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Each thing that two doors claim: name of the later door, key below it, and the sentence."""
-    owners: dict[str, str] = {}
+    owners: dict[tuple[str, str], tuple[str, str]] = {}
     for name, door in doors.items():
-        for key, thing in _claims(door):
-            owner = owners.setdefault(thing, name)
+        for claim in _claims(door):
+            owner, called = owners.setdefault(claim.thing, (name, claim.called))
             if owner != name:
-                yield name, key, f"{thing} is of door {owner} already; give each door its own"
+                other = "" if called == claim.called else f" as {called}"
+                what = f"{claim.called} is of door {owner} already{other}; give each door its own"
+                yield name, claim.key, what
 
 
-def _claims(door: DoorResources) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Key and name of everything that a door must have for itself."""
+class _Claim(NamedTuple):
+    """Something that a door must have for itself.
+
+    Attributes:
+        key: where the configuration says so.
+        called: as it is written there.
+        thing: its kind, and the name that all spellings have in common.
+    """
+
+    key: tuple[str, ...]
+    called: str
+    thing: tuple[str, str]
+
+
+def _claims(door: DoorResources) -> Iterator[_Claim]:
     source = parse_source(door.source)
+    camera = ("camera", "source")
     if source.kind is SourceKind.INDEX:
-        yield ("camera", "source"), f"/dev/video{source.address}"
-    elif source.kind in (SourceKind.DEVICE, SourceKind.URL):  # a clip can be shown to several
-        yield ("camera", "source"), str(source)
-    if door.audit is not None:
-        yield ("audit", "path"), f"the record {door.audit}"
+        device = f"/dev/video{source.address}"
+        yield _Claim(camera, device, ("camera", resolved_path(device)))
+    elif source.kind is SourceKind.DEVICE:  # a clip can be shown to several
+        yield _Claim(camera, str(source), ("camera", resolved_path(source.address)))
+    elif source.kind is SourceKind.URL:
+        yield _Claim(camera, str(source), ("camera", resolved_url(source.address)))
+    path = ("audit", "path")
+    yield _Claim(path, f"the record {door.audit}", ("file", resolved_path(door.audit)))
     for relay in door.relays:
-        if (device := _device(relay)) is not None:
-            yield ("relays",), device
+        if (found := _device(relay)) is not None:
+            yield _Claim(("relays",), *found)
 
 
-def _device(relay: RelayConfig) -> str | None:
-    """What a relay switches, by a name that two entries for the same thing have in common."""
+def _device(relay: RelayConfig) -> tuple[str, tuple[str, str]] | None:
+    """What a relay switches: as it is written, and by the name that all spellings share."""
     match relay:
         case CommandRelayConfig():
-            return None if relay.on_allow is None else f"the command {relay.on_allow!r}"
+            if relay.on_allow is None:
+                return None
+            command = resolved_command(relay.on_allow)
+            return f"the command {relay.on_allow!r}", ("command", command)
         case GpioRelayConfig():
-            return f"pin {str(relay.pin).upper().removeprefix('GPIO')}"
+            return f"pin {relay.pin}", ("pin", resolved_pin(relay.pin))
         case SerialRelayConfig():  # only one process can open a port, whatever the channel
-            return f"the board at {relay.port}"
+            return f"the board at {relay.port}", ("port", resolved_path(relay.port))
         case MqttRelayConfig():
-            return f"the topic {relay.topic} at {relay.host}:{relay.port}"
+            broker = f"{resolved_host(relay.host)}:{relay.port}"
+            called = f"the topic {relay.topic} at {relay.host}:{relay.port}"
+            return called, ("topic", f"{relay.topic} at {broker}")
         case WebhookRelayConfig():
-            return f"the address {relay.url}"
+            return f"the address {relay.url}", ("address", resolved_url(relay.url))
         case _:
-            return f"the file {relay.path}"
+            return f"the file {relay.path}", ("file", resolved_path(relay.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
-from mask_gate.gate.audit.config import AuditConfig
+from mask_gate.gate.audit.config import AuditConfig, default_audit_path
 from mask_gate.gate.camera.frame_check import FrameCheckConfig
 from mask_gate.gate.config.doors import (
     MOST_DOORS,
@@ -283,9 +284,16 @@ def _faults_of_doors(config: GateConfig) -> Iterator[ConfigFault]:
             for fault in faults_of(error, GateConfig):
                 yield fault.below("doors", name)
         else:
-            resources[name] = DoorResources(door.camera.source, door.audit.path, door.all_relays)
+            resources[name] = DoorResources(door.camera.source, _audit_of(door), door.all_relays)
     for name, key, what in conflicts(resources):
         yield ConfigFault.at(("doors", name, *key), what)
+
+
+def _audit_of(door: GateConfig) -> str:
+    """The file of its record; without a home folder there is none yet, and no start either."""
+    with contextlib.suppress(ConfigError):
+        return door.audit.path or str(default_audit_path(door.gate))
+    return f"{door.gate}.sqlite"
 
 
 def _not_of_a_door(section: str) -> str:

@@ -48,7 +48,7 @@ class DetectorConfig(Section):
     engine: str = Field(
         default="auto",
         pattern=f"^({'|'.join(EngineKind)})$",
-        description=f"{', '.join(EngineKind)}; auto measures once which is the fastest here",
+        description=f"{', '.join(EngineKind)}; auto takes the fastest one that it knows here",
     )
     fault_frames: int = Field(
         default=3,

@@ -34,7 +34,7 @@ class Detector:
         engine: what runs it.
 
     Attributes:
-        model_id: fingerprint of the weights file, for events and audit.
+        model_id: identity of the weights (see `gate.detector.engines`), for events and audit.
 
     Raises:
         ModelError: the weights cannot be used, or the device is not there.

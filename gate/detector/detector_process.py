@@ -60,7 +60,7 @@ class DetectorProcess:
 
     @property
     def model_id(self) -> str:
-        """Fingerprint of the weights; a process that has loaded others is not used."""
+        """Identity of the weights; a process that has loaded others is not used."""
         return self._introduction.model_id
 
     @property

@@ -1,7 +1,7 @@
-"""EngineChoice: the fastest engine for a model here, measured once and remembered in a file.
+"""EngineChoice: the fastest engine for a model here, as far as it has been measured.
 
-What is remembered is a convenience: a file that is gone, garbled or made elsewhere is measured
-anew, and one that cannot be written costs a measurement at the next start.
+What was measured is remembered in a file (`gate.detector.engine_trials` measures). That is a
+convenience: without it, or with a file that is garbled or was made elsewhere, the default is taken.
 """
 
 from __future__ import annotations
@@ -10,52 +10,39 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
-import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mask_gate.gate.detector.engine import EngineKind
-from mask_gate.gate.system.processes import module_command, module_environment
 
 log = logging.getLogger(__name__)
 
 LEAD = 0.9
 """The default is left only for an engine that takes less than this share of its time."""
 
-_TRIAL_LIMIT_S = 60.0
+_FILE = Path("mask-gate") / "engines.json"
 _MAX_REMEMBERED = 50
 _LIBRARIES = ("onnxruntime", "openvino", "torch")
 
-Trial = Callable[[Path, EngineKind], float | None]
+Times = dict[EngineKind, float | None]
+"""Milliseconds for one picture; None for an engine that cannot run the file here."""
 
 
-def choice_file() -> Path:
-    """Where choices are remembered: the service's or the user's cache folder."""
-    folder = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(folder) if folder else Path.home() / ".cache") / "mask-gate" / "engines.json"
-
-
-def try_engine(weights: Path, kind: EngineKind) -> float | None:
-    """How long an engine takes for one picture, measured in a process of its own.
-
-    Returns:
-        The median in milliseconds; None where the engine cannot run the file here.
-    """
+def choice_file() -> Path | None:
+    """Where choices are remembered: the service's or the user's cache folder, if there is one."""
+    # systemd gives a list where the unit names several folders.
+    if folder := os.environ.get("CACHE_DIRECTORY", "").split(":")[0]:
+        return Path(folder) / _FILE
+    if folder := os.environ.get("XDG_CACHE_HOME", ""):
+        return Path(folder) / _FILE
     try:
-        done = subprocess.run(
-            module_command("gate.detector.engine_trial", str(weights), kind.value),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=module_environment(),
-            timeout=_TRIAL_LIMIT_S,
-            check=True,
-        )
-        return float(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
+        return Path.home() / ".cache" / _FILE
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
         return None
 
 
@@ -63,65 +50,78 @@ class EngineChoice:
     """Chooses among the engines that may run a weights file.
 
     Args:
-        path: the file of choices; it need not exist.
-        trial: measures one engine, in milliseconds.
+        path: the file of what was measured; it need not exist. None: nothing is remembered.
     """
 
-    def __init__(self, path: Path, trial: Trial = try_engine) -> None:
-        self._path = path
-        self._trial = trial
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
 
-    def __call__(self, weights: Path, identity: str, kinds: Sequence[EngineKind]) -> EngineKind:
-        """The fastest of `kinds`, the first of which is the default.
+    def known(self, identity: str, kinds: Sequence[EngineKind]) -> EngineKind:
+        """The fastest of `kinds` that is known, or the first of them, which is the default.
 
         Args:
-            weights: the file, for trials.
-            identity: its fingerprint.
+            identity: fingerprint of the weights file.
             kinds: what may run it, at least one.
         """
         if len(kinds) == 1:
             return kinds[0]
-        about = {"model": identity, "engines": [*kinds], **_circumstances()}
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        remembered = self._remembered()
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            kind = EngineKind(remembered[key]["engine"])
-            if kind in kinds:
-                return kind
-        log.warning("measuring %s, once for this model on this machine", ", ".join(kinds))
-        times_ms = {kind: self._trial(weights, kind) for kind in kinds}
-        chosen = _fastest(times_ms)
-        shown = (f"{k} {'-' if t is None else f'{t:.1f} ms'}" for k, t in times_ms.items())
-        log.warning("engine %s: %s", chosen, ", ".join(shown))
-        self._remember({**remembered, key: {"engine": chosen, "ms": times_ms, **about}})
-        return chosen
+        return _fastest(kinds, self.times_ms(identity, kinds))
+
+    def times_ms(self, identity: str, kinds: Sequence[EngineKind]) -> Times:
+        """What has been measured of these engines."""
+        entry = self._remembered().get(_key(identity, kinds))
+        times = entry.get("ms") if isinstance(entry, dict) else None
+        if not isinstance(times, dict):
+            return {}
+        return {kind: times[kind] for kind in kinds if kind in times and _is_time(times[kind])}
+
+    def remember(self, identity: str, kinds: Sequence[EngineKind], times_ms: Times) -> None:
+        """Keep what has been measured so far; what cannot be written is measured again."""
+        if self.path is None:
+            return
+        about = _about(identity, kinds)
+        content = self._remembered()
+        content[_key(identity, kinds)] = {"ms": times_ms, **about}
+        newest = dict(list(content.items())[-_MAX_REMEMBERED:])
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self.path.parent, delete=False
+            ) as file:
+                json.dump(newest, file, indent=1)
+            Path(file.name).replace(self.path)
+        except OSError as error:
+            log.warning("engines are measured again: what was found cannot be kept: %s", error)
 
     def _remembered(self) -> dict[str, Any]:
+        if self.path is None:
+            return {}
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
 
-    def _remember(self, content: dict[str, Any]) -> None:
-        newest = dict(list(content.items())[-_MAX_REMEMBERED:])
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=self._path.parent, delete=False
-            ) as file:
-                json.dump(newest, file, indent=1)
-            Path(file.name).replace(self._path)
-        except OSError as error:
-            log.warning("the engine is measured anew at each start: %s", error)
+
+def _key(identity: str, kinds: Sequence[EngineKind]) -> str:
+    text = json.dumps(_about(identity, kinds), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _fastest(times_ms: dict[EngineKind, float | None]) -> EngineKind:
-    """The default, or what leaves it clearly behind."""
+def _about(identity: str, kinds: Sequence[EngineKind]) -> dict[str, Any]:
+    return {"model": identity, "engines": [*kinds], **_circumstances()}
+
+
+def _is_time(time: object) -> bool:
+    return time is None or (isinstance(time, int | float) and time > 0)
+
+
+def _fastest(kinds: Sequence[EngineKind], times_ms: Times) -> EngineKind:
+    """The default, or what leaves it clearly behind, or what runs where the default does not."""
     known = {kind: time for kind, time in times_ms.items() if time is not None}
-    default = next(iter(known or times_ms))
+    default = next((kind for kind in kinds if times_ms.get(kind, math.inf) is not None), kinds[0])
     best = min(known, key=known.__getitem__, default=default)
-    return best if known and known[best] < LEAD * known[default] else default
+    return best if best in known and known[best] < LEAD * known.get(default, 0.0) else default
 
 
 def _circumstances() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from mask_gate.gate.detector.engine import Engine, EngineKind
 from mask_gate.gate.detector.engine_choice import EngineChoice, choice_file
 from mask_gate.gate.detector.exported_engine import open_exported_engine
 from mask_gate.gate.errors import ModelError
-from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.files.digest_file import check_digest, digest_file
+from mask_gate.models.files.export_metadata import ExportedFileError, read_exported
+from mask_gate.models.files.fingerprint import fingerprint, fingerprint_of, joined
 
 log = logging.getLogger(__name__)
 
@@ -18,54 +21,118 @@ _EXPORTED = (".onnx", ".xml")
 _NEEDS_TORCH = "needs PyTorch: pip install 'mask-gate[cuda]'"
 
 
-def open_engine(
-    weights: Path, device: str, wanted: EngineKind = EngineKind.AUTO
-) -> tuple[Engine, str]:
-    """What runs a weights file on a device, and the file's fingerprint.
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What can run a weights file on a device.
+
+    Attributes:
+        identity: fingerprint of the file.
+        kinds: the engines, at least one, the default first.
+        exported: what ONNX Runtime and OpenVINO run: the file itself, or its exported twin.
+    """
+
+    identity: str
+    kinds: tuple[EngineKind, ...]
+    exported: Path | None = None
+
+
+def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOptions:
+    """What can run a weights file on a device, loading nothing.
 
     On a CPU, ONNX Runtime and OpenVINO run exported files, and checkpoints that have an exported
-    twin beside them (same name, `.onnx`, made from this very file); torch runs checkpoints.
+    twin beside them (same name, `.onnx`, made from this very file, with its digest beside it);
+    torch runs checkpoints.
 
     Args:
         weights: a checkpoint, or an exported `.onnx` or `.xml`.
         device: as in `Detector`.
-        wanted: AUTO takes the fastest, which is measured once (see `gate.detector.engine_choice`).
+        wanted: AUTO, or the only one that will do.
 
     Raises:
         ModelError: the weights cannot be used, or the engine or the device is not there.
     """
     if not weights.is_file():
         raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
-    identity = fingerprint(weights)
+    identity = _fingerprint(weights)
     is_exported = weights.suffix in _EXPORTED
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
-        exported = weights if is_exported else _twin(weights, identity)
+        needs_twin = not is_exported and wanted != EngineKind.TORCH
+        exported = _twin(weights, identity) if needs_twin else weights if is_exported else None
         kinds = _kinds_for(weights, exported)
-        if wanted == EngineKind.AUTO:
-            wanted = EngineChoice(choice_file())(weights, identity, kinds)
-        elif wanted not in kinds:
+        if wanted not in (EngineKind.AUTO, *kinds):
             raise ModelError(_why_not(weights, wanted))
-        if exported is not None and wanted != EngineKind.TORCH:
-            return open_exported_engine(exported, wanted), identity
-    elif is_exported:
+        return EngineOptions(identity, kinds if wanted == EngineKind.AUTO else (wanted,), exported)
+    if is_exported:
         raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
-    elif wanted not in (EngineKind.AUTO, EngineKind.TORCH):
+    if wanted not in (EngineKind.AUTO, EngineKind.TORCH):
         raise ModelError(f"engine {wanted} runs on the CPU; take torch for {device}")
-    elif not _is_installed("torch"):
+    if not _is_installed("torch"):
         raise ModelError(f"device {device} {_NEEDS_TORCH}")
+    return EngineOptions(identity, (EngineKind.TORCH,))
+
+
+def open_engine(
+    weights: Path, device: str, wanted: EngineKind = EngineKind.AUTO
+) -> tuple[Engine, str]:
+    """What runs a weights file on a device, and the identity of the model.
+
+    That is the file's fingerprint; where its exported twin runs, followed by the twin's own.
+
+    Args:
+        weights: as in `engine_options`.
+        device: as in `Detector`.
+        wanted: AUTO takes the fastest that is known (see `gate.detector.engine_choice`).
+
+    Raises:
+        ModelError: the weights cannot be used, or the engine or the device is not there.
+    """
+    options = engine_options(weights, device, wanted)
+    kind = EngineChoice(choice_file()).known(options.identity, options.kinds)
+    if kind != EngineKind.TORCH and options.exported is not None:
+        engine = open_exported_engine(options.exported, kind)
+        if options.exported == weights:
+            return engine, engine.identity
+        if engine.made_from != options.identity:
+            raise ModelError(f"{options.exported}: was exchanged while it was read; start again")
+        return engine, joined(options.identity, engine.identity)
     from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
 
-    return open_torch_engine(weights, device), identity
+    loaded = open_torch_engine(weights, device)
+    if _fingerprint(weights) != options.identity:
+        raise ModelError(f"{weights}: was exchanged while it was read; start again")
+    return loaded, options.identity
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        return fingerprint(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
 
 
 def _twin(weights: Path, identity: str) -> Path | None:
-    """The exported file made from these weights, if it lies beside them."""
+    """The exported file made from these weights, if it lies beside them with its digest.
+
+    Raises:
+        ModelError: it does not fit its digest.
+    """
     twin = weights.with_suffix(".onnx")
     if not twin.is_file():
         return None
-    if identity.encode() in twin.read_bytes():  # its metadata names what it was made from
-        return twin
-    log.warning("%s was exported from another checkpoint and is left alone", twin)
+    try:
+        content = read_exported(twin)
+        if identity.encode() not in content:  # its metadata names what it was made from
+            log.warning("%s was exported from another checkpoint and is left alone", twin)
+            return None
+        if check_digest(twin, fingerprint_of(content)):
+            return twin
+    except ExportedFileError as error:
+        raise ModelError(str(error)) from error
+    log.warning(
+        "%s has no %s beside it and is left alone; mask-gate-export writes both",
+        twin,
+        digest_file(twin).name,
+    )
     return None
 
 

@@ -21,6 +21,7 @@ class ExportedFile(Protocol):
     """`models.files.onnx_file.OnnxFile` or `models.files.openvino_file.OpenVinoFile`."""
 
     about: ExportMetadata
+    identity: str
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[B, S, S, 3] BGR to predictions [B, N, 5 + C]."""
@@ -28,7 +29,7 @@ class ExportedFile(Protocol):
 
 
 def open_exported_engine(exported: Path, kind: EngineKind) -> ExportedEngine:
-    """The engine of an exported `.onnx` or `.xml`.
+    """The engine of an exported `.onnx` or `.xml`, which fits the digest beside it if there is one.
 
     Args:
         exported: the file.
@@ -67,11 +68,17 @@ class ExportedEngine:
     Args:
         file: the opened file.
         ran_by: the library and device, for people.
+
+    Attributes:
+        identity: fingerprint of what was loaded.
+        made_from: fingerprint of the checkpoint that it says to be made from.
     """
 
     def __init__(self, file: ExportedFile, ran_by: str) -> None:
         self.input_size = file.about.input_size
         self.operating_point = file.about.operating_point
+        self.identity = file.identity
+        self.made_from = file.about.made_from
         self.name = f"{file.about.architecture} by {ran_by}"
         self.batch_size = 1  # a batch gains nothing on a CPU, as measured in docs/benchmarks.md
         self._file = file

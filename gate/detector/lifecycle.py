@@ -17,6 +17,7 @@ from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
 from mask_gate.gate.system.processes import RestartBudget
 from mask_gate.models.detections import Detections
+from mask_gate.models.files.fingerprint import shortened
 from mask_gate.models.operating_point import OperatingPoint
 
 log = logging.getLogger(__name__)
@@ -154,8 +155,8 @@ def _check_unchanged(introduction: Introduction, before: Introduction) -> None:
     """
     if introduction.model_id != before.model_id:
         raise ModelError(
-            f"the weights are others than at the start ({introduction.model_id:.19} for "
-            f"{before.model_id:.19}); put them back, or start the gate again"
+            f"the weights are others than at the start ({shortened(introduction.model_id)} for "
+            f"{shortened(before.model_id)}); put them back, or start the gate again"
         )
     if introduction.operating_point != before.operating_point:
         raise ModelError(

@@ -90,7 +90,7 @@ class Introduction:
     """What a process says of itself once it has loaded the weights.
 
     Attributes:
-        model_id: fingerprint of the weights.
+        model_id: identity of the weights (see `gate.detector.engines`).
         engine_name: what runs the network and where, for people.
         operating_point: what the weights bring, if they bring one.
     """

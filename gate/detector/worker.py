@@ -54,7 +54,7 @@ class BatchDetector(Protocol):
     """What this process serves: `gate.detector.detector.Detector`.
 
     Attributes:
-        model_id: fingerprint of the weights.
+        model_id: identity of the weights (see `gate.detector.engines`).
     """
 
     model_id: str

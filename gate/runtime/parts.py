@@ -26,6 +26,9 @@ from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.detector.child import worker_command
 from mask_gate.gate.detector.detector_process import DetectorProcess
 from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.detector.engine_choice import EngineChoice, choice_file
+from mask_gate.gate.detector.engine_trials import EngineTrials
+from mask_gate.gate.detector.engines import engine_options
 from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.selftest import SelfTest
@@ -43,6 +46,7 @@ from mask_gate.gate.runtime.loop import Gate, Limits
 from mask_gate.gate.runtime.paths import sounds_folder
 from mask_gate.gate.runtime.run_mode import RunMode
 from mask_gate.models.detections import Detections
+from mask_gate.models.files.fingerprint import shortened
 from mask_gate.models.operating_point import OperatingPoint
 from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS
 
@@ -109,10 +113,15 @@ def open_detector(config: GateConfig, mode: RunMode) -> Iterator[Detector]:
         max_memory_mb=wanted.max_memory_mb,
     )
     weights = Path(wanted.weights or BUNDLED_WEIGHTS)
-    command = worker_command(weights, wanted.device, EngineKind(wanted.engine))
-    with contextlib.closing(
-        DetectorProcess(command, _selftest(doors), limits, cameras=len(doors))
-    ) as detector:
+    options = engine_options(weights, wanted.device, EngineKind(wanted.engine))
+    choice = EngineChoice(choice_file())
+    # Chosen once: no process that takes the place of another may run another engine.
+    command = worker_command(weights, wanted.device, choice.known(options.identity, options.kinds))
+    with contextlib.ExitStack() as stack:
+        detector = DetectorProcess(command, _selftest(doors), limits, cameras=len(doors))
+        stack.enter_context(contextlib.closing(detector))
+        if mode.moves:
+            stack.enter_context(contextlib.closing(EngineTrials(weights, options, choice)))
         yield detector
 
 
@@ -182,7 +191,7 @@ def start_message(config: GateConfig, detector: Detector) -> str:
     """What a gate watches, and with which model."""
     source = parse_source(config.camera.source)
     shown = "demo" if source.kind is SourceKind.DEMO else source
-    model = f"{detector.engine_name} ({detector.model_id[:19]})"
+    model = f"{detector.engine_name} ({shortened(detector.model_id)})"
     votes = config.policy.votes(detector.operating_point)
     return f"gate {config.gate}: watching {shown} with {model}; votes from {votes}"
 

@@ -23,6 +23,20 @@ class ExportedFileError(ModelFileError):
     """The file is not an exported detector that can be trusted; the message says why."""
 
 
+def read_exported(path: Path) -> bytes:
+    """The content of an exported file, read once, so that what is checked is what runs.
+
+    Raises:
+        ExportedFileError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ExportedFileError(
+            f"{path}: cannot be read ({error.strerror}); check its rights"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class ExportMetadata:
     """What whoever runs the file must know.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mask_gate.models.files.checkpoint import Checkpoint
+from mask_gate.models.files.digest_file import write_digest
 from mask_gate.models.files.export_metadata import METADATA_KEY, ExportMetadata
 from mask_gate.models.networks.network import DetectionNetwork
 
@@ -30,7 +31,10 @@ class _FromPixels(nn.Module):
 
 
 def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
-    """Write `checkpoint` as ONNX; `path` holds either the old file or the whole new one.
+    """Write `checkpoint` as ONNX, with its digest beside it (see `models.files.digest_file`).
+
+    `path` holds either the old file or the whole new one. A gate that starts between the two steps
+    finds a digest that does not fit, and refuses the file.
 
     The graph takes `squares`, letterboxed pictures [B, S, S, 3] uint8 BGR, and gives `predictions`
     [B, N, 5 + C] as `models.networks.anchors.decode` describes them. Needs the package onnx.
@@ -65,6 +69,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
         onnx.checker.check_model(model)
         onnx.save(model, str(raw))
         raw.replace(path)
+    write_digest(path)
 
 
 def _about(checkpoint: Checkpoint, made_from: str) -> ExportMetadata:

@@ -9,7 +9,14 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.files.export_metadata import METADATA_KEY, ExportedFileError, ExportMetadata
+from mask_gate.models.files.digest_file import check_digest
+from mask_gate.models.files.export_metadata import (
+    METADATA_KEY,
+    ExportedFileError,
+    ExportMetadata,
+    read_exported,
+)
+from mask_gate.models.files.fingerprint import fingerprint_of
 
 
 class OnnxFile:
@@ -21,9 +28,11 @@ class OnnxFile:
 
     Attributes:
         about: what the file says of itself.
+        identity: fingerprint of what was read; later changes of the file change nothing here.
 
     Raises:
-        ExportedFileError: missing, damaged, not written by this project, or with other classes.
+        ExportedFileError: missing, damaged, other than the digest beside it says, not written by
+            this project, or with other classes.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -31,13 +40,16 @@ class OnnxFile:
             raise ExportedFileError(
                 f"{path}: no such file; give an exported .onnx or a .pth checkpoint"
             )
+        content = read_exported(path)
+        self.identity = fingerprint_of(content)
+        check_digest(path, self.identity)
         onnxruntime = _runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise ExportedFileError(

@@ -10,7 +10,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.files.export_metadata import METADATA_KEY, ExportedFileError, ExportMetadata
+from mask_gate.models.files.digest_file import check_digest, write_digest
+from mask_gate.models.files.export_metadata import (
+    METADATA_KEY,
+    ExportedFileError,
+    ExportMetadata,
+    read_exported,
+)
+from mask_gate.models.files.fingerprint import fingerprint_of, joined
 
 Precision = Literal["f32", "bf16"]
 
@@ -38,9 +45,12 @@ class OpenVinoFile:
 
     Attributes:
         about: what the file says of itself.
+        identity: fingerprint of what was read, of both where there are two; later changes of the
+            files change nothing here.
 
     Raises:
-        ExportedFileError: missing, damaged, not written by this project, or with other classes.
+        ExportedFileError: missing, damaged, other than the digest beside it says, not written by
+            this project, or with other classes.
     """
 
     def __init__(self, path: Path, threads: int = 0, precision: Precision = "f32") -> None:
@@ -48,6 +58,12 @@ class OpenVinoFile:
             raise ExportedFileError(
                 f"{path}: no such file; give an exported .xml or .onnx, or a .pth checkpoint"
             )
+        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+        contents = [_part(part, path) for part in parts]
+        fingerprints = [fingerprint_of(content) for content in contents]
+        for part, found in zip(parts, fingerprints, strict=True):
+            check_digest(part, found)
+        self.identity = joined(*fingerprints)
         settings: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
@@ -56,14 +72,14 @@ class OpenVinoFile:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = openvino_runtime().Core()
         try:
-            model = core.read_model(path)
+            model = core.read_model(*contents)
             self.about = ExportMetadata.from_json(_description(model), path)
             size = self.about.input_size
             model.reshape([1, size, size, 3])
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
             raise ExportedFileError(
-                f"{path}: damaged, or its .bin is missing; copy it again"
+                f"{path}: damaged, or its .bin is of another file; copy both again"
             ) from error
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -72,13 +88,19 @@ class OpenVinoFile:
         return predictions
 
 
+def _part(part: Path, path: Path) -> bytes:
+    if part != path and not part.is_file():
+        raise ExportedFileError(f"{path}: damaged, or its .bin is missing; copy it again")
+    return read_exported(part)
+
+
 def has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 by itself."""
     return "BF16" in openvino_runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def save_openvino(onnx_path: Path, path: Path) -> None:
-    """Translate an exported ONNX file to OpenVINO's `.xml` and the `.bin` beside it.
+    """Translate an exported ONNX file to OpenVINO's `.xml` and `.bin`, each with its digest.
 
     Raises:
         OSError: a file cannot be written.
@@ -90,6 +112,8 @@ def save_openvino(onnx_path: Path, path: Path) -> None:
         openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise OSError(f"{path}: cannot be written") from error
+    write_digest(path)
+    write_digest(path.with_suffix(".bin"))
 
 
 def _description(model: _Described) -> str | None:

@@ -360,7 +360,7 @@ class TestSeveralDoors:
                 "camera.source: /dev/video0",
             ),
             ("camera: {source: 'rtsp://u:p@h/a'}",) * 2 + ("camera.source: rtsp://***@h/a",),
-            ("relays: [{kind: gpio, pin: 17}]", "relays: [{kind: gpio, pin: GPIO17}]", "pin 17"),
+            ("relays: [{kind: gpio, pin: 17}]",) * 2 + ("relays: pin 17",),
             (
                 "relays: [{kind: serial, port: /dev/a, channel: 1}]",
                 "relays: [{kind: serial, port: /dev/a, channel: 2}]",

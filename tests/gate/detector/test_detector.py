@@ -13,13 +13,21 @@ from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.files.digest_file import digest_file
+from mask_gate.models.files.fingerprint import fingerprint, joined
 from mask_gate.models.files.onnx_export import export_onnx
 from mask_gate.models.networks.zoo import build
 
 needs_onnx = pytest.mark.skipif(
     find_spec("onnx") is None, reason="needs the train extra: pip install 'mask-gate[train]'"
 )
+
+
+def edit(exported):
+    """Another weight somewhere in the middle; the file can still be read."""
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    exported.write_bytes(content)
 
 
 def frame(height=120, width=160, seed=0):
@@ -176,7 +184,8 @@ def test_on_a_cpu_the_exported_twin_runs_and_says_the_same(weights, tmp_path):
     by_onnx = Detector(copy, "cpu", engine=EngineKind.ONNX)
     assert "torch" in by_torch.engine.name
     assert "ONNX Runtime" in by_onnx.engine.name
-    assert by_onnx.model_id == by_torch.model_id
+    assert by_torch.model_id == fingerprint(copy)
+    assert by_onnx.model_id == joined(fingerprint(copy), fingerprint(tmp_path / "a.onnx"))
     square = frame(96, 96).image
     ours, theirs = by_onnx.engine(square), by_torch.engine(square)
     np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=1e-4)
@@ -190,6 +199,31 @@ def test_an_export_of_another_checkpoint_is_left_alone(weights, tmp_path, caplog
     export_onnx(load_checkpoint(copy), tmp_path / "a.onnx", "sha256:another")
     assert "torch" in Detector(copy, "cpu").engine.name
     assert "from another checkpoint" in caplog.text
+
+
+@needs_onnx
+def test_an_exported_twin_that_nobody_can_vouch_for_is_left_alone(weights, tmp_path, caplog):
+    copy = tmp_path / "a.pth"
+    copy.write_bytes(weights.read_bytes())
+    export_onnx(load_checkpoint(copy), tmp_path / "a.onnx", fingerprint(copy))
+    digest_file(tmp_path / "a.onnx").unlink()
+    assert "torch" in Detector(copy, "cpu").engine.name
+    assert "a.onnx has no a.onnx.sha256 beside it and is left alone" in caplog.text
+    with pytest.raises(ModelError, match="needs its exported twin: mask-gate-export"):
+        Detector(copy, "cpu", engine=EngineKind.ONNX)
+
+
+@needs_onnx
+@pytest.mark.parametrize("engine", [EngineKind.AUTO, EngineKind.ONNX, EngineKind.OPENVINO])
+def test_an_edited_twin_is_refused_though_it_names_its_checkpoint(weights, tmp_path, engine):
+    copy, twin = tmp_path / "a.pth", tmp_path / "a.onnx"
+    copy.write_bytes(weights.read_bytes())
+    export_onnx(load_checkpoint(copy), twin, fingerprint(copy))
+    edit(twin)
+    assert fingerprint(copy).encode() in twin.read_bytes()
+    with pytest.raises(ModelError, match=r"a\.onnx: is not the file that was exported"):
+        Detector(copy, "cpu", engine=engine)
+    Detector(copy, "cpu", engine=EngineKind.TORCH)  # runs the checkpoint itself
 
 
 @needs_onnx

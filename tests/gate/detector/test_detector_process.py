@@ -23,10 +23,12 @@ import pytest
 
 from mask_gate.gate.detector.child import worker_command
 from mask_gate.gate.detector.detector_process import DetectorProcess
+from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError
 from mask_gate.gate.system.processes import RestartBudget
+from mask_gate.models.files.digest_file import write_digest
 
 pytestmark = pytest.mark.process
 
@@ -691,6 +693,29 @@ class TestTheRealDetector:
         command = worker_command(tmp_path / weights, device)
         with pytest.raises(ModelError, match=complaint):
             DetectorProcess(command, passes, ProcessLimits(result_s=1.0))
+
+    def test_whose_twin_was_exchanged_while_it_ran_is_not_replaced_by_one_that_runs_it(
+        self, tmp_path
+    ):
+        """Somebody with a mind to it writes a digest for the other file, too."""
+        for name in ("mask-gate-lite.pth", "mask-gate-lite.onnx", "mask-gate-lite.onnx.sha256"):
+            (tmp_path / name).write_bytes((ROOT / "assets/weights" / name).read_bytes())
+        twin = tmp_path / "mask-gate-lite.onnx"
+        sound = twin.read_bytes()
+        exchanged = bytearray(sound)
+        exchanged[len(sound) // 2] ^= 0x40
+        command = worker_command(tmp_path / "mask-gate-lite.pth", "cpu", EngineKind.ONNX)
+        limits = ProcessLimits(result_s=PATIENCE_S, min_restart_s=PATIENCE_S)
+        budget = quick_budget(most=1, retry_s=0.1)
+        with contextlib.closing(DetectorProcess(command, passes, limits, budget)) as process:
+            twin.write_bytes(exchanged)
+            os.kill(process.pid, signal.SIGKILL)
+            wait_until(lambda: "is not the file that was exported" in refusal(process))
+            write_digest(twin)
+            wait_until(lambda: "the weights are others than at the start" in refusal(process))
+            twin.write_bytes(sound)
+            write_digest(twin)
+            wait_until(lambda: process.pid)
 
 
 COMPARE = """
