@@ -7,9 +7,10 @@ from pathlib import Path
 
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.errors import ConfigError, OutputError
-from mask_gate.gate.system.secret_file import read_secret
+from mask_gate.gate.system.secret_file import MAX_KEY_BYTES, read_secret
 
-_PLAIN = frozenset({"weights", "ca_file", "tls_certificate", "tls_key"})
+_PLAIN = frozenset({"weights", "ca_file", "tls_certificate"})
+_KEY = "tls_key"
 
 
 def check_named_files(config: GateConfig) -> None:
@@ -23,7 +24,10 @@ def check_named_files(config: GateConfig) -> None:
         del values["console"]
     for key, path in _named(values):
         try:
-            if key.rpartition(".")[2] not in _PLAIN:
+            name = key.rpartition(".")[2]
+            if name == _KEY:
+                read_secret(path, MAX_KEY_BYTES)
+            elif name not in _PLAIN:
                 read_secret(path)
             elif not Path(path).is_file():
                 raise ConfigError(f"{key}: {path}: no such file")
@@ -36,12 +40,17 @@ def check_named_files(config: GateConfig) -> None:
 
 
 def _named(values: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Key and path of each file in there; every key that ends in `_file` names one."""
+    """Key and path of each file in there.
+
+    A key that ends in `_file` names one, a key that ends in `_files` one for each of its own keys.
+    """
     if isinstance(values, dict):
         for name, value in values.items():
             below = f"{key}.{name}" if key else name
-            if isinstance(value, str) and (name in _PLAIN or name.endswith("_file")):
+            if isinstance(value, str) and (name in {*_PLAIN, _KEY} or name.endswith("_file")):
                 yield below, value
+            elif isinstance(value, dict) and name.endswith("_files"):
+                yield from ((f"{below}.{each}", path) for each, path in value.items())
             else:
                 yield from _named(value, below)
     elif isinstance(values, list):

@@ -8,9 +8,11 @@ import stat
 from mask_gate.gate.errors import OutputError
 
 MAX_BYTES = 4096
+MAX_KEY_BYTES = 64 * 1024
+"""Of a TLS key, which may be in one file with its certificates."""
 
 
-def read_secret(path: str) -> bytes:
+def read_secret(path: str, most_bytes: int = MAX_BYTES) -> bytes:
     """Bytes of a secret, without the newline that editors put at the end of a file.
 
     Raises:
@@ -28,11 +30,11 @@ def read_secret(path: str) -> bytes:
             raise OutputError(f"secret file {path}: expected a file with the secret in it")
         if about.st_mode & stat.S_IRWXO:
             raise OutputError(f"secret file {path}: open to every user here; run chmod o= on it")
-        data = os.read(descriptor, MAX_BYTES + 1)
+        data = os.read(descriptor, most_bytes + 1)
     finally:
         os.close(descriptor)
-    if len(data) > MAX_BYTES:
-        raise OutputError(f"secret file {path}: expected at most {MAX_BYTES} bytes, got more")
+    if len(data) > most_bytes:
+        raise OutputError(f"secret file {path}: expected at most {most_bytes} bytes, got more")
     secret = data.removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
         raise OutputError(f"secret file {path}: expected a secret, got an empty file")

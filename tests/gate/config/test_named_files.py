@@ -34,6 +34,14 @@ def test_a_gate_that_names_none_is_right():
             "console: {enabled: true, tls_certificate: FILE, tls_key: FILE}",
             "console.tls_certificate",
         ),
+        (
+            "console: {enabled: true, tls_certificate: /etc/hostname, tls_key: FILE}",
+            "console.tls_key",
+        ),
+        (
+            "console: {enabled: true, guard_password_files: {kim: FILE}}",
+            "console.guard_password_files.kim",
+        ),
         ("mqtt: {host: broker, username: gate, password_file: FILE}", "mqtt.password_file"),
         ("mqtt: {host: broker, tls: true, ca_file: FILE}", "mqtt.ca_file"),
         (
@@ -49,10 +57,11 @@ def test_each_is_read_and_a_missing_one_is_told_by_its_key(text, key, tmp_path, 
     assert told.value.exit_code == 2
 
 
-def test_a_secret_that_every_user_can_read_is_refused(secret):
+@pytest.mark.parametrize("keys", ["password_file: FILE", "tls_certificate: FILE, tls_key: FILE"])
+def test_a_secret_that_every_user_can_read_is_refused(keys, secret):
     secret.chmod(0o644)
-    with pytest.raises(ConfigError, match=r"^console\.password_file: .*chmod o="):
-        check(f"console: {{enabled: true, password_file: {secret}}}")
+    with pytest.raises(ConfigError, match=r"^console\.(password_file|tls_key): .*chmod o="):
+        check(f"console: {{enabled: true, {keys.replace('FILE', str(secret))}}}")
 
 
 def test_a_console_that_is_off_needs_none(tmp_path):
