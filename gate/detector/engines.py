@@ -37,7 +37,7 @@ def open_engine(
     if not weights.is_file():
         raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
     identity = fingerprint(weights)
-    is_exported = weights.suffix in _EXPORTED
+    is_exported = weights.suffix.lower() in _EXPORTED
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
         exported = weights if is_exported else _twin(weights, identity)
         kinds = _kinds_for(weights, exported)
@@ -72,21 +72,21 @@ def _twin(weights: Path, identity: str) -> Path | None:
 def _kinds_for(weights: Path, exported: Path | None) -> tuple[EngineKind, ...]:
     """What can run a file on a CPU here, the default first."""
     kinds = []
-    if exported is not None and exported.suffix == ".onnx":
+    if exported is not None and exported.suffix.lower() == ".onnx":
         kinds.append(EngineKind.ONNX)
     if exported is not None and _is_installed("openvino"):
         kinds += [EngineKind.OPENVINO, EngineKind.OPENVINO_BF16]
-    if weights.suffix not in _EXPORTED and _is_installed("torch"):
+    if weights.suffix.lower() not in _EXPORTED and _is_installed("torch"):
         kinds.append(EngineKind.TORCH)
     if not kinds:
-        missing = EngineKind.OPENVINO if weights.suffix in _EXPORTED else EngineKind.TORCH
+        missing = EngineKind.OPENVINO if weights.suffix.lower() in _EXPORTED else EngineKind.TORCH
         raise ModelError(_why_not(weights, missing))
     return tuple(kinds)
 
 
 def _why_not(weights: Path, wanted: EngineKind) -> str:
     if wanted == EngineKind.TORCH:
-        if weights.suffix in _EXPORTED:
+        if weights.suffix.lower() in _EXPORTED:
             return f"{weights}: exported files are not for engine torch; give the .pth checkpoint"
         return (
             f"{weights} {_NEEDS_TORCH}; or give the .onnx that mask-gate-export makes of it "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.files.export_metadata import METADATA_KEY, ExportedFileError, ExportMetadata
+from mask_gate.models.files.foreign_file import foreign
 
 
 class OnnxFile:
@@ -40,9 +41,8 @@ class OnnxFile:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise ExportedFileError(
-                f"{path}: damaged or not an ONNX file; copy it again"
-            ) from error
+            what = foreign(path) or "damaged or not an ONNX file; copy it again"
+            raise ExportedFileError(f"{path}: {what}") from error
         stored = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.about = ExportMetadata.from_json(stored, path)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.files.export_metadata import METADATA_KEY, ExportedFileError, ExportMetadata
+from mask_gate.models.files.foreign_file import foreign
 
 Precision = Literal["f32", "bf16"]
 
@@ -62,9 +63,8 @@ class OpenVinoFile:
             model.reshape([1, size, size, 3])
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            raise ExportedFileError(
-                f"{path}: damaged, or its .bin is missing; copy it again"
-            ) from error
+            what = foreign(path) or "damaged, or its .bin is missing; copy it again"
+            raise ExportedFileError(f"{path}: {what}") from error
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[1, S, S, 3] BGR to predictions [1, N, 5 + C], good until the next call."""
