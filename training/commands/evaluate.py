@@ -74,6 +74,18 @@ def _run(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     size = input_size_of(checkpoint, arguments.imgsz)
     network = checkpoint.network().to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
+        _do(arguments, checkpoint, network, size, device)
+
+
+def _do(
+    arguments: argparse.Namespace,
+    checkpoint: Checkpoint,
+    network: DetectionNetwork,
+    size: int,
+    device: torch.device,
+) -> None:
+    """What was asked for."""
     if arguments.passages:
         _passages(arguments)
     elif arguments.presentations:
@@ -109,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-of-domain", type=Path, metavar="DIR", help=text)
     parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    text = "compute in bfloat16: several times faster on many processors, scores nearly the same"
+    parser.add_argument("--bfloat16", action="store_true", help=text)
     parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
     parser.add_argument(
         "--one-label",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.boxes import pairwise_iou_xyxy
+from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.models.nms import suppress
 from mask_gate.training.data.samples import Sample
@@ -65,9 +66,7 @@ class FaceMatches:
             for index, (sample, found) in enumerate(zip(samples, predictions, strict=True))
             for row in _seen(index, sample, found, input_size, min_iou)
         ]
-        table = np.array(rows, np.float64).reshape(len(rows), -1)
-        if not rows:
-            table = np.zeros((0, 11))
+        table = np.array(rows, np.float64).reshape(len(rows), 8 + len(CLASS_NAMES))
         images, truth, label = table[:, :3].astype(np.int64).T
         scores, margins, objectness, sizes, sides_px = table[:, 3:8].T
         classes = table[:, 8:]
