@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,27 @@ class FaceMatches:
     def __getitem__(self, mask: NDArray[np.bool_]) -> FaceMatches:
         """Those a boolean mask chooses."""
         return FaceMatches(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+    def beside(self, others: FaceMatches) -> FaceMatches:
+        """These and others of the same images."""
+        names = self.__dataclass_fields__
+        return FaceMatches(*(np.concatenate([getattr(self, n), getattr(others, n)]) for n in names))
+
+    def with_scores(self, rows: NDArray[np.float64]) -> FaceMatches:
+        """The same matches with other probabilities, as after a calibration.
+
+        Args:
+            rows: [N, 1 + C] objectness and classes; those of missed faces do not count.
+        """
+        scores = rows[:, :1] * rows[:, 1:] * self.was_seen[:, None]
+        ranked = np.sort(scores, axis=1)
+        return replace(
+            self,
+            scores=ranked[:, -1],
+            margins=ranked[:, -1] - ranked[:, -2],
+            objectness=rows[:, 0] * self.was_seen,
+            class_scores=rows[:, 1:] * self.was_seen[:, None],
+        )
 
     @property
     def is_face(self) -> NDArray[np.bool_]:
