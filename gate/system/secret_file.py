@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from mask_gate.gate.errors import OutputError
 
 MAX_BYTES = 4096
 
 
-def read_secret(path: str) -> bytes:
+def is_open_to_all(path: Path) -> bool:
+    """Whether every user of this machine may do something with a file."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IRWXO)
+    except OSError:
+        return False
+
+
+def read_secret(path: str, most_bytes: int = MAX_BYTES) -> bytes:
     """Bytes of a secret, without the newline that editors put at the end of a file.
+
+    Args:
+        path: of the file.
+        most_bytes: a larger one is none.
 
     Raises:
         OutputError: the file is no secret: missing, empty, too large, or open to every user.
@@ -28,11 +41,11 @@ def read_secret(path: str) -> bytes:
             raise OutputError(f"secret file {path}: expected a file with the secret in it")
         if about.st_mode & stat.S_IRWXO:
             raise OutputError(f"secret file {path}: open to every user here; run chmod o= on it")
-        data = os.read(descriptor, MAX_BYTES + 1)
+        data = os.read(descriptor, most_bytes + 1)
     finally:
         os.close(descriptor)
-    if len(data) > MAX_BYTES:
-        raise OutputError(f"secret file {path}: expected at most {MAX_BYTES} bytes, got more")
+    if len(data) > most_bytes:
+        raise OutputError(f"secret file {path}: expected at most {most_bytes} bytes, got more")
     secret = data.removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
         raise OutputError(f"secret file {path}: expected a secret, got an empty file")
