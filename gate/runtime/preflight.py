@@ -160,7 +160,12 @@ def _check_pin(relay: GpioRelayConfig, key: str) -> None:
 
 def _check_records(config: GateConfig) -> None:
     path, events = audit_path(config), config.outputs.events
-    if config.audit.required and (why := _why_not_writable(path, makes_folders=True)):
+    # A service's folder is made and named by systemd when it starts, and with it its user's home.
+    is_made_later = config.audit.path is None and not (
+        os.environ.get("STATE_DIRECTORY") or Path(os.environ.get("HOME", "/")).is_dir()
+    )
+    is_asked_for = config.audit.required and not is_made_later
+    if is_asked_for and (why := _why_not_writable(path, makes_folders=True)):
         raise AuditError(f"audit.path: {path}: cannot be written ({why})")
     if events not in (None, "-") and (why := _why_not_writable(Path(events))):
         raise OutputError(f"outputs.events: {events}: cannot be written ({why})")
