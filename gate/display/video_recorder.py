@@ -8,6 +8,7 @@ and an earlier recording of the same name is replaced only by a complete one.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -25,6 +26,8 @@ CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 QUEUE_FRAMES = 8
 LONGEST_GAP_S = 2.0  # a longer silence is cut short, so that a gap never fills the disk
 CLOSE_TIMEOUT_S = 10.0
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 OpenWriter = Callable[[Path, float, tuple[int, int]], cv2.VideoWriter]
 """Opens a video file, given its path, pictures per second, and width and height in pixels."""
@@ -88,7 +91,8 @@ class VideoRecorder:
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
-            self._part.write_bytes(b"")
+            self._part.unlink(missing_ok=True)
+            os.close(os.open(self._part, _CREATE, 0o640))  # people can be told from one another
         except OSError as error:
             raise OutputError(
                 f"--record {self.path}: cannot write there ({error.strerror}); make the folder or "

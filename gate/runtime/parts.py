@@ -244,11 +244,7 @@ def open_console(
     if views is None:
         yield
         return
-    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"console.enabled: needs {', '.join(missing)}; pip install 'mask-gate[console]'"
-        )
+    check_console(config)
     password = None if config.console.password_file is not None else new_password()
     if password is not None:
         say(f"console: the password of this run is {password}")
@@ -266,6 +262,19 @@ def open_console(
     )
     with contextlib.closing(Console(settings, views, say)):
         yield
+
+
+def check_console(config: GateConfig) -> None:
+    """See that what a console needs is installed, where one is wanted.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
+    if config.console.enabled and missing:
+        raise ConfigError(
+            f"console.enabled: needs {', '.join(missing)}; pip install 'mask-gate[console]'"
+        )
 
 
 def check_assets(config: GateConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from mask_gate.gate.errors import OutputError
 
@@ -12,8 +13,20 @@ MAX_KEY_BYTES = 64 * 1024
 """Of a TLS key, which may be in one file with its certificates."""
 
 
+def is_open_to_all(path: Path) -> bool:
+    """Whether every user of this machine may do something with a file."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IRWXO)
+    except OSError:
+        return False
+
+
 def read_secret(path: str, most_bytes: int = MAX_BYTES) -> bytes:
     """Bytes of a secret, without the newline that editors put at the end of a file.
+
+    Args:
+        path: of the file.
+        most_bytes: a larger one is none.
 
     Raises:
         OutputError: the file is no secret: missing, empty, too large, or open to every user.

@@ -1,5 +1,6 @@
 """VideoRecorder: a playable file at the speed of the events, and a loop that never waits."""
 
+import os
 import re
 import threading
 
@@ -48,6 +49,17 @@ def test_every_kind_of_file_can_be_played(tmp_path, suffix):
     record(path, [(shade(40 + 20 * i), i / 10) for i in range(6)])
     assert levels_in(path) == pytest.approx([40 + 20 * i for i in range(6)], abs=4)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_recording_is_not_for_every_user_of_the_machine(tmp_path):
+    path = tmp_path / "a.mp4"
+    (tmp_path / "a.part.mp4").write_bytes(b"left by a gate that was killed")
+    before = os.umask(0)
+    try:
+        record(path, [(GREY, 0.0), (GREY, 0.1)])
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_the_file_runs_at_the_speed_of_the_events(tmp_path):

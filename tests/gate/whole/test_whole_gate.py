@@ -653,6 +653,13 @@ class TestTheSupervisor:
         gate.config.write_text(sound[: len(sound) // 2] + "\ndoor: {max_opens: 3}\n")
         gate.process.send_signal(signal.SIGHUP)
         gate_bench.wait_until(lambda: "SIGHUP: goes on with the configuration" in gate.said)
+        for wrong in ("outputs: {on_deny: no-hook}", "detector: {weights: gone.onnx}"):
+            key = wrong.partition(":")[0]
+            kept = [line for line in sound.splitlines() if not line.startswith(key)]
+            gate.config.write_text("\n".join([*kept, wrong]) + "\n")
+            before = gate.said.count("SIGHUP: goes on")
+            gate.process.send_signal(signal.SIGHUP)
+            gate_bench.wait_until(lambda: gate.said.count("SIGHUP: goes on") > before)  # noqa: B023
         gate.wait_for_new_opening(time.monotonic())
         gate.config.write_text(sound)
         told_s = time.monotonic()
