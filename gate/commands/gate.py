@@ -21,7 +21,7 @@ from mask_gate.gate.commands.set_up import (
 )
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.console.login import write_password
+from mask_gate.gate.console.login import new_token, write_password
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.runtime.doors import Doors
@@ -29,6 +29,7 @@ from mask_gate.gate.runtime.lock import lock_relays
 from mask_gate.gate.runtime.parts import check_assets
 from mask_gate.gate.runtime.paths import audit_path
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
+from mask_gate.gate.system.secret_file import write_secret
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 from mask_gate.gate.system.threads import DOOR
@@ -75,6 +76,11 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         password = ask_password()
         write_password(options.set_password, password)
         print(f"{options.set_password}: written")
+        return 0
+    if options.set_token is not None:
+        token = new_token()
+        write_secret(options.set_token, token)
+        print(f"{options.set_token}: written; Prometheus sends this token: {token}")
         return 0
     return None
 
