@@ -21,13 +21,14 @@ from mask_gate.gate.commands.set_up import (
 )
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.config.written_secrets import remarks_on_secrets
-from mask_gate.gate.console.login import write_password
+from mask_gate.gate.console.login import new_token, write_password
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.runtime.doors import Doors
 from mask_gate.gate.runtime.lock import lock_relays
 from mask_gate.gate.runtime.paths import audit_path
 from mask_gate.gate.runtime.preflight import about_door, check_commands, check_startable
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
+from mask_gate.gate.system.secret_file import write_secret
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
 
@@ -73,6 +74,11 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         password = ask_password()
         write_password(options.set_password, password)
         print(f"{options.set_password}: written")
+        return 0
+    if options.set_token is not None:
+        token = new_token()
+        write_secret(options.set_token, token)
+        print(f"{options.set_token}: written; Prometheus sends this token: {token}")
         return 0
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 
 from mask_gate.gate.console.login import new_password
 from mask_gate.gate.errors import CameraError, ConfigError, ModelError, OutputError
+from mask_gate.gate.system.version import installed_version
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS, CONFIGS
 
@@ -27,11 +27,7 @@ def print_version() -> int:
     Raises:
         ModelError: the bundled model cannot be read.
     """
-    try:
-        version = importlib.metadata.version("mask-gate")
-    except importlib.metadata.PackageNotFoundError:
-        version = "(not installed)"
-    sys.stdout.write(f"mask-gate {version}\n")
+    sys.stdout.write(f"mask-gate {installed_version()}\n")
     try:
         sys.stdout.write(f"model {fingerprint(BUNDLED_WEIGHTS)}\n")
     except OSError as error:

@@ -52,3 +52,23 @@ def read_secret(path: str, most_bytes: int = MAX_BYTES) -> bytes:
     if not secret:
         raise OutputError(f"secret file {path}: expected a secret, got an empty file")
     return secret
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a line to a file that other users cannot read; one that is there is replaced.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot be written ({why})") from None

@@ -12,6 +12,7 @@ from mask_gate.gate.commands.gate import main
 from mask_gate.gate.config.schema import GateConfig, load_config
 from mask_gate.gate.console.login import Password
 from mask_gate.gate.errors import CameraError, ConfigError, OutputError
+from mask_gate.gate.system.secret_file import read_secret
 
 
 class TestInit:
@@ -31,6 +32,24 @@ class TestInit:
 
     def test_a_folder_that_is_not_there_is_told(self, tmp_path, capsys):
         assert main(["--init", str(tmp_path / "no" / "gate.yaml")]) == OutputError.exit_code
+        assert "cannot be written" in capsys.readouterr().err
+
+
+class TestToken:
+    def test_is_written_for_us_alone_told_once_and_good_for_a_console(self, tmp_path, capsys):
+        path = tmp_path / "metrics"
+        tokens = set()
+        for _ in range(2):
+            assert main(["--set-token", str(path)]) == 0
+            token = read_secret(str(path)).decode()
+            assert capsys.readouterr().out.rstrip().endswith(f": {token}")
+            tokens.add(token)
+        assert len(tokens) == 2
+        assert min(map(len, tokens)) >= 32
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_that_cannot_be_written_is_told(self, tmp_path, capsys):
+        assert main(["--set-token", str(tmp_path / "no" / "metrics")]) == OutputError.exit_code
         assert "cannot be written" in capsys.readouterr().err
 
 
