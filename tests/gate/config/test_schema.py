@@ -1,6 +1,7 @@
 """gate.yaml: complete, strict, and every slip named with file, line and key."""
 
 import itertools
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -144,7 +145,7 @@ class TestSlips:
             (
                 "camera:\n  zzz: 1",
                 "gate.yaml:2: camera.zzz: no such key; "
-                "expected one of source, timeout_s, folder_fps",
+                "expected one of source, user, password_file, timeout_s, folder_fps",
             ),
             (
                 "policy:\n  hold_s: 3\n  hold_s: 4",
@@ -496,3 +497,40 @@ class TestFlags:
     def test_are_checked_like_the_file_and_called_by_their_own_names(self):
         with pytest.raises(ConfigError, match=r"^--device: expected auto, cpu or cuda"):
             with_flags(GateConfig(), {"--device": (("detector", "device"), "tpu")})
+
+
+class TestALoginOfACamera:
+    def config(self, tmp_path, words, password="p@ss#1\n"):
+        secret = tmp_path / "camera.password"
+        secret.write_text(password)
+        secret.chmod(0o600)
+        text = f"camera: {{source: {words}, user: admin, password_file: {secret}}}"
+        return parse_config(text, "gate.yaml")
+
+    def test_stands_beside_its_url(self, tmp_path):
+        config = self.config(tmp_path, "rtsp://cam/live")
+        assert config.camera.opened_as().address == "rtsp://admin:p%40ss%231@cam/live"
+        assert "p@ss" not in json.dumps(config.model_dump(mode="json"))
+
+    def test_is_no_matter_for_another_kind_of_camera_or_one_given_by_a_flag(self, tmp_path):
+        assert self.config(tmp_path, "0").camera.opened_as().address == "0"
+        config = self.config(tmp_path, "rtsp://cam/live")
+        flagged = with_flags(config, {"--camera": (("camera", "source"), "http://other/")})
+        assert flagged.camera.opened_as().address == "http://other/"
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            ("source: 'rtsp://a:b@cam/', user: c, password_file: d", "has a user already"),
+            ("source: 'rtsp://cam/', user: c", "both user and password_file"),
+            ("source: 'rtsp://cam/', password_file: c", "both user and password_file"),
+        ],
+    )
+    def test_is_given_once_and_whole(self, words, told):
+        with pytest.raises(ConfigError, match=told):
+            parse_config(f"camera: {{{words}}}", "gate.yaml")
+
+    def test_that_cannot_be_read_is_told(self, tmp_path):
+        config = self.config(tmp_path, "rtsp://cam/live", "")
+        with pytest.raises(ConfigError, match=r"camera\.password_file"):
+            config.camera.opened_as()
