@@ -87,13 +87,20 @@ class DetectionLoss:
         scales: of the network.
         config: terms and gains.
         assigner: which cells answer for which face.
+        shown: whether the training data shows each class; of one that it never shows it does not
+            say either who is not of it, and that class is left out of the class term.
 
     Raises:
         UsageError: class weights for another number of classes.
     """
 
     def __init__(
-        self, scales: Sequence[Scale], num_classes: int, config: LossConfig, assigner: AssignConfig
+        self,
+        scales: Sequence[Scale],
+        num_classes: int,
+        config: LossConfig,
+        assigner: AssignConfig,
+        shown: Sequence[bool] | None = None,
     ) -> None:
         weights = config.class_weights or (1.0,) * num_classes
         if len(weights) != num_classes:
@@ -106,6 +113,7 @@ class DetectionLoss:
         self.config = config
         self.assigner = assigner
         self.class_weights = torch.tensor(weights)
+        self.shown = torch.tensor(shown or (True,) * num_classes)
 
     def __call__(self, raw_maps: Sequence[Tensor], truth: Truth) -> LossParts:
         """Loss of a batch; finite, and a gradient for every map, also without any face.
@@ -167,7 +175,7 @@ class DetectionLoss:
         """[P]: cross-entropies summed over classes, times the weight of the true class."""
         focal = self.config.classes if isinstance(self.config.classes, Focal) else None
         wanted = one_hot(labels, self.num_classes).to(chosen.dtype)
-        per_class = cross_entropy(chosen[:, 5:], wanted, focal).sum(1)
+        per_class = (cross_entropy(chosen[:, 5:], wanted, focal) * self.shown.to(chosen)).sum(1)
         return per_class * self.class_weights.to(chosen)[labels]
 
     def _objectness_terms(

@@ -92,7 +92,10 @@ class Trainer:
         self.transferred = transferred
         self.optimizer = make_optimizer(network, config.optim, transferred)
         self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
-        self.loss = DetectionLoss(network.scales, network.num_classes, config.loss, config.assign)
+        shown = [any(c in s.labels for s in source.samples) for c in range(network.num_classes)]
+        self.loss = DetectionLoss(
+            network.scales, network.num_classes, config.loss, config.assign, shown
+        )
         self.layers = layer_type(config.precision, device, torch.cpu.get_capabilities())
         halves = self.layers is torch.float16  # whose small gradients would become zero
         self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=halves)
