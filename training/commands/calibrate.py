@@ -25,6 +25,7 @@ from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.calibrated_head import fold
 from mask_gate.models.networks.device import choose_device
 from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.dataset_writer import write_file
 from mask_gate.training.data.preflight import checked_split
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     text = "folder with train.txt and valid.txt that the weights were trained by"
     parser.add_argument("--lists", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
     parser.add_argument("--split", default="valid", help="images to fit on (default valid)")
     aims = Aims()
     text = f"aim: false accepts of a class (default {aims.false_accepts:g})"
@@ -87,7 +89,12 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     _check_alike(checkpoint, looked_at)
     checkpoint.input_size = size = input_size_of(checkpoint, arguments.imgsz)
     data, samples = checked_split(
-        Path(arguments.data), arguments.split, print, skip_bad=False, lists=arguments.lists
+        Path(arguments.data),
+        arguments.split,
+        print,
+        skip_bad=False,
+        lists=arguments.lists,
+        classes=ClassMap.parse(arguments.map),
     )
     _check_unseen(looked_at, data, arguments.split)
     device = choose_device(arguments.device)
