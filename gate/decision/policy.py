@@ -14,8 +14,9 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from mask_gate.gate.decision.cool_down import CoolDowns
+from mask_gate.gate.decision.distrust import Distrust
 from mask_gate.gate.decision.evidence import ROUNDING_S, Evidence, EvidenceWindow
+from mask_gate.gate.decision.person_marks import PersonMarks
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.decision.zone import Point, area, contains
 from mask_gate.gate.domain import Decision, Reason, State, Track
@@ -94,6 +95,23 @@ class PolicyConfig(Section):
         default=3, ge=1, le=100, description="and come from so many distinct frames"
     )
     deny_share: float = Field(default=0.5, gt=0, le=1, description="and be this share of all")
+    distrust_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        description="a face that was just seen to violate must be seen to comply for this long "
+        "before it counts; 0: as any other",
+    )
+    distrust_frames: int = Field(
+        default=8, ge=2, le=1000, description="and in so many distinct frames"
+    )
+    distrust_keep_s: float = Field(
+        default=3.0,
+        ge=0,
+        le=60,
+        description="so long after such a face has vanished, a new one in its place is taken for "
+        "the same",
+    )
     incorrect_is_violation: bool = Field(
         default=True, description="whether a mask worn badly counts as no mask"
     )
@@ -156,13 +174,16 @@ class _Grant:
 
 
 class Policy:
-    """Decides frame by frame; remembers only grants, so that one passage has one opening.
+    """Decides frame by frame; remembers grants, so that one passage has one opening, and denials.
 
     A grant is given to all faces in the zone together. It holds while each of them complies
     and nobody unproven joins, for `hold_s` at most. From its end, whatever ended it, each of them
     waits `cool_down_s`; whoever still stands there then may earn the next. A newcomer need not
     wait: when all comply, the newcomer's grant takes in those who are waiting. A face that
     appears where one of them was lost is taken for the same person.
+
+    Whoever was just denied for what they wear must show for longer that it has changed
+    (`Distrust`).
 
     Args:
         config: the rule.
@@ -180,7 +201,14 @@ class Policy:
             self._compliant.add(MaskLabel.MASK_WEARED_INCORRECT)
         self._window = EvidenceWindow(config.window_s)
         self._grant: _Grant | None = None
-        self._cool_downs = CoolDowns()
+        self._cool_downs = PersonMarks()
+        self._distrust = Distrust(
+            span_s=config.distrust_s,
+            frames=config.distrust_frames,
+            share=config.enter_share,
+            gap_s=config.evidence_gap_s,
+            keep_s=config.distrust_keep_s,
+        )
 
     def decide(
         self, tracks: Sequence[Track], frame_time_s: float, frame_hw: tuple[int, int]
@@ -202,6 +230,8 @@ class Policy:
         self._cool_downs.end_by(frame_time_s)
 
         evidence = {track.id: self._window.evidence_of(track, self.votes) for track in tracks}
+        newest = [of.votes[-1] for of in evidence.values() if of.votes]
+        self._distrust.follow(tracks, newest, self._compliant, frame_time_s)
         state, reason = self._rule(tracks, evidence, frame_hw)
         until_s = None
         if state is State.ALLOW and self._grant is not None:
@@ -276,7 +306,10 @@ class Policy:
             return _Judgement(track, Reason.UNCERTAIN, is_big)
         violation = self._violation(evidence)
         if violation is not None:
+            self._distrust.deny(track, self._window.newest_s)
             return _Judgement(track, violation, is_big)
+        if track.id in self._distrust:
+            return _Judgement(track, Reason.UNCERTAIN, is_big)
         proven_s = self._proven_s(track, evidence)
         if proven_s is not None:
             return _Judgement(track, Reason.COMPLIANT, is_big, proven_s)
