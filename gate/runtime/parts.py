@@ -31,6 +31,7 @@ from mask_gate.gate.detector.engine_trials import EngineTrials
 from mask_gate.gate.detector.engines import engine_options
 from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
+from mask_gate.gate.detector.second_look import SecondLook
 from mask_gate.gate.detector.selftest import SelfTest
 from mask_gate.gate.display.presenter import Presenter
 from mask_gate.gate.display.sound import check_sounds
@@ -175,13 +176,14 @@ def build_gate(
         frame_check=FrameCheck(config.quality),
         detector=detector,
         tracker=Tracker(config.tracker, point),
-        policy=Policy(config.policy, config.policy.votes(point)),
+        policy=Policy(config.policy, config.policy.votes(point), config.policy.looks()),
         controller=controller,
         limits=Limits(
             camera_s=config.camera.timeout_s,
             result_s=config.door.decision_max_age_s,
             fault_frames=config.detector.fault_frames,
         ),
+        second_look=SecondLook(detector, config.policy.compliant, config.policy.second_look_score),
         show=show,
         on_turn=on_turn,
     )
