@@ -27,7 +27,6 @@ def names_in(file):
 def test_every_fault_of_the_catalogue_is_there_once():
     wanted = [f"{kind}{number + 1}" for kind, count in CATALOGUE.items() for number in range(count)]
     assert [name for name, *_ in rows()] == wanted
-    assert len(wanted) == 54
 
 
 def test_most_have_a_test():
