@@ -18,6 +18,11 @@ from mask_gate.models.section import Section
 MOST_FACE_SCORE = 0.5
 """A model that would call half-sure faces no faces lets people walk in unseen."""
 
+SIZE_ORIGIN_PX = 64.0
+"""Side, in pixels of the input, of a box whose objectness is not changed by its size."""
+UNMEASURED_SCORE, UNMEASURED_MARGIN, UNMEASURED_FACE_SCORE = 0.35, 0.15, 0.2
+"""Thresholds for models that bring no operating point: set by eye, on the demo clip."""
+
 Score = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -44,11 +49,14 @@ class Calibration(Section):
 
     Attributes:
         slope, offset: of the objectness.
+        size_slope: what the objectness gains each time a box is e times larger, counted from
+            `SIZE_ORIGIN_PX`: networks say less surely that a large face is one.
         class_slope: of every class; one for all keeps their order.
     """
 
     slope: float = Field(gt=0, le=100)
     offset: float = Field(ge=-100, le=100)
+    size_slope: float = Field(default=0.0, ge=-10, le=10)
     class_slope: float = Field(gt=0, le=100)
 
 

@@ -89,12 +89,37 @@ class AugmentConfig(ExperimentSection):
     paste: Fraction = Field(
         default=0.0, description="a rare class's face replaces a common one's of like size"
     )
+    turn: Fraction = Field(
+        default=0.0, description="turned by up to `turn_deg`, now and then by 90 or 180 degrees"
+    )
+    turn_deg: Annotated[float, Field(ge=0, le=180)] = 75.0
+    light: Fraction = Field(
+        default=0.0,
+        description="a colour cast, another gamma, darkness with noise, grey, backlight or shadow",
+    )
+    large: Fraction = Field(
+        default=0.0,
+        description="an image alone, one of whose faces takes `large_part` of the input's side",
+    )
+    large_part: tuple[PositiveFloat, PositiveFloat] = (0.3, 1.0)
     report: bool = Field(
         default=False,
         description="by chance as it is, scaled by 0.7 and turned by 15 degrees, or noisy",
     )
     plain_epochs: Annotated[int, Field(ge=0)] = Field(
         default=0, description="the last epochs without mosaic, focus and paste"
+    )
+
+
+class DataSource(ExperimentSection):
+    """Further images to learn from, in a folder with `labels.json`."""
+
+    path: str = Field(description="the folder; as given, or below the folder of --data")
+    weight: PositiveFloat = Field(
+        default=1.0, description="how often each picture is shown in an epoch, on average"
+    )
+    by_group: bool = Field(
+        default=False, description="a group of like pictures, as a video's frames, counts as one"
     )
 
 
@@ -152,6 +177,13 @@ class TrainConfig(ExperimentSection):
         description="images shown in an epoch, those there are again and again; none: each once",
     )
     train_split: str = "train"
+    weight: PositiveFloat = Field(
+        default=1.0, description="how often each image of train_split is shown in an epoch"
+    )
+    data: tuple[DataSource, ...] = Field(
+        default=(),
+        description="learnt from beside it; near twins of the other splits are left out",
+    )
     only_images_with: str | None = Field(
         default=None,
         description="learn only from images that show this class, as the report's balanced subset",
@@ -169,10 +201,14 @@ class TrainConfig(ExperimentSection):
     )
     score_threshold: Fraction = 0.001
     threads: PositiveInt | None = None
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        default="auto",
+        description="processes that make batches; auto: all cores but two for a GPU, else none",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="of the network's layers: auto is float16 on CUDA, bfloat16 on CPUs that "
-        "multiply matrices in it (AMX), and float32 elsewhere; losses are always float32",
+        description="of the network's layers: auto is bfloat16 on cards and CPUs that multiply in "
+        "it, float16 on older cards, and float32 elsewhere; losses are always float32",
     )
     augment: AugmentConfig = AugmentConfig()
     assign: AssignConfig = AssignConfig()

@@ -11,15 +11,16 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from mask_gate.gate.audit.backlog import Acknowledgement, Backlog
 from mask_gate.gate.audit.chain import Row, Tip
 from mask_gate.gate.audit.clock import AuditClock
 from mask_gate.gate.audit.limits import AuditLimits
+from mask_gate.gate.audit.record_time import RecordTime
 from mask_gate.gate.audit.rows import detail, printable, row_of_event, start_detail
-from mask_gate.gate.audit.stamp import RowStamp
+from mask_gate.gate.audit.stamp import RowStamp, boot_id
 from mask_gate.gate.audit.store import AuditStore, Connect
 from mask_gate.gate.audit.writer import AuditWriter
 from mask_gate.gate.domain import Signal
@@ -40,9 +41,9 @@ class Audit:
         path: the file, see `gate.audit.config`.
         gate: name of the door.
         clock: monotonic seconds.
-        wall: the time of day; it is recorded, and decides only which rows are old.
+        wall: the time of day; it is recorded, and decides nothing (see `gate.audit.record_time`).
         wait_s: how long an opening waits for its row.
-        keep_days: older rows are deleted.
+        keep_days: rows that are older by the time of the record are deleted.
         config: fingerprint of the configuration, for every row.
         limits: how many rows wait, and for how long.
         connect: `sqlite3.connect`, or what a test puts in its place.
@@ -72,8 +73,10 @@ class Audit:
         self.stamp = RowStamp(gate, clocks, config)
         self._backlog = Backlog(self._name, self._limits, self.stamp, clocks)
         store = AuditStore(path, busy_s=wait_s / 2, wall=wall, connect=connect)
-        keep = timedelta(days=keep_days)
-        self._writer = AuditWriter(self._name, store, self._backlog, self.stamp, clocks, keep)
+        record_time = RecordTime(clocks, boot_id(), keep_days)
+        self._writer = AuditWriter(
+            self._name, store, self._backlog, self.stamp, clocks, record_time
+        )
         self._backlog.put(Row("start", detail=start_detail(os.getpid())))
         self._thread = DoorThread(target=self._writer.run, name="audit")
         self._thread.start()

@@ -220,4 +220,5 @@ class Backlog:
         step_s = self._clock.step_s()
         if step_s is not None:
             detail = f"the wall clock stepped by {step_s:+.3f} s"
+            log.warning("%s: %s", self._name, detail)
             self._rows.append(QueuedRow(self._stamp(Row("clock_step", detail=detail))))

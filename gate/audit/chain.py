@@ -1,4 +1,4 @@
-"""The audit's chain of hashes: what a row holds, how it is sealed, where a chain is broken."""
+"""The audit's chain of hashes: what a row holds, and how it is sealed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ Value = str | int | float | None
 
 START_HASH = "0" * 64
 """What the first row of a file names as the hash before it."""
-
-MAX_LISTED_BREAKS = 20
-"""So many breaks of one chain are described; more are only counted."""
 
 _TIP = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
@@ -45,7 +42,7 @@ class Row:
     """What one row says; its number and hashes come with its place in the chain.
 
     Attributes:
-        kind: `start intent result event clock_step stop alarm pruned`.
+        kind: `start intent result event clock clock_step stop alarm pruned`.
         signal_id: of the door's signal or of the event; the same in events and at relays.
         decision: `allow` or `deny` of a signal, else the state decided on.
         faces: how many were seen in the frame.
@@ -108,79 +105,3 @@ def row_hash(values: Sequence[object]) -> str:
 def tip_of(sealed: Sequence[Value]) -> Tip:
     """Number and hash of a sealed row."""
     return Tip(int(sealed[_SEQ] or 0), str(sealed[_HASH]))
-
-
-class ChainCheck:
-    """Walks a chain from its oldest row to its newest and says where it is broken.
-
-    It finds any row that was changed, deleted, inserted or moved by somebody who did not seal all
-    later rows anew. Against somebody who did, and against rows cut off at the end, only an anchor
-    helps: number and hash of a row, kept where he cannot reach.
-
-    Args:
-        pruned: what the newest `pruned` row names, if there is one.
-        anchor: a row that must be there, as it was noted elsewhere.
-    """
-
-    def __init__(self, pruned: Tip | None = None, anchor: Tip | None = None) -> None:
-        self._pruned = pruned
-        self._anchor = anchor
-        self.rows = 0
-        self.first_seq = 0
-        self.tip = START
-        self.broken = 0
-        self.breaks: list[str] = []
-
-    def take(self, sealed: Sequence[Value]) -> None:
-        """Look at the next row.
-
-        Args:
-            sealed: one value for each of `COLUMNS`.
-        """
-        tip, previous = tip_of(sealed), sealed[_PREVIOUS]
-        if not self.rows:
-            self.first_seq = tip.seq
-            self._begin(tip.seq, previous)
-        elif tip.seq != self.tip.seq + 1:
-            self._missing(self.tip.seq + 1, tip.seq - 1)
-        elif previous != self.tip.hash:
-            self._break(f"row {tip.seq}: does not follow row {self.tip.seq}; one was replaced")
-        if tip.hash != row_hash(sealed[:_HASH]):
-            self._break(f"row {tip.seq}: does not match its own hash; it was changed")
-        self._compare(tip)
-        self.rows += 1
-        self.tip = tip
-
-    def end(self) -> None:
-        """Say that no row comes after the last one taken."""
-        anchor = self._anchor
-        if anchor is None or anchor == START:
-            return
-        if anchor.seq > self.tip.seq:
-            said = f"the anchor names row {anchor.seq}, the last row is {self.tip.seq}"
-            self._break(f"row {self.tip.seq + 1}: missing; {said}")
-        elif anchor.seq < self.first_seq and anchor != self._pruned:
-            self._break(f"row {anchor.seq}: was pruned; give an anchor that is not so old")
-
-    def _begin(self, seq: int, previous: Value) -> None:
-        before = START if seq == 1 else self._pruned
-        if before is None or seq > before.seq + 1:
-            self._missing(1 if before is None else before.seq + 1, seq - 1)
-        elif seq == before.seq + 1 and previous != before.hash:
-            self._break(f"row {seq}: does not follow row {before.seq} as it was pruned")
-
-    def _compare(self, tip: Tip) -> None:
-        """Hold a row against what is known of it from elsewhere."""
-        if self._anchor is not None and self._anchor.seq == tip.seq and self._anchor != tip:
-            self._break(f"row {tip.seq}: is not the row the anchor names; it was replaced")
-        if self._pruned is not None and self._pruned.seq == tip.seq and self._pruned != tip:
-            self._break(f"row {tip.seq}: is not the row that was pruned; it was replaced")
-
-    def _missing(self, first: int, last: int) -> None:
-        rows = f"row {first}" if first == last else f"rows {first} to {last}"
-        self._break(f"{rows}: missing")
-
-    def _break(self, what: str) -> None:
-        self.broken += 1
-        if len(self.breaks) < MAX_LISTED_BREAKS:
-            self.breaks.append(what)

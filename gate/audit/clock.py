@@ -36,6 +36,10 @@ class AuditClock:
         """Wall time as in `Row.wall`, and monotonic seconds."""
         return iso_time(self._wall()), round(self._clock(), 6)
 
+    def mono_s(self) -> float:
+        """Monotonic seconds."""
+        return self._clock()
+
     def wall(self) -> datetime:
         """The time of day."""
         return self._wall()
@@ -50,10 +54,14 @@ class AuditClock:
             return None  # this process was stopped in between: nothing is known
         offset_s = wall_s - after_s
         step_s, self._offset_s = offset_s - self._offset_s, offset_s
-        if abs(step_s) <= self._limits.clock_step_s:
+        if not self.is_step(step_s):
             return None
         self.postpone_pruning()
         return step_s
+
+    def is_step(self, difference_s: float) -> bool:
+        """Whether clocks that differ by so much more than before tell that one was set."""
+        return abs(difference_s) > self._limits.clock_step_s
 
     def is_pruning_due(self) -> bool:
         """Whether it is time to look for old rows."""

@@ -29,7 +29,7 @@ class AuditConfig(Section):
         default=True, description="whether the door stays locked while nothing can be recorded"
     )
     keep_days: float = Field(
-        default=365.0, ge=1, le=36500, description="older rows are deleted, oldest first"
+        default=365.0, ge=1, le=36500, description="older rows are deleted, a day at once"
     )
     wait_s: float = Field(
         default=0.25,

@@ -6,9 +6,11 @@ import contextlib
 import sqlite3
 import stat
 from collections.abc import Generator, Iterator
+from datetime import datetime
 from pathlib import Path
 
-from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Tip, Value
+from mask_gate.gate.audit.chain import COLUMNS, Tip, Value
+from mask_gate.gate.audit.chain_check import ChainCheck
 from mask_gate.gate.errors import OutputError
 
 SealedRow = tuple[Value, ...]
@@ -49,15 +51,16 @@ class AuditReader:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def check(self, anchor: Tip | None = None) -> ChainCheck:
+    def check(self, anchor: Tip | None = None, now: datetime | None = None) -> ChainCheck:
         """Walk the whole chain.
 
         Args:
             anchor: number and hash of a row, as noted elsewhere.
+            now: the time of day, that of the machine unless given.
         """
         with self._as_output_error():
             pruned = self._connection.execute(_PRUNED).fetchone()
-            check = ChainCheck(None if pruned is None else Tip(*pruned), anchor)
+            check = ChainCheck(None if pruned is None else Tip(*pruned), anchor, now)
             for row in self._connection.execute(f"{_ALL} ORDER BY seq"):
                 check.take(row)
             check.end()

@@ -71,8 +71,8 @@ def refusal_of(intent: Row) -> Row:
 
 
 def start_detail(process: int) -> str:
-    """`Row.detail` of the row that a gate begins with."""
-    return f"process {process}"
+    """What `Row.detail` begins with in the row that a gate begins with; the time follows it."""
+    return f"process {process};"
 
 
 def detail(text: str) -> str:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 
 from mask_gate.gate.audit.chain import START, Tip
+from mask_gate.gate.audit.record_time import TIMED_KINDS, LastRows, read_note, seconds
 from mask_gate.gate.errors import OutputError
 
 APPLICATION_ID = 0x4D474155
@@ -136,3 +137,20 @@ def last_row(connection: sqlite3.Connection) -> Tip:
     """Number and hash of the last row; `START` in an empty file."""
     found = connection.execute("SELECT seq, hash FROM rows ORDER BY seq DESC LIMIT 1").fetchone()
     return START if found is None else Tip(*found)
+
+
+def last_rows(connection: sqlite3.Connection) -> LastRows | None:
+    """What the end of the file tells of time; None where there are no rows.
+
+    In a file that never said what time it is by the record, that is what its last row says.
+    """
+    columns = "SELECT kind, detail, wall, mono_s, boot_id FROM rows"
+    end = connection.execute(f"{columns} ORDER BY seq DESC LIMIT 1").fetchone()
+    if end is None:
+        return None
+    kinds = ", ".join(f"'{kind}'" for kind in TIMED_KINDS)
+    timed = connection.execute(f"{columns} WHERE kind IN ({kinds}) ORDER BY seq DESC")
+    noted = ((row, note) for row in timed if (note := read_note(row[0], row[1])) is not None)
+    row, note = next(noted, (end, None))
+    time = row[2] if note is None else note.time
+    return LastRows(seconds(time), row[3], row[4], end[2], end[3], end[4])

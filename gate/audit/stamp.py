@@ -28,7 +28,7 @@ class RowStamp:
         self.model: str | None = None
         self.config = config
         self._clock = clock
-        self._boot_id, self._gate = _boot_id(), printable(gate)
+        self._boot_id, self._gate = boot_id(), printable(gate)
 
     def __call__(self, row: Row) -> Row:
         """The row as it was made now, at this gate."""
@@ -44,7 +44,8 @@ class RowStamp:
         )
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Which boot of the machine this is."""
     try:
         return _BOOT_ID.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError):

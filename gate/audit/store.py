@@ -16,7 +16,8 @@ from pathlib import Path
 
 from mask_gate.gate.audit.chain import COLUMNS, START, Row, Tip, seal, tip_of
 from mask_gate.gate.audit.damaged_file import last_readable_row, set_aside
-from mask_gate.gate.audit.schema import check_pages, is_damage, last_row, prepare
+from mask_gate.gate.audit.record_time import LastRows, read_note
+from mask_gate.gate.audit.schema import check_pages, is_damage, last_row, last_rows, prepare
 from mask_gate.gate.errors import OutputError
 
 log = logging.getLogger(__name__)
@@ -135,15 +136,28 @@ class AuditStore:
             raise
         self.tip, self._uncertain_tip = tip, None
 
-    def prune(self, before: str, until: str, note: Callable[[Tip], Row]) -> bool:
+    def last_rows(self) -> LastRows | None:
+        """What the end of the file tells of time; None where there are no rows.
+
+        Raises:
+            sqlite3.Error: it cannot be read.
+        """
+        try:
+            return last_rows(self._open_connection())
+        except BaseException as error:
+            self._failed(error)
+            raise
+
+    def prune(self, before: str, note: Callable[[int, Tip, str], Row]) -> bool:
         """Delete some of the rows older than `before`; call again while it says True.
 
-        Rows later than `until` cannot be: their clock was wrong, and they go with their neighbours.
+        What is kept begins with a row that says what time it was by the record, so that anybody can
+        see that all before it were old.
 
         Args:
-            before: wall time, as in `Row.wall`.
-            until: the present wall time.
-            note: makes the `pruned` row that must be written before rows up to a tip may go.
+            before: time of the record, as in `Row.wall`.
+            note: makes the `pruned` row that must be written before rows may go, of their number,
+                the last of them, and `before`.
 
         Raises:
             sqlite3.Error: nothing was deleted by this call.
@@ -152,13 +166,13 @@ class AuditStore:
         try:
             if self._delete_pruned(connection):
                 return True
-            last = _last_old(connection, before, until)
+            old = _old_rows(connection, before)
         except BaseException as error:
             self._failed(error)
             raise
-        if last is None:
+        if old is None:
             return False
-        self.append([note(last)])
+        self.append([note(*old, before)])
         return True
 
     def close(self) -> None:
@@ -271,16 +285,20 @@ def make_folder(folder: Path) -> None:
         each.chmod(_FOLDER_MODE)
 
 
-def _last_old(connection: sqlite3.Connection, before: str, until: str) -> Tip | None:
-    """The last of the oldest rows that are all too old; None when the first one is not."""
-    rows = connection.execute(
-        "SELECT seq, hash, wall FROM rows ORDER BY seq LIMIT ?", (_PRUNE_LOOK,)
-    )
-    last = None
-    for seq, row_hash, wall in rows:
-        if wall < before:
-            last = Tip(seq, row_hash)
-        elif wall <= until:
-            break
+def _old_rows(connection: sqlite3.Connection, before: str) -> tuple[int, Tip] | None:
+    """How many of the oldest rows are too old, and the last of these; None where none is."""
+    rows = connection.execute("SELECT seq, hash, kind, detail FROM rows ORDER BY seq")
+    first: int | None = None
+    previous, found = START, None
+    for count, (seq, row_hash, kind, detail) in enumerate(rows):
+        first = seq if first is None else first
+        note = read_note(kind, detail)
+        if note is not None and seq > first:
+            if note.time > before:
+                break
+            found = seq - first, previous
+        if found is not None and count >= _PRUNE_LOOK:
+            break  # the rest comes with the next step
+        previous = Tip(seq, row_hash)
     rows.close()
-    return last
+    return found

@@ -6,11 +6,11 @@ import logging
 import sqlite3
 import threading
 from dataclasses import replace
-from datetime import timedelta
 
 from mask_gate.gate.audit.backlog import Backlog, QueuedRow
 from mask_gate.gate.audit.chain import Row, Tip
-from mask_gate.gate.audit.clock import AuditClock, iso_time
+from mask_gate.gate.audit.clock import AuditClock
+from mask_gate.gate.audit.record_time import RecordTime
 from mask_gate.gate.audit.rows import detail, printable, refusal_of
 from mask_gate.gate.audit.stamp import RowStamp
 from mask_gate.gate.audit.store import AuditStore
@@ -28,7 +28,7 @@ class AuditWriter:
         backlog: what waits.
         stamp: for rows of its own.
         clock: tells when to look for old rows.
-        keep: older rows are deleted.
+        time: of the record, which tells how old they are.
     """
 
     def __init__(
@@ -38,14 +38,15 @@ class AuditWriter:
         backlog: Backlog,
         stamp: RowStamp,
         clock: AuditClock,
-        keep: timedelta,
+        time: RecordTime,
     ) -> None:
         self._name = name
         self._store = store
         self._backlog = backlog
         self._stamp = stamp
         self._clock = clock
-        self._keep = keep
+        self._time = time
+        self._has_begun = False
         self._unsure: list[QueuedRow] = []  # tried last; perhaps on the disk in spite of a fault
         self._fault_since_s = 0.0
         self._changed = threading.Condition()  # guards what follows
@@ -91,6 +92,8 @@ class AuditWriter:
             batch = self._open(batch)
         if batch:
             self._commit(batch)
+        if self._time.is_note_due:
+            self._backlog.put_last(self._time.clock_row())
         if self._clock.is_pruning_due():
             self._prune()
         self._recover()
@@ -102,10 +105,25 @@ class AuditWriter:
             self._backlog.remove_written(self._unsure)
             batch = batch[len(self._unsure) :]
         self._unsure = []
+        if not self._has_begun:
+            self._begin(batch)
         if alarm is None:
             return batch
         first = self._backlog.put_first(replace(alarm, detail=detail(alarm.detail or "")))
         return [first, *batch]
+
+    def _begin(self, batch: list[QueuedRow]) -> None:
+        """Go on with the time of the record, and say what it is in the first row of this run."""
+        step_s = self._time.begin(self._store.last_rows())
+        self._has_begun = True
+        for each in batch:
+            if each.row.kind == "start":
+                note = self._time.note(each.row.mono_s)
+                each.row = replace(each.row, detail=f"{each.row.detail} {note}")
+        if step_s is not None and self._clock.is_step(step_s):
+            said = f"the wall clock stepped by {step_s:+.3f} s while no gate ran"
+            self._backlog.put_last(Row("clock_step", detail=said))
+            log.warning("%s: %s", self._name, said)
 
     def _commit(self, batch: list[QueuedRow]) -> None:
         rows = []
@@ -121,15 +139,11 @@ class AuditWriter:
 
     def _prune(self) -> None:
         """Delete some old rows; whatever is left comes with the next step."""
-        now = self._clock.wall()
-        before, until = iso_time(now - self._keep), iso_time(now)
 
-        def note(last: Tip) -> Row:
-            said = f"rows up to {last.seq} are older than {before}"
-            row = Row("pruned", detail=said, anchor_seq=last.seq, anchor_hash=last.hash)
-            return self._stamp(row)
+        def note(count: int, last: Tip, before: str) -> Row:
+            return self._stamp(self._time.pruned_row(count, last, before))
 
-        if not self._store.prune(before, until, note):
+        if not self._store.prune(self._time.oldest_kept(), note):
             self._clock.postpone_pruning()
 
     def _fail(self, why: str) -> None:

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Tip, Value, parse_tip
+from mask_gate.gate.audit.chain import COLUMNS, Tip, Value, parse_tip
+from mask_gate.gate.audit.chain_check import ChainCheck
 from mask_gate.gate.audit.config import default_audit_path
 from mask_gate.gate.audit.reader import AuditReader, SealedRow
 from mask_gate.gate.commands.run_command import run_command
@@ -127,7 +128,10 @@ def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
         _complain(check)
         return BROKEN
     rows = f"rows {check.first_seq} to {check.tip.seq}" if check.rows else "no rows"
-    _STANDARD_OUTPUT.write(f"whole: {rows}\nlast row {check.tip}\n")
+    _STANDARD_OUTPUT.write(f"whole: {rows}\n")
+    if check.pruning is not None:
+        _STANDARD_OUTPUT.write(f"deleted: {check.pruning}\n")
+    _STANDARD_OUTPUT.write(f"last row {check.tip}\n")
     return 0
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.errors import ConfigError, OutputError
-from mask_gate.gate.system.secret_file import MAX_BYTES, read_secret
+from mask_gate.gate.system.secret_file import MAX_BYTES, MAX_KEY_BYTES, read_secret
 
 _NOT_SECRET = frozenset({"ca_file", "tls_certificate"})
 _NAMED = frozenset({"tls_certificate", "tls_key"})
-_LARGEST_KEY = 65536
 
 
 def check_named_files(config: GateConfig) -> None:
@@ -30,7 +29,7 @@ def check_named_files(config: GateConfig) -> None:
         name = key.rpartition(".")[2]
         try:
             if name not in _NOT_SECRET:
-                read_secret(path, _LARGEST_KEY if name == "tls_key" else MAX_BYTES)
+                read_secret(path, MAX_KEY_BYTES if name == "tls_key" else MAX_BYTES)
             elif not Path(path).is_file():
                 raise ConfigError(f"{key}: {path}: no such file")
             else:
@@ -62,12 +61,17 @@ def _check_tls(certificate: str | None, key: str | None) -> None:
 
 
 def _named(values: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Key and path of each file in there; every key that ends in `_file` names one."""
+    """Key and path of each file in there.
+
+    A key that ends in `_file` names one, a key that ends in `_files` one for each of its own keys.
+    """
     if isinstance(values, dict):
         for name, value in values.items():
             below = f"{key}.{name}" if key else name
             if isinstance(value, str) and (name in _NAMED or name.endswith("_file")):
                 yield below, value
+            elif isinstance(value, dict) and name.endswith("_files"):
+                yield from ((f"{below}.{each}", path) for each, path in value.items())
             else:
                 yield from _named(value, below)
     elif isinstance(values, list):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from mask_gate.models.section import Section
 
 _FILE = Field(default=None, min_length=1)
+
+GuardName = Annotated[str, StringConstraints(pattern=r"^[^\s\x00-\x1f]{1,40}$")]
+"""What a guard types at the login."""
 
 
 class Timeouts(Section):
@@ -34,6 +39,9 @@ class ConsoleConfig(Section):
     port: int = Field(default=8321, ge=0, le=65535, description="0 takes any that is free")
     password_file: str | None = _FILE
     kiosk_password_file: str | None = _FILE
+    guard_password_files: Mapping[GuardName, str] = Field(
+        default={}, description="a password for each guard by name, as {kim: FILE}"
+    )
     metrics_token_file: str | None = _FILE
     names: tuple[str, ...] = Field(
         default=(), description="names it is reached by, besides this machine's own"
@@ -68,7 +76,7 @@ class ConsoleConfig(Section):
                 raise ValueError(f"proxies: expected addresses, got {proxy!r:.60}") from None
         if self.is_local:
             return self
-        if self.password_file is None:
+        if self.password_file is None and not self.guard_password_files:
             raise ValueError("password_file: needed, for others than this machine can reach it")
         if not self.is_encrypted:
             raise ValueError("tls_certificate: needed (or proxies), for others can listen")

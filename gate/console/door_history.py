@@ -72,7 +72,8 @@ def read_today(
             if number >= most_rows or clock() >= end_s or str(row["wall"]) < since:
                 break
             if row["kind"] == "start":
-                is_ours = is_ours if starts else row["detail"] == start_detail(gate_pid)
+                said = str(row["detail"])
+                is_ours = is_ours if starts else said.startswith(start_detail(gate_pid))
                 starts += 1
             elif row["kind"] == "event":
                 with contextlib.suppress(ValueError, TypeError, KeyError):

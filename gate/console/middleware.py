@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from mask_gate.gate.console.rate_limit import RateLimiter
 from mask_gate.gate.display.texts import Texts
 
 COOKIE = "mask-gate-session"
+
+ACCOUNT = "mask_gate.account"
+"""Where the scope of a request says the name of whoever asks."""
 
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 """Every machine has these names, so they stand for all programs of a machine, not for us."""
@@ -34,6 +38,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+_HOST = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(:\d{1,5})?")
 _ENCRYPTED_ONLY = "max-age=31536000"  # a year, for this name alone
 
 
@@ -122,6 +127,7 @@ class AccessMiddleware:
             await send(message)
 
         role = self._role(request)
+        scope[ACCOUNT] = self._authenticator.sessions.account(self._token(request)).name
         address = request.client.host if request.client else ""
         refusal: Response | None
         if self._limiter.admits(address, is_logged_in=role is not Role.NOBODY):
@@ -153,8 +159,11 @@ class AccessMiddleware:
             return PlainTextResponse("this is not for you", 403)
         return PlainTextResponse("there is no such page", 404)
 
+    def _token(self, request: Request) -> str | None:
+        return request.cookies.get(self._site.cookie)
+
     def _role(self, request: Request) -> Role:
-        role = self._authenticator.sessions.role(request.cookies.get(self._site.cookie))
+        role = self._authenticator.sessions.role(self._token(request))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if (
             role is Role.NOBODY
@@ -166,7 +175,6 @@ class AccessMiddleware:
 
 
 def _host_name(host: str) -> str:
-    """A host without its port, as `localhost:8321`."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """The name in a host such as `localhost:8321`; empty where it is no host at all."""
+    match = _HOST.fullmatch(host)
+    return "" if match is None else (match["address"] or match["name"]).lower()

@@ -30,7 +30,7 @@ from mask_gate.gate.console.door_pages import (
 )
 from mask_gate.gate.console.event_views import BadRequestError, event_json, state_changes
 from mask_gate.gate.console.live_status import PARTS
-from mask_gate.gate.console.login import Authenticator, Role
+from mask_gate.gate.console.login import NOBODY, Account, Authenticator, Role
 from mask_gate.gate.console.metrics import Metrics
 from mask_gate.gate.console.middleware import AccessMiddleware, AccessRules, SiteSettings
 from mask_gate.gate.console.rate_limit import RateLimiter
@@ -57,6 +57,7 @@ _HISTORY_STATES = frozenset({State.ALLOW, State.DENY, State.FAULT})
 """States in the history of all doors; who is still being looked at is left out."""
 
 _MOST_FORM_BYTES = 4096
+_MOST_FORM_FIELDS = 5
 
 
 class Pages:
@@ -169,31 +170,34 @@ class Pages:
         """Take a password; the right one is answered with a session."""
         address = request.client.host if request.client else ""
         page = self._renderer.texts(request).page
-        limiter = self._authenticator.login_limiter
         # Read before the lock is taken: a form that does not come must not keep others waiting.
-        form = parse_qs((await self._form(request)).decode("utf-8", "replace"), max_num_fields=5)
-        password, to = (form.get(key, [""])[0] for key in ("password", "to"))
+        form = await self._form(request)
+        password, name, to = (form.get(key, "") for key in ("password", "name", "to"))
+        limiter = self._authenticator.login_limiter
+        accounts = self._authenticator.accounts(name)
         async with self._checking:  # one at a time: each takes 32 MiB
-            if (wait_s := limiter.wait_s(address)) > 0:
-                answer = self._login_page(request, "", 429, complaint=page["locked_out"])
-                answer.headers["retry-after"] = str(math.ceil(wait_s))
-                return answer
-            limiter.failed(address)
-            role = await asyncio.to_thread(self._authenticator.role_of, password)
-            if role is Role.NOBODY:
-                return self._login_page(request, to, 401, complaint=page["bad_login"])
-            limiter.succeeded(address)
-        return self._begin_session(request, role, to)
+            waits_s = [limiter.wait_s(address, account) for account in accounts]
+            tried = [one for one, wait_s in zip(accounts, waits_s, strict=True) if wait_s <= 0]
+            limiter.failed(address, tried)
+            account = await asyncio.to_thread(self._authenticator.matching, tried, password)
+            if account != NOBODY:
+                limiter.succeeded(address, account, tried)
+                return self._begin_session(request, account, address, to)
+        if any(waits_s):  # perhaps it is the right one, and was not looked at
+            answer = self._login_page(request, "", 429, complaint=page["locked_out"])
+            answer.headers["retry-after"] = str(math.ceil(max(waits_s)))
+            return answer
+        return self._login_page(request, to, 401, complaint=page["bad_login"])
 
-    def _begin_session(self, request: Request, role: Role, to: str) -> Response:
+    def _begin_session(self, request: Request, account: Account, address: str, to: str) -> Response:
         """Lead to the page that was asked for, or to the first one of the role."""
-        sessions = self._authenticator.sessions
+        sessions, role = self._authenticator.sessions, account.role
         sessions.end(request.cookies.get(self._site.cookie))
         home = "/kiosk" if role is Role.VISITOR else "/"
         response = RedirectResponse(to if self._rules.may_see(role, to) else home, 303)
         response.set_cookie(
             self._site.cookie,
-            sessions.begin(role),
+            sessions.begin(account, address),
             max_age=int(sessions.lives_s),
             secure=self._site.encrypted,
             httponly=True,
@@ -205,7 +209,14 @@ class Pages:
         self, request: Request, to: str, status: int = 200, complaint: str = ""
     ) -> Response:
         to = to if to in self._rules.pages else ""
-        return self._renderer.page(request, "login.html", status, to=to, complaint=complaint)
+        return self._renderer.page(
+            request,
+            "login.html",
+            status,
+            to=to,
+            complaint=complaint,
+            has_names=self._authenticator.has_names,
+        )
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here and in the browser."""
@@ -214,11 +225,11 @@ class Pages:
         response.delete_cookie(self._site.cookie)
         return response
 
-    async def _form(self, request: Request) -> bytes:
-        """The body of a short form.
+    async def _form(self, request: Request) -> dict[str, str]:
+        """The fields of a short form, the first of each name.
 
         Raises:
-            BadRequestError: it is too long, or does not come.
+            BadRequestError: it is too long, has too many fields, or does not come.
         """
         body = b""
         try:
@@ -229,7 +240,11 @@ class Pages:
                         raise BadRequestError(f"expected at most {_MOST_FORM_BYTES} bytes")
         except TimeoutError:
             raise BadRequestError(f"expected the whole form within {self._form_s:g} s") from None
-        return body
+        try:
+            found = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MOST_FORM_FIELDS)
+        except ValueError:
+            raise BadRequestError(f"expected at most {_MOST_FORM_FIELDS} fields") from None
+        return {name: values[0] for name, values in found.items()}
 
     # ------------------------------------------------------------------------ for machines
 

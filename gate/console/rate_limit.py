@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 64
+MOST_OF_STRANGERS = 48
+"""Connections of all addresses at which nobody is logged in; the rest is for those who are."""
+
 MOST_OF_ONE_ADDRESS = 32
 """Connections; a browser holds six at most. A proxy of ours may have them all."""
 
@@ -99,24 +102,50 @@ class _TokenBucket:
 
 
 class LimitedHttp(H11Protocol):
-    """uvicorn's HTTP, with a limit of connections for an address, and a limit of idle time.
+    """uvicorn's HTTP, with limits of connections and of the time in which they may be idle.
 
     uvicorn makes an object of this class for each connection; see `limited_http`.
     """
 
     proxies: Collection[str] = ()
     idle_s = 10.0
+    is_known: Callable[[str], bool] = staticmethod(lambda address: False)
     _last_cycle: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or end it at once where its address has too many."""
+        """Take a connection, and end one of the address that has too many."""
         super().connection_made(transport)
-        address = _address_of(self)
-        count = sum(_address_of(other) == address for other in self.connections)
-        if count > MOST_OF_ONE_ADDRESS and address not in self.proxies:
-            transport.abort()
-        else:
+        if (one_too_many := self._one_too_many()) is not None:
+            one_too_many.transport.abort()
+        if one_too_many is not self:
             self._check_later()
+
+    def _one_too_many(self) -> LimitedHttp | None:
+        """The connection that must end for this one to be taken; None where there is room.
+
+        Where strangers have all that they may have together, the newest of the address with the
+        most gives way: however many connections a few addresses hold, another still gets one.
+        """
+        by_address: dict[str, list[LimitedHttp]] = {}
+        for connection in self.connections:
+            if isinstance(connection, LimitedHttp) and not connection.transport.is_closing():
+                by_address.setdefault(_address_of(connection), []).append(connection)
+        own = _address_of(self)
+        if own in self.proxies:
+            return None
+        if len(by_address.get(own, ())) > MOST_OF_ONE_ADDRESS:
+            return self
+        if self.is_known(own):
+            return None
+        strangers = {
+            address: held
+            for address, held in by_address.items()
+            if address not in self.proxies and not self.is_known(address)
+        }
+        if sum(map(len, strangers.values())) <= MOST_OF_STRANGERS:
+            return None
+        most = max(map(len, strangers.values()))
+        return self if len(strangers[own]) == most else _newest(strangers, most)
 
     def _check_later(self) -> None:
         asyncio.get_running_loop().call_later(self.idle_s, self._check_idle)
@@ -134,16 +163,24 @@ class LimitedHttp(H11Protocol):
         self._check_later()
 
 
-def limited_http(proxies: Collection[str], idle_s: float) -> type[H11Protocol]:
+def _newest(held: Mapping[str, Sequence[LimitedHttp]], most: int) -> LimitedHttp:
+    """A connection of the address that holds this many."""
+    return next(connections for connections in held.values() if len(connections) == most)[-1]
+
+
+def limited_http(
+    proxies: Collection[str], idle_s: float, is_known: Callable[[str], bool]
+) -> type[H11Protocol]:
     """The protocol for a console.
 
     Args:
         proxies: addresses that may have any number of connections.
         idle_s: a request must be whole, and begin after the one before, within this time.
+        is_known: whether somebody at an address is logged in.
     """
-    return type("LimitedHttp", (LimitedHttp,), {"proxies": frozenset(proxies), "idle_s": idle_s})
+    own = {"proxies": frozenset(proxies), "idle_s": idle_s, "is_known": staticmethod(is_known)}
+    return type("LimitedHttp", (LimitedHttp,), own)
 
 
-def _address_of(connection: object) -> str | None:
-    client = getattr(connection, "client", None)
-    return None if client is None else str(client[0])
+def _address_of(connection: LimitedHttp) -> str:
+    return "" if connection.client is None else str(connection.client[0])

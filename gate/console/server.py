@@ -28,7 +28,7 @@ from mask_gate.gate.console.door_history import MOST_S, read_today
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState, local_now
 from mask_gate.gate.console.feed import PictureDemand
-from mask_gate.gate.console.login import Authenticator, Password, Role, hashed
+from mask_gate.gate.console.login import Account, Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import OWN_NAMES, SiteSettings
 from mask_gate.gate.console.pages import Pages
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
@@ -36,7 +36,7 @@ from mask_gate.gate.console.rate_limit import MOST_CONNECTIONS, limited_http
 from mask_gate.gate.console.wire import MessageKind, ServerSettings, messages, unpack_picture
 from mask_gate.gate.display.texts import Texts, language_codes, load_texts
 from mask_gate.gate.errors import GateError, OutputError
-from mask_gate.gate.system.secret_file import read_secret
+from mask_gate.gate.system.secret_file import MAX_KEY_BYTES, read_secret
 
 RANK = 19
 """Nice value: a seventieth of a core that one thread of the gate wants too. It counts because the
@@ -94,11 +94,12 @@ class ConsoleServer:
         _check_tls(config)
         self._socket = _bind(config)
         self._address = _address(config, self._socket.getsockname()[1])
+        idle_s, is_known = settings.timeouts.idle_connection_s, authenticator.sessions.knows
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 Pages(site, self._contexts, authenticator, timeouts=settings.timeouts).app(),
                 loop="asyncio",
-                http=limited_http(config.proxies, settings.timeouts.idle_connection_s),
+                http=limited_http(config.proxies, idle_s, is_known),
                 backlog=MOST_CONNECTIONS,  # the kernel turns the rest away, at no cost to us
                 ws="none",
                 lifespan="off",
@@ -199,13 +200,16 @@ def _lower_rank() -> None:
 
 
 def _authenticator(config: ConsoleConfig, password: str | None) -> Authenticator:
-    passwords = {}
-    if config.password_file is not None:
-        passwords[Role.GUARD] = Password.read(config.password_file)
-    elif password is not None:
-        passwords[Role.GUARD] = Password(hashed(password))
-    if config.kiosk_password_file is not None:
-        passwords[Role.VISITOR] = Password.read(config.kiosk_password_file)
+    files = {
+        Account(Role.GUARD): config.password_file,
+        Account(Role.VISITOR): config.kiosk_password_file,
+        **{Account(Role.GUARD, name): path for name, path in config.guard_password_files.items()},
+    }
+    passwords = {
+        account: Password.read(path) for account, path in files.items() if path is not None
+    }
+    if password is not None and config.password_file is None:
+        passwords[Account(Role.GUARD)] = Password(hashed(password))
     token_file = config.metrics_token_file
     token = None if token_file is None else read_secret(token_file)
     return Authenticator(passwords, token, 3600 * config.session_h)
@@ -223,10 +227,14 @@ def _check_tls(config: ConsoleConfig) -> None:
     """Check that the server will be able to use certificate and key.
 
     Raises:
-        OutputError: it will not.
+        OutputError: it will not, or every user of this machine can read the key.
     """
     if config.tls_certificate is None or config.tls_key is None:
         return
+    try:
+        read_secret(config.tls_key, MAX_KEY_BYTES)
+    except OutputError as error:
+        raise OutputError(f"console.tls_key: {error}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:  # with an empty password, a key that has one is refused, and nobody is asked for it
         context.load_cert_chain(config.tls_certificate, config.tls_key, password="")

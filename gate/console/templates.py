@@ -6,7 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mask_gate.gate.console.middleware import SiteSettings
+from mask_gate.gate.console.middleware import ACCOUNT, SiteSettings
 from mask_gate.gate.display.texts import Texts
 from mask_gate.models.shipped import ASSETS
 
@@ -42,6 +42,7 @@ class TemplateRenderer:
             texts=texts,
             page=texts.page,
             languages=self._site.languages,
+            account=request.scope.get(ACCOUNT, ""),
             **{"gate": self._site.gate, **more},
         )
         response = Response(text, status, media_type="text/html; charset=utf-8")

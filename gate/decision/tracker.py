@@ -21,10 +21,10 @@ from mask_gate.gate.errors import ModelError
 from mask_gate.models.boxes import pairwise_iou_xyxy, xyxy_to_cxcywh
 from mask_gate.models.detections import Detections, DetectionsError
 from mask_gate.models.labels import MaskLabel
-from mask_gate.models.operating_point import OperatingPoint
+from mask_gate.models.operating_point import UNMEASURED_FACE_SCORE, OperatingPoint
 from mask_gate.models.section import Section
 
-HIGH_SCORE, LOW_SCORE = 0.2, 0.1
+LOW_SCORE = 0.1
 """For models that bring no operating point."""
 
 _JITTER_SPAN_S = 0.015  # positions nearer in time than this tell jitter of the boxes, not speed
@@ -78,7 +78,7 @@ class TrackerConfig(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> TrackerConfig:
-        high_score = HIGH_SCORE if self.high_score is None else self.high_score
+        high_score = UNMEASURED_FACE_SCORE if self.high_score is None else self.high_score
         if self.low_score is not None and self.low_score > high_score:
             raise ValueError(
                 f"low_score: expected at most high_score ({high_score}), got {self.low_score}"
@@ -89,7 +89,7 @@ class TrackerConfig(Section):
         """`high_score` and `low_score`, with a model that brings this operating point."""
         high = self.high_score
         if high is None:
-            high = HIGH_SCORE if point is None else point.face_score
+            high = UNMEASURED_FACE_SCORE if point is None else point.face_score
         low = self.low_score
         if low is None:
             low = min(LOW_SCORE, high / 2)

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from mask_gate.gate.domain import Sighting
 from mask_gate.models.labels import MaskLabel
-from mask_gate.models.operating_point import OperatingPoint
-
-MIN_SCORE, MIN_MARGIN = 0.35, 0.15
-"""For models that bring no operating point: set by eye, on the demo clip."""
+from mask_gate.models.operating_point import UNMEASURED_MARGIN, UNMEASURED_SCORE, OperatingPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +28,12 @@ class VoteThresholds:
     ) -> VoteThresholds:
         """What was configured; else what the model brings; else what is usual."""
         if min_score is not None or point is None:
-            score = MIN_SCORE if min_score is None else min_score
+            score = UNMEASURED_SCORE if min_score is None else min_score
             min_scores = dict.fromkeys(MaskLabel, score)
         else:
             min_scores = {x: point.classes[x.name.lower()].min_score for x in MaskLabel}
         if min_margin is None:
-            min_margin = MIN_MARGIN if point is None else point.min_margin
+            min_margin = UNMEASURED_MARGIN if point is None else point.min_margin
         return cls(min_scores, min_margin)
 
     def count(self, seen: Sighting) -> bool:

@@ -54,7 +54,7 @@ def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOpti
     if not weights.is_file():
         raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
     identity = _fingerprint(weights)
-    is_exported = weights.suffix in _EXPORTED
+    is_exported = weights.suffix.lower() in _EXPORTED
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
         needs_twin = not is_exported and wanted != EngineKind.TORCH
         exported = _twin(weights, identity) if needs_twin else weights if is_exported else None
@@ -139,21 +139,21 @@ def _twin(weights: Path, identity: str) -> Path | None:
 def _kinds_for(weights: Path, exported: Path | None) -> tuple[EngineKind, ...]:
     """What can run a file on a CPU here, the default first."""
     kinds = []
-    if exported is not None and exported.suffix == ".onnx":
+    if exported is not None and exported.suffix.lower() == ".onnx":
         kinds.append(EngineKind.ONNX)
     if exported is not None and _is_installed("openvino"):
         kinds += [EngineKind.OPENVINO, EngineKind.OPENVINO_BF16]
-    if weights.suffix not in _EXPORTED and _is_installed("torch"):
+    if weights.suffix.lower() not in _EXPORTED and _is_installed("torch"):
         kinds.append(EngineKind.TORCH)
     if not kinds:
-        missing = EngineKind.OPENVINO if weights.suffix in _EXPORTED else EngineKind.TORCH
+        missing = EngineKind.OPENVINO if weights.suffix.lower() in _EXPORTED else EngineKind.TORCH
         raise ModelError(_why_not(weights, missing))
     return tuple(kinds)
 
 
 def _why_not(weights: Path, wanted: EngineKind) -> str:
     if wanted == EngineKind.TORCH:
-        if weights.suffix in _EXPORTED:
+        if weights.suffix.lower() in _EXPORTED:
             return f"{weights}: exported files are not for engine torch; give the .pth checkpoint"
         return (
             f"{weights} {_NEEDS_TORCH}; or give the .onnx that mask-gate-export makes of it "

@@ -46,6 +46,7 @@ PAGE_KEYS = (
     "log_in",
     "log_out",
     "model",
+    "name",
     "no_news",
     "none",
     "ok",

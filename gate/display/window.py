@@ -8,18 +8,19 @@ newest one; the loop never waits for it, and the gate goes on without a window w
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import BinaryIO
 
 import cv2
 import numpy as np
 
+from mask_gate.gate.display.x_display import XDisplay
 from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.processes import module_command, start
@@ -31,6 +32,12 @@ QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})  # 27 is Escape
 _HEADER = struct.Struct("<II")  # height, width; then height * width * 3 bytes of BGR
 _READY, _QUIT = b"ready", b"quit"
 _FULL = "full-screen"
+_NEW_WINDOWS = 10
+"""So many times a window is opened anew that is not painted."""
+PAINT_S = 1.0
+"""A picture is seen sooner, also on a slow machine; where it is not, a new window does no harm."""
+_EDGE_PX = 4
+_SAME_COLOUR = 12
 
 
 def _no_window(why: str) -> OutputError:
@@ -140,40 +147,110 @@ def show_pictures(
     title: str, pictures: BinaryIO, replies: BinaryIO, *, full_screen: bool = False
 ) -> None:
     """Show every picture that comes through the pipe, until it ends or somebody wants to quit."""
-    cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-    if full_screen:
-        cv2.setWindowProperty(title, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
-        if (size := _display_size()) is not None:  # a bare X server has nobody who enlarges it
-            cv2.moveWindow(title, 0, 0)
-            cv2.resizeWindow(title, *size)
+    display = _display() if full_screen else None
+    shown = _FullScreen(title, display) if full_screen else _Framed(title)
     _say(replies, _READY)
     newest: list[Image] = []
     ended = threading.Event()
     DoorThread(target=_receive, args=(pictures, newest, ended)).start()
-    sized = False
+    any_shown = False
     while not ended.is_set():
         if newest:
-            image = newest.pop()
-            if not sized and not full_screen:
-                cv2.resizeWindow(title, image.shape[1], image.shape[0])
-            sized = True
-            cv2.imshow(title, image)
+            shown.show(newest.pop())
+            any_shown = True
         key = cv2.waitKey(15) & 0xFF
-        if key in QUIT_KEYS or (sized and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1):
+        if key in QUIT_KEYS or (
+            any_shown and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
+        ):
             _say(replies, _QUIT)
             return
+        shown.look()
 
 
-def _display_size() -> tuple[int, int] | None:
-    """Columns and rows of the X display, if there is one."""
+class _Framed:
+    """An ordinary window, as large as its first picture until somebody changes that."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._sized = False
+        _open(title)
+
+    def show(self, image: Image) -> None:
+        if not self._sized:
+            cv2.resizeWindow(self._title, image.shape[1], image.shape[0])
+            self._sized = True
+        cv2.imshow(self._title, image)
+
+    def look(self) -> None:
+        """Nothing to repair."""
+
+
+class _FullScreen:
+    """A window that covers the display, and is repaired where it turns out not to.
+
+    A bare X server has nobody who enlarges windows, so that size and place are set by hand as well.
+    On a busy machine Qt sometimes misses that such a server has mapped its window, and never paints
+    it; a new window is the only cure that was found.
+    """
+
+    def __init__(self, title: str, display: XDisplay | None) -> None:
+        self._title = title
+        self._display = display
+        self._image: Image | None = None
+        self._shown_s = 0.0
+        self._tries_left = _NEW_WINDOWS
+        self._open()
+
+    def show(self, image: Image) -> None:
+        if self._image is None:
+            self._shown_s = time.monotonic()
+        self._image = image
+        self._cover()
+        cv2.imshow(self._title, image)
+
+    def look(self) -> None:
+        """Open the window anew where the first pictures are not to be seen on the display."""
+        if self._display is None or self._image is None or not self._tries_left:
+            return
+        if self._is_seen():
+            self._tries_left = 0  # it is painted from now on
+        elif time.monotonic() - self._shown_s > PAINT_S:
+            self._tries_left -= 1
+            cv2.destroyWindow(self._title)
+            self._open()
+            cv2.imshow(self._title, self._image)
+            self._shown_s = time.monotonic()
+
+    def _open(self) -> None:
+        _open(self._title)
+        cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
+        self._cover()
+
+    def _cover(self) -> None:
+        if self._display is None:
+            return
+        size_wh = self._display.size_wh
+        if tuple(cv2.getWindowImageRect(self._title)) != (0, 0, *size_wh):
+            cv2.moveWindow(self._title, 0, 0)
+            cv2.resizeWindow(self._title, *size_wh)
+
+    def _is_seen(self) -> bool:
+        """Whether the middle of the left edge has the colour that the picture has there."""
+        assert self._display is not None
+        assert self._image is not None
+        seen = self._display.colour_at(_EDGE_PX, self._display.size_wh[1] // 2)
+        wanted = self._image[self._image.shape[0] // 2, min(_EDGE_PX, self._image.shape[1] - 1)]
+        return seen is None or bool(np.abs(np.array(seen) - wanted).max() <= _SAME_COLOUR)
+
+
+def _open(title: str) -> None:
+    cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+
+
+def _display() -> XDisplay | None:
+    """The X display, if there is one."""
     with contextlib.suppress(OSError, AttributeError):
-        x11 = ctypes.CDLL("libX11.so.6")
-        x11.XOpenDisplay.restype = ctypes.c_void_p
-        if display := x11.XOpenDisplay(None):
-            shown = ctypes.c_void_p(display)
-            size = x11.XDisplayWidth(shown, 0), x11.XDisplayHeight(shown, 0)
-            x11.XCloseDisplay(shown)
-            return size
+        return XDisplay()
     return None
 
 

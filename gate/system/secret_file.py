@@ -9,6 +9,8 @@ from pathlib import Path
 from mask_gate.gate.errors import OutputError
 
 MAX_BYTES = 4096
+MAX_KEY_BYTES = 64 * 1024
+"""Of a TLS key, which may be in one file with its certificates."""
 
 
 def is_open_to_all(path: Path) -> bool:

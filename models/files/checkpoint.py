@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import pickle
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mask_gate.models.errors import ModelFileError
+from mask_gate.models.files.foreign_file import refuse_foreign
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.networks.anchors import Scale
 from mask_gate.models.networks.network import DetectionNetwork
@@ -152,8 +154,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if checkpoint.classes != CLASS_NAMES:
         # A swapped order would open the door to the wrong people.
+        missing = [name for name in CLASS_NAMES if name not in checkpoint.classes]
+        lacks = f"; it lacks {', '.join(missing)}: train with those faces too" if missing else ""
         raise CheckpointError(
-            f"{path}: expected the classes {CLASS_NAMES} in this order, got {checkpoint.classes}"
+            f"{path}: expected the classes {CLASS_NAMES} in this order, got "
+            f"{checkpoint.classes}{lacks}"
         )
     if checkpoint.input_size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
         raise CheckpointError(
@@ -198,16 +203,31 @@ def read_plain(path: Path) -> object:
         raise CheckpointError(
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, which lets a weights file run code; unset it"
         )
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path}: no such file; give a checkpoint written by mask-gate-train")
     try:
+        refuse_foreign(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except ModelFileError as error:
+        raise CheckpointError(str(error)) from None
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: holds objects other than tensors and plain values, and is refused: "
-            "not a weights-only file"
-        ) from error
+        raise CheckpointError(f"{path}: {_why_refused(path, str(error))}") from error
     except Exception as error:  # random bytes make the reader fail in any way there is
         raise CheckpointError(
             f"{path}: damaged or not a checkpoint ({type(error).__name__}); copy it again"
         ) from error
+
+
+def _why_refused(path: Path, said: str) -> str:
+    """What a file holds besides tensors, and how to save the tensors alone."""
+    code = re.search(r"GLOBAL (\S+)", said)
+    if code is None:
+        return "damaged or not a checkpoint; copy it again"
+    tensors = "model.state_dict()" if ".nn." in code[1] or "Model" in code[1] else "the tensors"
+    return (
+        f"holds a pickled {code[1]}, not only tensors and plain values; reading it could run code, "
+        f"and it is refused. Where it was made, save its tensors alone: "
+        f'torch.save({tensors}, "{path.stem}-tensors.pth")'
+    )

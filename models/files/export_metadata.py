@@ -108,7 +108,8 @@ class ExportMetadata:
             raise ExportedFileError(f"{path}: {error}; export it again") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ExportedFileError(
-                f"{path}: not exported by this project: it says nothing of classes and input size"
+                f"{path}: not exported by this project: it says nothing of classes and input size; "
+                "give a file that mask-gate-export has written"
             ) from error
         if about.get("format") != FORMAT:
             raise ExportedFileError(f"{path}: expected {FORMAT!r}, got {about.get('format')!r}")

@@ -17,6 +17,7 @@ from mask_gate.models.files.export_metadata import (
     read_exported,
 )
 from mask_gate.models.files.fingerprint import fingerprint_of
+from mask_gate.models.files.foreign_file import foreign
 
 
 class OnnxFile:
@@ -52,9 +53,8 @@ class OnnxFile:
                 content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise ExportedFileError(
-                f"{path}: damaged or not an ONNX file; copy it again"
-            ) from error
+            what = foreign(path) or "damaged or not an ONNX file; copy it again"
+            raise ExportedFileError(f"{path}: {what}") from error
         stored = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.about = ExportMetadata.from_json(stored, path)
 

@@ -18,6 +18,7 @@ from mask_gate.models.files.export_metadata import (
     read_exported,
 )
 from mask_gate.models.files.fingerprint import fingerprint_of, joined
+from mask_gate.models.files.foreign_file import foreign
 
 Precision = Literal["f32", "bf16"]
 
@@ -78,9 +79,8 @@ class OpenVinoFile:
             model.reshape([1, size, size, 3])
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            raise ExportedFileError(
-                f"{path}: damaged, or its .bin is of another file; copy both again"
-            ) from error
+            what = foreign(path) or "damaged, or its .bin is of another file; copy both again"
+            raise ExportedFileError(f"{path}: {what}") from error
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[1, S, S, 3] BGR to predictions [1, N, 5 + C], good until the next call."""

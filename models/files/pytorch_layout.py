@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mask_gate.models.files.checkpoint import CheckpointError, read_plain
 from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.models.networks.zoo import ARCHITECTURES, build
 
 _ENTRY = re.compile(r"module_list\.(\d+)\.(conv|batch_norm)_\1\.(\w+)")
 # Newer code keeps each [yolo] layer's anchors beside the weights, in pixels.
@@ -48,32 +49,49 @@ def is_torch_file(path: Path) -> bool:
         return False
 
 
-def read_pytorch_layout(path: Path) -> dict[str, Tensor] | None:
+def read_state(path: Path) -> dict[str, Tensor] | None:
     """The state dict in a file, or None where the file holds anything else or cannot be read.
 
     Nothing in the file is ever executed.
     """
     try:
-        content = read_plain(path)
+        state = _bare_state(read_plain(path))
     except CheckpointError:
         return None
-    if not isinstance(content, dict) or not content:
+    if state is None or all(name.startswith("module_list.") for name in state):
+        return state
+    with torch.device("meta"):  # names only
+        networks = [build(architecture).state_dict() for architecture in ARCHITECTURES]
+    return state if any(state.keys() == network.keys() for network in networks) else None
+
+
+def _bare_state(content: object) -> dict[str, Tensor] | None:
+    """The state dict in what a training loop saved: alone, or beside an epoch and the like.
+
+    `DataParallel` and `torch.compile` put a word before every name; it is taken off.
+    """
+    if not isinstance(content, dict) or "format" in content:  # that one is a checkpoint of ours
         return None
-    names = all(isinstance(name, str) and name.startswith("module_list.") for name in content)
-    return content if names and all(isinstance(t, Tensor) for t in content.values()) else None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content.get(key), dict):
+            return _bare_state(content[key])
+    state = content
+    for word in ("module.", "_orig_mod.", "module."):
+        if state and all(isinstance(name, str) and name.startswith(word) for name in state):
+            state = {name.removeprefix(word): tensor for name, tensor in state.items()}
+    tensors = all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items())
+    return state if state and tensors else None
 
 
-def load_pytorch_layout(
-    model: DetectionNetwork, architecture: str, state: Mapping[str, Tensor]
-) -> str:
-    """Copy a state dict into `model`, layer by layer in order.
+def load_state(model: DetectionNetwork, architecture: str, state: Mapping[str, Tensor]) -> str:
+    """Copy a state dict into `model`: one of its own, or one of the PyTorch layout in its order.
 
     Where it tells another number of classes apart, all layers but each head's last are taken.
 
     Args:
         model: changed in place, only once all of `state` has been checked.
         architecture: its name in `models.networks.zoo`, for messages.
-        state: as `read_pytorch_layout` found it.
+        state: as `read_state` found it.
 
     Returns:
         One sentence that says what was taken and what starts new.
@@ -82,10 +100,14 @@ def load_pytorch_layout(
         PytorchLayoutError: one layer too few or too many, another shape, other anchors, or values
             that are not finite.
     """
-    theirs = _in_order(state)
-    _check_anchors(model, state)
     own = {n: t for n, t in model.state_dict().items() if not n.endswith(_COUNTER)}
-    _check_count(architecture, list(own), list(theirs))
+    is_own = state.keys() == model.state_dict().keys()
+    if is_own:
+        theirs = {name: state[name] for name in own}
+    else:
+        theirs = _in_order(state)
+        _check_anchors(model, state)
+        _check_count(architecture, list(own), list(theirs))
     anchors_of = _head_entries(model)
     classes = _class_count(list(own), theirs, anchors_of)
     taken: dict[str, Tensor] = {}
@@ -96,12 +118,14 @@ def load_pytorch_layout(
         _check_tensor(architecture, name, wanted, key, value)
         if value.shape == tensor.shape:
             taken[name] = value
-    _move_eps(model, taken)
+    if not is_own:
+        _move_eps(model, taken)
     model.load_state_dict(model.state_dict() | taken)
+    layout = f"its {'own' if is_own else 'PyTorch'} layout"
     if classes == model.num_classes:
-        return f"all {len(theirs)} tensors of its PyTorch layout taken"
+        return f"all {len(theirs)} tensors of {layout} taken"
     return (
-        f"{len(taken)} of {len(theirs)} tensors of its PyTorch layout taken; it tells {classes} "
+        f"{len(taken)} of {len(theirs)} tensors of {layout} taken; it tells {classes} "
         f"classes apart and this network {model.num_classes}, so each head's last layer starts new"
     )
 

@@ -41,7 +41,9 @@ def decode(raw: Tensor, scale: Scale) -> Tensor:
     batch, _, height, width, channels = raw.shape
     grid_y = torch.arange(height, device=raw.device, dtype=raw.dtype).view(1, 1, height, 1)
     grid_x = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, 1, 1, width)
-    anchors = raw.new_tensor(scale.anchors_wh).view(1, -1, 1, 1, 2)
+    # Filled where they are needed: a copy from the host could not be captured as a CUDA graph.
+    sides = [raw.new_full((), side) for pair in scale.anchors_wh for side in pair]
+    anchors = torch.stack(sides).view(1, -1, 1, 1, 2)
     center_x = (torch.sigmoid(raw[..., 0]) + grid_x) * scale.stride
     center_y = (torch.sigmoid(raw[..., 1]) + grid_y) * scale.stride
     half_wh = torch.exp(raw[..., 2:4].clamp(max=MAX_SIZE_LOGIT)) * anchors / 2

@@ -109,9 +109,9 @@ def ultralytics(job) -> dict:
 def guest(job):
     """Our network and loss as a model that ultralytics' trainer takes."""
     from mask_gate.training.config import TrainConfig
-    from mask_gate.training.learning.assign import Truth
     from mask_gate.training.learning.losses import DetectionLoss
     from mask_gate.training.learning.start_weights import start_network
+    from mask_gate.training.learning.targets import Truth
 
     config = TrainConfig.model_validate(job["config"])
 

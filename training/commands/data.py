@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,8 +13,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
+from mask_gate.training.commands.data_import import add_import, add_twins
+from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape_iou
+from mask_gate.training.data.augment import Augmenter
 from mask_gate.training.data.box_rules import parse_number
 from mask_gate.training.data.check import check
 from mask_gate.training.data.counts import (
@@ -35,6 +40,7 @@ from mask_gate.training.data.near_duplicates import (
     twin_pairs,
     twins_across,
 )
+from mask_gate.training.data.open_images import LabelledImages, images_of, open_images
 from mask_gate.training.data.preview import draw_sheet
 from mask_gate.training.data.report_augment import MAX_NOISE_SIGMA, ROTATION_DEG, SCALE
 from mask_gate.training.data.report_subset import (
@@ -114,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--label", choices=CLASS_NAMES, help="only images that show this class")
     text = "one image a row: as it is, scaled and turned, noisy"
     sub.add_argument("--augmented", action="store_true", help=text)
+    text = "varied as this experiment does it, such as lite-wide, at --imgsz"
+    sub.add_argument("--experiment", metavar="YAML", help=text)
+    sub.add_argument("--imgsz", type=_whole(32), default=256, metavar="PX", help="default 256")
     _add_recipe(sub)
 
     sub = command("split", _split, "Report near twins across splits; with --out, split anew.")
@@ -135,6 +144,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--imgsz", type=_whole(32), default=416, metavar="PX", help=text)
     sub.add_argument("--count", type=_whole(1), default=9, metavar="N", help="default 9")
     sub.add_argument("--split", metavar="NAME", help="fit to this split only")
+
+    text = "Take further images into training, without any that figures are measured on."
+    add_import(commands.add_parser("import", help=text, description=text))
+    text = "Find images of other sets in a set, also mirrored, turned or stretched."
+    add_twins(commands.add_parser("twins", help=text, description=text))
     return parser
 
 
@@ -294,31 +308,46 @@ def _slashed(numbers: Sequence[int]) -> str:
 
 
 def _preview(arguments: argparse.Namespace) -> int:
-    dataset = _open(arguments)
-    records = _previewed(dataset, arguments)
-    columns = arguments.columns
-    samples: list[Sample] = []
-    for record in records:
-        sample = dataset.load(record)
-        samples.append(sample)
-        if arguments.augmented:
-            columns = 3
-            samples += _recipe(arguments).variants(sample)
+    source = open_images(arguments.data, arguments.lists)
+    records = _previewed(source, arguments)
+    samples, columns = [source.load(record) for record in records], arguments.columns
+    if arguments.augmented:
+        columns, recipe = 3, _recipe(arguments)
+        samples = [one for sample in samples for one in (sample, *recipe.variants(sample))]
+    elif arguments.experiment is not None:
+        samples = _as_trained(samples, arguments)
     sheet = cv2.imencode(".png", draw_sheet(samples, min(columns, len(samples))))[1]
     write_file(arguments.out, sheet.tobytes())
     _say(f"{arguments.out}: {len(records)} images")
     return 0
 
 
-def _previewed(dataset: DatasetFolder, arguments: argparse.Namespace) -> tuple[AnnotatedImage, ...]:
+def _as_trained(samples: Sequence[Sample], arguments: argparse.Namespace) -> list[Sample]:
+    """What a training would show in the place of these samples."""
+    config = read_config(TrainConfig, config_path(arguments.experiment), [])
+    augment = Augmenter(config.augment)
+    made = []
+    for number, sample in enumerate(samples):
+        rng = np.random.default_rng([arguments.seed, number])
+        others = partial(_any_of, samples, rng)
+        made.append(augment(sample, others, arguments.imgsz, rng))
+    return made
+
+
+def _any_of(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
+    return samples[int(rng.integers(len(samples)))]
+
+
+def _previewed(source: LabelledImages, arguments: argparse.Namespace) -> tuple[AnnotatedImage, ...]:
     """The images a sheet shall show: those named, or some drawn by chance."""
-    images = _chosen(dataset, arguments.split)
+    images = images_of(source, arguments.split)
     if arguments.label is not None:
         images = images_with(images, MaskLabel(CLASS_NAMES.index(arguments.label)))
+    where = str(arguments.data)
     if arguments.names is not None:
         image_of = {image.stem: image for image in images}
         unknown = [
-            Problem(str(dataset.files.root), f"no image {name!r}", "give stems of this set")
+            Problem(where, f"no image {name!r}", "give stems of this set")
             for name in arguments.names
             if name not in image_of
         ]
@@ -326,8 +355,7 @@ def _previewed(dataset: DatasetFolder, arguments: argparse.Namespace) -> tuple[A
             raise DataError(unknown)
         return tuple(image_of[name] for name in arguments.names)
     if not images:
-        what = "no image to show"
-        raise DataError(Problem(str(dataset.files.root), what, "ask for another split or class"))
+        raise DataError(Problem(where, "no image to show", "ask for another split or class"))
     order = np.random.default_rng(arguments.seed).permutation(len(images))
     return tuple(images[index] for index in sorted(order[: arguments.images]))
 

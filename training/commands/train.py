@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    text = "processes that make batches: a number, or auto (all cores but two for a GPU)"
+    parser.add_argument("--workers", metavar="N", help=text)
     parser.add_argument("--resume", action="store_true", help="go on from DIR/NAME/last.pth")
     parser.add_argument("--epochs", type=int, metavar="N", help="in all, also those already done")
     parser.add_argument(
@@ -58,6 +60,8 @@ def _train(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     overrides = [*arguments.set]
     if arguments.epochs is not None:
         overrides.append(f"epochs={arguments.epochs}")
+    if arguments.workers is not None:
+        overrides.append(f"workers={arguments.workers}")
     configs = [read_config(TrainConfig, config_path(c), overrides) for c in arguments.config]
     if arguments.tensorboard:
         require("tensorboard")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.letterbox import BORDER_GREY
 from mask_gate.training.config import AugmentConfig
+from mask_gate.training.data.appearance import blur_by_motion, random_turn, relight
 from mask_gate.training.data.report_augment import gaussian_noise, scale_rotate
 from mask_gate.training.data.samples import Sample
 
@@ -55,27 +56,45 @@ class Augmenter:
             plain: leave out mosaic, focus and paste.
         """
         config = self.config
-        mosaic = not plain and rng.random() < config.mosaic
+        large = not plain and config.large > 0 and rng.random() < config.large
+        mosaic = not plain and not large and rng.random() < config.mosaic
         if config.report:
             sample = (sample, scale_rotate(sample), gaussian_noise(sample, rng))[rng.integers(3)]
         tiles = [sample] + [others() for _ in range(3 if mosaic else 0)]
+        if config.turn:
+            tiles = [
+                random_turn(t, config.turn_deg, rng) if rng.random() < config.turn else t
+                for t in tiles
+            ]
         if not plain and self.rare_faces:
             tiles = [self._paste(t, rng) if rng.random() < config.paste else t for t in tiles]
         focus = 0.0 if plain else config.focus
-        made = (
-            self._mosaic(tiles, size, focus, rng)
-            if mosaic
-            else self._single(tiles[0], size, focus, rng)
-        )
+        if mosaic:
+            made = self._mosaic(tiles, size, focus, rng)
+        elif large:
+            low, high = (size * part for part in config.large_part)
+            made = self._single(tiles[0], size, 1.0, rng, (low, high))
+        else:
+            made = self._single(tiles[0], size, focus, rng)
         if rng.random() < config.flip:
             made = flip(made)
         image = jitter_colour(made.image, config, rng)
         if rng.random() < config.degrade:
             image = degrade(image, rng)
+        if config.light and rng.random() < config.light:
+            image = relight(image, rng)
         return Sample(image, made.boxes_xyxy, made.labels, made.name)
 
-    def _single(self, sample: Sample, size: int, focus: float, rng: np.random.Generator) -> Sample:
-        return compose([(sample, self._place(sample, (0, 0, size, size), size, focus, rng))], size)
+    def _single(
+        self,
+        sample: Sample,
+        size: int,
+        focus: float,
+        rng: np.random.Generator,
+        focus_px: tuple[float, float] | None = None,
+    ) -> Sample:
+        place = self._place(sample, (0, 0, size, size), size, focus, rng, focus_px)
+        return compose([(sample, place)], size)
 
     def _mosaic(
         self, tiles: Sequence[Sample], size: int, focus: float, rng: np.random.Generator
@@ -88,7 +107,13 @@ class Augmenter:
         )
 
     def _place(
-        self, sample: Sample, window: Window, size: int, focus: float, rng: np.random.Generator
+        self,
+        sample: Sample,
+        window: Window,
+        size: int,
+        focus: float,
+        rng: np.random.Generator,
+        focus_px: tuple[float, float] | None = None,
     ) -> tuple[Window, float, float, float]:
         """Where a sample goes: its window, zoom, and the shift of its origin on the canvas."""
         height, width = sample.size_hw
@@ -98,7 +123,8 @@ class Augmenter:
             box = sample.boxes_xyxy[rng.integers(len(sample.boxes_xyxy))]
             anchor = (box[:2] + box[2:]) / 2
             side = float(np.sqrt(max(1.0, np.prod(box[2:] - box[:2]))))
-            gain = float(np.exp(rng.uniform(*np.log(self.config.focus_px)))) / side
+            sides_px = np.log(focus_px or self.config.focus_px)
+            gain = float(np.exp(rng.uniform(*sides_px))) / side
             gain = min(gain, 4 * size / max(height, width))  # beyond, only blur is left to see
         middle = np.array([window[0] + window[2], window[1] + window[3]]) / 2
         shift = middle + rng.uniform(-1, 1, 2) * self.config.translate * size - anchor * gain
@@ -145,6 +171,7 @@ def compose(
         )
         moved = sample.boxes_xyxy * gain + np.array([shift_x, shift_y] * 2, np.float32)
         kept_boxes, kept = crop_boxes(moved, window)
+        _cover(canvas, moved[~kept], window)
         boxes.append(kept_boxes)
         labels.append(sample.labels[kept])
     return Sample(
@@ -153,6 +180,14 @@ def compose(
         np.concatenate(labels) if labels else np.zeros(0, np.int64),
         parts[0][0].name if parts else "",
     )
+
+
+def _cover(canvas: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], window: Window) -> None:
+    """Hide what is left of faces that are no examples: visible, they would teach "no face"."""
+    left, top, right, bottom = window
+    for box in boxes_xyxy.clip([left, top, left, top], [right, bottom, right, bottom]):
+        x1, y1, x2, y2 = box.round().astype(int).tolist()
+        canvas[y1:y2, x1:x2] = BORDER_GREY
 
 
 def crop_boxes(
@@ -193,8 +228,11 @@ def jitter_colour(image: Image, config: AugmentConfig, rng: np.random.Generator)
 
 
 def degrade(image: Image, rng: np.random.Generator) -> Image:
-    """One of four faults of cheap cameras, by chance."""
-    fault = int(rng.integers(4))
+    """One of five faults of cheap cameras, by chance."""
+    fault = int(rng.integers(5))
+    if fault == 4:
+        length_px = int(rng.integers(3, 14))
+        return blur_by_motion(image, length_px, float(rng.uniform(0, np.pi)))
     if fault == 0:
         sigma = float(rng.uniform(0.5, 1.6))
         return _image(cv2.GaussianBlur(image, (0, 0), sigma))

@@ -49,6 +49,41 @@ def twin_pairs(
     return sorted(pairs, key=lambda pair: (pair[2], pair))
 
 
+def twins_of(
+    images: Sequence[NDArray[np.uint8]],
+    others: Sequence[NDArray[np.uint8]],
+    max_bits: int = MAX_TWIN_BITS,
+) -> dict[int, int]:
+    """Which of `images` show one of `others`, perhaps mirrored, turned by quarters or stretched.
+
+    Returns:
+        Position of each such image to that of the nearest of the others.
+    """
+    if not images or not others:
+        return {}
+    seen = np.array([perceptual_hash(image) for image in images])
+    signs = np.where(seen, np.float32(1), np.float32(-1))
+    nearest = np.full(len(images), HASH_BITS + 1.0, np.float32)
+    which = np.zeros(len(images), np.int64)
+    for mirrored in (False, True):
+        for quarters in range(4):
+            shown = [
+                perceptual_hash(
+                    np.ascontiguousarray(np.rot90(o[:, ::-1] if mirrored else o, quarters))
+                )
+                for o in others
+            ]
+            differing = (HASH_BITS - signs @ np.where(shown, 1, -1).T.astype(np.float32)) / 2
+            nearer = differing.min(1) < nearest
+            which[nearer] = differing.argmin(1)[nearer]
+            nearest = np.minimum(nearest, differing.min(1))
+    return {int(i): int(which[i]) for i in np.flatnonzero(nearest <= max_bits)}
+
+
+def _turned(image: NDArray[np.uint8], quarters: int, mirrored: bool) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, quarters))
+
+
 def twin_groups(count: int, pairs: list[tuple[int, int, int]]) -> list[int]:
     """A group number for each of `count` images; twins, and twins of twins, share one."""
     group = list(range(count))

@@ -50,8 +50,16 @@ def _row(samples: Sequence[Sample], columns: int) -> NDArray[np.uint8]:
         left = column * (CELL_WH[0] + GAP_PX) + GAP_PX // 2
         row[CAPTION_PX : CAPTION_PX + len(image), left : left + image.shape[1]] = image
         faces = f"{len(sample.labels)} face{'' if len(sample.labels) == 1 else 's'}"
-        _write(row, f"{sample.name}, {faces}", (left, CAPTION_PX - 6))
+        _write(row, f"{_end_of(sample.name, f', {faces}')}, {faces}", (left, CAPTION_PX - 6))
     return row
+
+
+def _end_of(name: str, rest: str) -> str:
+    """As much of a name's end as fits over a cell beside `rest`; its beginning is often shared."""
+    shown = name
+    while len(shown) > 1 and cv2.getTextSize(f"..{shown}{rest}", _FONT, 0.45, 1)[0][0] > CELL_WH[0]:
+        shown = shown[1:]
+    return name if shown == name else f"..{shown}"
 
 
 def _boxed(sample: Sample) -> NDArray[np.uint8]:

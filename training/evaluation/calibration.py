@@ -1,8 +1,8 @@
 """Calibration: straight lines through logits, fitted so that scores are probabilities.
 
-Platt's scaling (1999) for objectness; for the classes one slope for all, which is temperature
-scaling (Guo et al., 2017) and leaves their order as it was. Three numbers: a small dev set can tell
-no more.
+Platt's scaling (1999) for objectness, with the size of the box as a second variable; for the
+classes one slope for all, which is temperature scaling (Guo et al., 2017) and leaves their order as
+it was. Four numbers: a small dev set can tell no more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.operating_point import Calibration
+from mask_gate.models.operating_point import SIZE_ORIGIN_PX, Calibration
 from mask_gate.training.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -55,12 +55,17 @@ class Reliability:
 
 
 def fit_calibration(
-    objectness: Floats, is_face: NDArray[np.bool_], class_scores: Floats, labels: NDArray[np.int64]
+    objectness: Floats,
+    sides_px: Floats,
+    is_face: NDArray[np.bool_],
+    class_scores: Floats,
+    labels: NDArray[np.int64],
 ) -> Calibration:
     """The lines that fit best.
 
     Args:
         objectness: [N] of everything found, in 0..1.
+        sides_px: [N] how large each is: root of width times height, in pixels of the input.
         is_face: [N] whether it is one.
         class_scores: [F, C] class probabilities of faces.
         labels: [F] their classes.
@@ -74,20 +79,32 @@ def fit_calibration(
     # Platt's targets: without them, two sides that no score mixes up would make a cliff.
     wanted = np.where(is_face, (faces + 1) / (faces + 2), 1 / (others + 2))
     x = _logit(objectness)
-    slope, offset = _logistic(np.stack([x, np.ones_like(x)], 1), wanted)
+    size = _log_size(sides_px)
+    slope, offset, size_slope = _logistic(np.stack([x, np.ones_like(x), size], 1), wanted)
     right = labels[:, None] == np.arange(class_scores.shape[1])
     (class_slope,) = _logistic(_logit(class_scores).reshape(-1, 1), right.reshape(-1).astype(float))
     if not (slope > 0 and class_slope > 0):
         raise UsageError("what scores higher is less often right: these weights tell nothing")
-    return Calibration(slope=slope, offset=offset, class_slope=class_slope)
+    return Calibration(slope=slope, offset=offset, size_slope=size_slope, class_slope=class_slope)
 
 
 def calibrated(rows: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float32]:
-    """Predictions [N, 5 + C] as the network with `calibration` folded into it gives them."""
+    """Predictions [N, 5 + C] as the network with `calibration` folded into it gives them.
+
+    Args:
+        rows: corners in pixels of the input, objectness, classes.
+        calibration: to apply.
+    """
     found = rows.copy()
-    found[:, 4] = _sigmoid(calibration.slope * _logit(rows[:, 4]) + calibration.offset)
+    size = _log_size(np.sqrt((rows[:, 2:4] - rows[:, :2]).prod(1)))
+    line = calibration.slope * _logit(rows[:, 4]) + calibration.offset
+    found[:, 4] = _sigmoid(line + calibration.size_slope * size)
     found[:, 5:] = _sigmoid(calibration.class_slope * _logit(rows[:, 5:]))
     return found
+
+
+def _log_size(sides_px: NDArray[np.floating]) -> Floats:
+    return np.asarray(np.log(np.maximum(np.asarray(sides_px, np.float64), 1e-3) / SIZE_ORIGIN_PX))
 
 
 def _logistic(x: Floats, y: Floats) -> list[float]:

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
-from mask_gate.models.operating_point import Calibration, ClassPoint, OperatingPoint
+from mask_gate.models.operating_point import (
+    UNMEASURED_FACE_SCORE,
+    UNMEASURED_MARGIN,
+    UNMEASURED_SCORE,
+    Calibration,
+    ClassPoint,
+    OperatingPoint,
+)
 from mask_gate.models.rate import Rate
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import UsageError
@@ -50,6 +57,23 @@ class Thresholds:
     min_scores: Mapping[MaskLabel, float]
     min_margin: float
     face_score: float
+
+    @classmethod
+    def of(cls, point: OperatingPoint | None) -> Thresholds:
+        """Those of a model; of one that brings none, those that the gate takes then."""
+        if point is None:
+            scores = dict.fromkeys(MaskLabel, UNMEASURED_SCORE)
+            return cls(scores, UNMEASURED_MARGIN, UNMEASURED_FACE_SCORE)
+        scores = {x: point.classes[x.name.lower()].min_score for x in MaskLabel}
+        return cls(scores, point.min_margin, point.face_score)
+
+    def to_plain(self) -> dict[str, object]:
+        """Plain values, for files."""
+        return {
+            "min_scores": {x.name.lower(): score for x, score in self.min_scores.items()},
+            "min_margin": self.min_margin,
+            "face_score": self.face_score,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +186,9 @@ def choose_thresholds(seen: FaceMatches, aims: Aims) -> Thresholds:
 def _fit(raw: FaceMatches) -> Calibration:
     faces = raw[raw.is_face & raw.was_seen]
     found = raw[raw.was_seen]
-    return fit_calibration(found.objectness, found.is_face, faces.class_scores, faces.truth)
+    return fit_calibration(
+        found.objectness, found.sides_px, found.is_face, faces.class_scores, faces.truth
+    )
 
 
 def _class_point(
@@ -198,6 +224,7 @@ def _ghosts(seen: FaceMatches, thresholds: Thresholds) -> int:
 def _scores(seen: FaceMatches, calibration: Calibration | None) -> NDArray[np.float64]:
     """[N] objectness times the best class, as trained or calibrated."""
     rows = np.zeros((len(seen.truth), 5 + seen.class_scores.shape[1]), np.float32)
+    rows[:, 2:4] = seen.sides_px[:, None]
     rows[:, 4], rows[:, 5:] = seen.objectness, seen.class_scores
     if calibration is not None:
         rows = calibrated(rows, calibration)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.boxes import pairwise_iou_xyxy
+from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.models.nms import suppress
 from mask_gate.training.data.samples import Sample
@@ -31,6 +32,7 @@ class FaceMatches:
         objectness: [N] the same.
         class_scores: [N, C] the same.
         sizes: [N] longer side in parts of the input square; of the face, where there is one.
+        sides_px: [N] root of the detection's area, in pixels of the square; 0 where it was missed.
     """
 
     images: NDArray[np.int64]
@@ -41,10 +43,15 @@ class FaceMatches:
     objectness: NDArray[np.float64]
     class_scores: NDArray[np.float64]
     sizes: NDArray[np.float64]
+    sides_px: NDArray[np.float64]
 
     @classmethod
     def of(
-        cls, samples: Sequence[Sample], predictions: Iterable[NDArray[np.float32]], input_size: int
+        cls,
+        samples: Sequence[Sample],
+        predictions: Iterable[NDArray[np.float32]],
+        input_size: int,
+        min_iou: float = MATCH_IOU,
     ) -> FaceMatches:
         """Pair faces and detections, the best detection first, whatever its class.
 
@@ -52,18 +59,31 @@ class FaceMatches:
             samples: labelled images.
             predictions: [N, 5 + C] of each, in pixels of the square.
             input_size: its side.
+            min_iou: overlap from which on they are a pair.
         """
         rows = [
             row
             for index, (sample, found) in enumerate(zip(samples, predictions, strict=True))
-            for row in _seen(index, sample, found, input_size)
+            for row in _seen(index, sample, found, input_size, min_iou)
         ]
-        table = np.array(rows, np.float64).reshape(len(rows), -1)
-        if not rows:
-            table = np.zeros((0, 10))
+        table = np.array(rows, np.float64).reshape(len(rows), 8 + len(CLASS_NAMES))
         images, truth, label = table[:, :3].astype(np.int64).T
-        scores, margins, objectness, sizes = table[:, 3:7].T
-        return cls(images, truth, label, scores, margins, objectness, table[:, 7:], sizes)
+        scores, margins, objectness, sizes, sides_px = table[:, 3:8].T
+        classes = table[:, 8:]
+        return cls(images, truth, label, scores, margins, objectness, classes, sizes, sides_px)
+
+    @classmethod
+    def joined(cls, parts: Sequence[FaceMatches]) -> FaceMatches:
+        """All rows of several; their images are counted on, so that none of two is the same."""
+        if not parts:
+            return cls.of([], [], 1)
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in cls.__dataclass_fields__
+        }
+        ends = np.cumsum([part.images.max(initial=-1) + 1 for part in parts])
+        columns["images"] += np.repeat([0, *ends[:-1]], [len(part.images) for part in parts])
+        return cls(**columns)
 
     def __getitem__(self, mask: NDArray[np.bool_]) -> FaceMatches:
         """Those a boolean mask chooses."""
@@ -81,7 +101,11 @@ class FaceMatches:
 
 
 def _seen(
-    index: int, sample: Sample, predictions: NDArray[np.float32], input_size: int
+    index: int,
+    sample: Sample,
+    predictions: NDArray[np.float32],
+    input_size: int,
+    min_iou: float,
 ) -> list[tuple[float, ...]]:
     """One row for each face and each other detection of an image, in the order of `FaceMatches`."""
     found = suppress(predictions, _LOWEST_SCORE)
@@ -97,14 +121,15 @@ def _seen(
     for at in range(len(found)):
         row = row_of[found.boxes_xyxy[at].tobytes()]
         overlaps = np.where(free, ious[at], 0.0)
-        face = int(overlaps.argmax()) if overlaps.max(initial=0.0) >= MATCH_IOU else NOTHING
+        face = int(overlaps.argmax()) if overlaps.max(initial=0.0) >= min_iou else NOTHING
         truth, size = NOTHING, float(sizes[at])
         if face != NOTHING:
             free[face] = False
             truth, size = int(sample.labels[face]), float(face_sizes[face])
         said = int(found.labels[at]), float(found.scores[at]), float(found.margins[at])
-        rows.append((index, truth, *said, float(row[4]), size, *row[5:].tolist()))
+        side_px = float(np.sqrt(np.prod(row[2:4] - row[:2])))
+        rows.append((index, truth, *said, float(row[4]), size, side_px, *row[5:].tolist()))
     for face in np.flatnonzero(free).tolist():
         about = index, int(sample.labels[face]), NOTHING
-        rows.append((*about, 0.0, 0.0, 0.0, float(face_sizes[face]), 0.0, 0.0, 0.0))
+        rows.append((*about, 0.0, 0.0, 0.0, float(face_sizes[face]), 0.0, 0.0, 0.0, 0.0))
     return rows

@@ -13,7 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, on
 from mask_gate.models.networks.anchors import MAX_SIZE_LOGIT, Scale, encode
 from mask_gate.training.config import AssignConfig, Focal, LossConfig
 from mask_gate.training.errors import UsageError
-from mask_gate.training.learning.assign import ScaleTargets, Truth, assign
+from mask_gate.training.learning.anchor_rules import free_of_overlap
+from mask_gate.training.learning.assign import RULES_BY_OVERLAP, assign
+from mask_gate.training.learning.targets import MapShape, ScaleTargets, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,19 @@ class DetectionLoss:
         scales: of the network.
         config: terms and gains.
         assigner: which cells answer for which face.
+        device: where the raw maps are.
 
     Raises:
         UsageError: class weights for another number of classes.
     """
 
     def __init__(
-        self, scales: Sequence[Scale], num_classes: int, config: LossConfig, assigner: AssignConfig
+        self,
+        scales: Sequence[Scale],
+        num_classes: int,
+        config: LossConfig,
+        assigner: AssignConfig,
+        device: torch.device | None = None,
     ) -> None:
         weights = config.class_weights or (1.0,) * num_classes
         if len(weights) != num_classes:
@@ -105,19 +113,32 @@ class DetectionLoss:
         self.num_classes = num_classes
         self.config = config
         self.assigner = assigner
-        self.class_weights = torch.tensor(weights)
+        self.class_weights = torch.tensor(weights, device=device)
+        self._anchors_wh = [torch.tensor(scale.anchors_wh, device=device) for scale in scales]
 
-    def __call__(self, raw_maps: Sequence[Tensor], truth: Truth) -> LossParts:
+    def __call__(
+        self,
+        raw_maps: Sequence[Tensor],
+        truth: Truth,
+        targets: Sequence[ScaleTargets] | None = None,
+        counts: Sequence[int] | None = None,
+    ) -> LossParts:
         """Loss of a batch; finite, and a gradient for every map, also without any face.
 
         Args:
             raw_maps: as the network returned them.
-            truth: the batch's faces.
+            truth: the batch's faces, in the order of their images.
+            targets: made ahead by `assign`; none: made here.
+            counts: how many faces each image has; none: counted here.
         """
-        targets = assign(raw_maps, self.scales, truth, self.assigner)
+        if targets is None:
+            shapes = [MapShape.of(raw) for raw in raw_maps]
+            targets = assign(shapes, self.scales, truth, self.assigner)
+        if counts is None:
+            counts = torch.bincount(truth.image, minlength=len(raw_maps[0])).tolist()
         parts = [
-            self._scale_parts(raw, scale, target, truth)
-            for raw, scale, target in zip(raw_maps, self.scales, targets, strict=True)
+            self._scale_parts(level, raw, target, truth, counts)
+            for level, (raw, target) in enumerate(zip(raw_maps, targets, strict=True))
         ]
         box, objectness, classes = (torch.stack(terms).sum() for terms in zip(*parts, strict=True))
         if self.config.average == "per_face":
@@ -129,16 +150,21 @@ class DetectionLoss:
         )
 
     def _scale_parts(
-        self, raw: Tensor, scale: Scale, target: ScaleTargets, truth: Truth
+        self, level: int, raw: Tensor, target: ScaleTargets, truth: Truth, counts: Sequence[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         chosen = raw[tuple(target.cells.T)]  # [P, 5 + C]
-        per_box = self._box_term(chosen, scale, target, truth) * target.box_weight
+        per_box = self._box_term(chosen, level, target, truth) * target.box_weight
         labels = truth.labels[target.truth]
         per_class = self._class_term(chosen, labels) * target.class_weight
-        objects, nothing = self._objectness_terms(raw, chosen, target)
+        negative_weight = target.negative_weight
+        if self.assigner.rule in RULES_BY_OVERLAP:
+            scale, most = self.scales[level], self.assigner.ignore_iou
+            free = free_of_overlap(raw, scale, truth, counts, most)
+            negative_weight = negative_weight * free
+        objects, nothing = self._objectness_terms(raw, chosen, target.is_object, negative_weight)
         if self.config.average == "per_cell":
             positives = max(1, len(chosen))
-            negatives = target.negative_weight.count_nonzero().clamp(min=1)
+            negatives = negative_weight.count_nonzero().clamp(min=1)
             return (
                 per_box.sum() / positives,
                 objects.sum() / positives + self.config.no_object_gain * nothing.sum() / negatives,
@@ -150,16 +176,17 @@ class DetectionLoss:
             per_class.sum(),
         )
 
-    def _box_term(self, chosen: Tensor, scale: Scale, target: ScaleTargets, truth: Truth) -> Tensor:
+    def _box_term(self, chosen: Tensor, level: int, target: ScaleTargets, truth: Truth) -> Tensor:
         """[P]: squared errors as in YOLOv3 (section 2.1), or 1 - CIoU of the decoded boxes."""
         wanted = truth.boxes_xyxy[target.truth]
         cells_xy = target.cells[:, [3, 2]].to(chosen.dtype)
-        anchors = chosen.new_tensor(scale.anchors_wh)[target.cells[:, 1]]
+        anchors = self._anchors_wh[level][target.cells[:, 1]]
+        stride = self.scales[level].stride
         if self.config.box == "mse":
-            logits = encode(wanted, cells_xy, anchors, scale.stride)
+            logits = encode(wanted, cells_xy, anchors, stride)
             centre_error = (torch.sigmoid(chosen[:, :2]) - torch.sigmoid(logits[:, :2])).square()
             return centre_error.sum(1) + (chosen[:, 2:4] - logits[:, 2:]).square().sum(1)
-        centre = (torch.sigmoid(chosen[:, :2]) + cells_xy) * scale.stride
+        centre = (torch.sigmoid(chosen[:, :2]) + cells_xy) * stride
         half = torch.exp(chosen[:, 2:4].clamp(max=MAX_SIZE_LOGIT)) * anchors / 2
         return 1 - complete_iou(torch.cat((centre - half, centre + half), 1), wanted)
 
@@ -171,12 +198,12 @@ class DetectionLoss:
         return per_class * self.class_weights.to(chosen)[labels]
 
     def _objectness_terms(
-        self, raw: Tensor, chosen: Tensor, target: ScaleTargets
+        self, raw: Tensor, chosen: Tensor, is_object: Tensor, negative_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Terms of cells that are objects, and of all others times their negative weight."""
+        """Terms of the chosen cells that are objects, and of all others by their weight."""
         focal = self.config.objectness if isinstance(self.config.objectness, Focal) else None
-        logits = chosen[target.is_object, 4]
+        logits = chosen[:, 4]
         objects = cross_entropy(logits, torch.ones_like(logits), focal)
         everywhere = raw[..., 4]
         nothing = cross_entropy(everywhere, torch.zeros_like(everywhere), focal)
-        return objects, nothing * target.negative_weight
+        return objects * is_object, nothing * negative_weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mask_gate.models.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mask_gate.models.files.strict_yaml import ConfigFileError
@@ -18,6 +20,7 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.preflight import LoadedSplits
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.data.wider_data import load_wider_data
 from mask_gate.training.errors import Interrupted
 from mask_gate.training.evaluation.bootstrap import estimate_figures
 from mask_gate.training.evaluation.inference import results_of
@@ -32,6 +35,7 @@ from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.tensorboard_log import TensorBoardLog
 from mask_gate.training.learning.trainer import Trainer
 
+MOST_WORKERS = 14
 FIGURES = ("map50", "map50_95", *(f"ap50_{name}" for name in CLASS_NAMES))
 
 
@@ -81,11 +85,22 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         group = context.group
-        source = BatchSource(_learnt_from(splits, config), config, group.rank, group.size)
+        samples, times = _learnt_from(splits, config, context.say)
         self.watched: list[Sample] = []
         if config.watch_split and group.is_first:
             self.watched = splits.load(config.watch_split)
         network, transferred, said = start_network(config)
+        on_gpu = context.device.type == "cuda"
+        source = BatchSource(
+            samples,
+            config,
+            group.rank,
+            group.size,
+            times,
+            scales=network.scales,
+            workers=worker_count(config, context.device, os.cpu_count() or 1),
+            for_gpu=on_gpu,
+        )
         self.trainer = Trainer(network, transferred, source, config, context.device, group)
         if goes_on:
             self._resume(load_checkpoint(self.folder.last))
@@ -239,10 +254,30 @@ class Run:
         return ComparedRun(self.config.name, history, figure)
 
 
-def _learnt_from(splits: LoadedSplits, config: TrainConfig) -> list[Sample]:
-    """The samples that a run trains on."""
+def worker_count(config: TrainConfig, device: torch.device, cores: int) -> int:
+    """How many processes make batches: a GPU would wait for one, a CPU has no core to spare."""
+    if config.workers != "auto":
+        return config.workers
+    return max(1, min(MOST_WORKERS, cores - 2)) if device.type == "cuda" else 0
+
+
+def _learnt_from(
+    splits: LoadedSplits, config: TrainConfig, say: Callable[[str], None]
+) -> tuple[list[Sample], NDArray[np.float64]]:
+    """The samples that a run trains on, and how often each is shown in an epoch."""
     samples = splits.load(config.train_split)
-    if config.only_images_with is None:
-        return samples
-    label = CLASS_NAMES.index(config.only_images_with)
-    return [sample for sample in samples if label in sample.labels]
+    if config.only_images_with is not None:
+        label = CLASS_NAMES.index(config.only_images_with)
+        samples = [sample for sample in samples if label in sample.labels]
+    times = np.full(len(samples), config.weight)
+    if not config.data:
+        return samples, times
+    held_out = [
+        sample
+        for name in splits.dataset.stems_of_split
+        if name != config.train_split
+        for sample in splits.load(name)
+    ]
+    root = splits.dataset.files.root
+    wider, wider_times = load_wider_data(config.data, root, held_out, say)
+    return [*samples, *wider], np.concatenate((times, wider_times))

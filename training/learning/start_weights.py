@@ -9,12 +9,12 @@ import torch
 
 from mask_gate.models.files.centerface import load_centerface
 from mask_gate.models.files.checkpoint import CheckpointError, load_checkpoint
-from mask_gate.models.files.darknet_weights import load_darknet
+from mask_gate.models.files.darknet_weights import is_darknet_file, load_darknet
 from mask_gate.models.files.pytorch_layout import (
     PytorchLayoutError,
     is_torch_file,
-    load_pytorch_layout,
-    read_pytorch_layout,
+    load_state,
+    read_state,
 )
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.yolov3_lite import YOLOv3Lite
@@ -52,7 +52,11 @@ def _load(network: DetectionNetwork, config: TrainConfig) -> str:
         load_centerface(network, centerface_file())
         return "trunk, pyramid and face head start as CenterFace; the class branch starts new"
     path = Path(config.start)
-    if path.suffix in (".pth", ".pt") or is_torch_file(path):
+    if path.suffix.lower() in (".onnx", ".xml"):
+        raise CheckpointError(
+            f"{path}: is an exported file; give the .pth it was made from, or Darknet weights"
+        )
+    if is_torch_file(path) or (path.exists() and not is_darknet_file(path)):
         return f"{path.name}: {_load_torch_file(network, config.architecture, path)}"
     return load_darknet(network, config.architecture, path)
 
@@ -75,11 +79,11 @@ def _load_torch_file(network: DetectionNetwork, architecture: str, path: Path) -
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError:
-        state = read_pytorch_layout(path)
+        state = read_state(path)
         if state is None:
             raise
         try:
-            return load_pytorch_layout(network, architecture, state)
+            return load_state(network, architecture, state)
         except PytorchLayoutError as error:
             raise CheckpointError(f"{path}: {error}") from error
     if checkpoint.architecture != architecture:

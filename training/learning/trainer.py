@@ -15,7 +15,6 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.zoo import build
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.errors import Interrupted, TrainingError
-from mask_gate.training.learning.assign import Truth
 from mask_gate.training.learning.batches import Batch, BatchSource
 from mask_gate.training.learning.distributed import ALONE, ProcessGroup
 from mask_gate.training.learning.losses import DetectionLoss, LossParts
@@ -53,14 +52,20 @@ def layer_type(
     Args:
         precision: as configured.
         device: to train on.
-        capabilities: of the processor, as `torch.cpu.get_capabilities` tells them.
+        capabilities: of the processor, as `torch.cpu.get_capabilities` tells them, and whether
+            the card multiplies in bfloat16 as "cuda_bf16".
     """
     if precision == "auto":
-        if device.type == "cuda":
-            return torch.float16
-        # Tiles multiply it; without them it is slower than float32.
-        return torch.bfloat16 if capabilities.get("amx_bf16") else torch.float32
+        if device.type == "cuda":  # as fast as float16, and needs no scaled gradients
+            return torch.bfloat16 if capabilities.get("cuda_bf16") else torch.float16
+        has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+        return torch.bfloat16 if has_bfloat16 else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _capabilities(device: torch.device) -> dict[str, Any]:
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return {**torch.cpu.get_capabilities(), "cuda_bf16": has_bf16}
 
 
 class Trainer:
@@ -92,8 +97,10 @@ class Trainer:
         self.transferred = transferred
         self.optimizer = make_optimizer(network, config.optim, transferred)
         self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
-        self.loss = DetectionLoss(network.scales, network.num_classes, config.loss, config.assign)
-        self.layers = layer_type(config.precision, device, torch.cpu.get_capabilities())
+        self.loss = DetectionLoss(
+            network.scales, network.num_classes, config.loss, config.assign, device
+        )
+        self.layers = layer_type(config.precision, device, _capabilities(device))
         halves = self.layers is torch.float16  # whose small gradients would become zero
         self.scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=halves)
         self.progress = Progress()
@@ -174,14 +181,15 @@ class Trainer:
         return whole
 
     def _loss(self, batch: Batch) -> LossParts:
-        images = batch.images.to(self.device, memory_format=torch.channels_last)
-        faces = batch.truth
-        truth = Truth(*(t.to(self.device) for t in (faces.image, faces.boxes_xyxy, faces.labels)))
+        images = batch.images.to(self.device, non_blocking=True)
+        images = images.to(memory_format=torch.channels_last).float().div_(255)
+        truth = batch.truth.to(self.device)
+        targets = batch.targets and [target.to(self.device) for target in batch.targets]
         with torch.autocast(
             self.device.type, self.layers, enabled=self.layers is not torch.float32
         ):
             raw_maps = self.network(images)
-        return self.loss([raw.float() for raw in raw_maps], truth)
+        return self.loss([raw.float() for raw in raw_maps], truth, targets, batch.counts)
 
     def _update(self) -> None:
         """One step of the optimizer by the mean of the gradients added up."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mask_gate.gate.audit.audit import Audit
-from mask_gate.gate.audit.chain import COLUMNS, Row, Tip
+from mask_gate.gate.audit.chain import COLUMNS, Tip
 from mask_gate.gate.audit.clock import AuditClock
 from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.audit.reader import AuditReader
@@ -423,7 +423,8 @@ def test_a_file_that_another_process_keeps_locked_means_no_opening(begin, path):
             return True
 
     eventually(opens)
-    assert kinds(path)[:4] == ["start", "intent", "result", "intent"]
+    told = [kind for kind in kinds(path) if kind != "alarm"]  # of the outage, before or after
+    assert told[:4] == ["start", "intent", "result", "intent"]
 
 
 class TestTheStart:
@@ -470,7 +471,9 @@ class TestTheStart:
         assert kinds(path) == ["start", "intent", "stop"] * 3
 
     def test_names_the_process(self, audit, path):
-        assert re.fullmatch(r"process \d+", rows(path)[0]["detail"])
+        assert re.match(
+            r"process \d+; by the record it is 2026-05-01T08:00:00", rows(path)[0]["detail"]
+        )
 
 
 class TestTheEnd:
@@ -553,36 +556,81 @@ class TestTheWallClock:
 
 
 class TestOldRows:
-    def old_rows(self, path, wall):
-        store = AuditStore(path, busy_s=1.0, wall=wall)
-        store.open()
-        old = [Row("event", signal_id=f"o{n}", wall="2025-04-01T00:00:00.000Z") for n in range(700)]
-        store.append(old)
-        store.close()
+    """Which rows are old is known by the time that really passed, never by the wall clock alone."""
 
-    def test_are_deleted_by_the_writer(self, begin, path, wall, clock):
-        self.old_rows(path, wall)
-        audit = begin(keep_days=365.0)
-        audit.intend(opening(), event())
-        assert rows(path)[0]["signal_id"] == "o0"
-        clock.advance(PATIENT.prune_after_s + 1.0)
-        eventually(lambda: rows(path)[0]["kind"] == "start")
-        assert kinds(path) == ["start", "intent", "pruned"]
-        assert "older than 2025-05-01T09:00:01" in rows(path)[-1]["detail"]
-        audit.intend(opening(), event())
-        assert kinds(path)[-1] == "intent"
+    KEEP_DAYS = 30.0
+    DAY_S = 86400.0
 
-    def test_stay_while_the_wall_clock_cannot_be_trusted(self, begin, path, wall, clock):
-        self.old_rows(path, wall)
-        audit = begin(keep_days=365.0)
-        clock.advance(PATIENT.prune_after_s - 10.0)
-        wall.step(3600.0)
-        audit.intend(opening(), event())
-        clock.advance(20.0)
-        for number in range(5):
-            audit.intend(opening(number), event())
-        assert rows(path)[0]["signal_id"] == "o0"
+    @pytest.fixture
+    def audit(self, begin):
+        return begin(keep_days=self.KEEP_DAYS)
+
+    def day(self, audit, path, clock, days=1.0):
+        """Let time pass, with a sign of life at its end."""
+        clock.advance(days * self.DAY_S)
+        before = rows(path)[-1]["seq"]
+        audit.alarm("a day has passed")
+        eventually(lambda: rows(path)[-1]["seq"] > before)
+
+    def settled(self, audit, path):
+        """All that the writer had to do at this moment is done."""
+        for _ in range(3):
+            audit.intend(opening(), event())
+
+    def test_are_deleted_a_day_at_once_when_they_are_old(self, audit, path, clock):
+        audit.alarm("the first")
+        for _ in range(3):
+            self.day(audit, path, clock)
+            eventually(lambda: "clock" in kinds(path)[-3:])
+        self.day(audit, path, clock, self.KEEP_DAYS - 1.5)
+        eventually(lambda: "pruned" in kinds(path))
+        eventually(lambda: rows(path)[0]["kind"] == "clock")
+        kept = rows(path)
+        assert "the first" not in [row["detail"] for row in kept]
+        pruned = next(row for row in kept if row["kind"] == "pruned")
+        assert (
+            f"{kept[0]['seq'] - 1} rows up to {kept[0]['seq'] - 1} are older than"
+            in (pruned["detail"])
+        )
+
+    @pytest.mark.parametrize("days", [400.0, -400.0, 20_000.0])
+    def test_are_none_because_the_wall_clock_is_wrong(self, audit, path, clock, wall, days, caplog):
+        for _ in range(3):
+            self.day(audit, path, clock)
+        wall.step(days * self.DAY_S)
+        self.settled(audit, path)
+        for _ in range(5):
+            clock.advance(PATIENT.prune_after_s + 1.0)
+            self.settled(audit, path)
+        wall.step(-days * self.DAY_S)
+        self.settled(audit, path)
+        assert rows(path)[0]["seq"] == 1
         assert "pruned" not in kinds(path)
+        assert kinds(path).count("clock_step") == 2
+        assert caplog.text.count("the wall clock stepped by") == 2
+
+    def test_are_none_because_the_clock_was_set_between_two_runs(self, begin, path, clock, wall):
+        first = begin(keep_days=self.KEEP_DAYS)
+        self.day(first, path, clock)
+        first.close()
+        wall.step(400 * self.DAY_S)
+        second = begin(keep_days=self.KEEP_DAYS)
+        eventually(lambda: kinds(path)[-1] == "clock_step")
+        assert "+34560000.000 s while no gate ran" in rows(path)[-1]["detail"]
+        for _ in range(3):
+            clock.advance(PATIENT.prune_after_s + 1.0)
+            self.settled(second, path)
+        assert rows(path)[0]["seq"] == 1
+
+    def test_are_so_by_the_time_in_several_runs_together(self, begin, path, clock):
+        for _ in range(5):
+            audit = begin(keep_days=self.KEEP_DAYS)
+            self.day(audit, path, clock, days=10.0)
+            audit.close()
+        audit = begin(keep_days=self.KEEP_DAYS)
+        clock.advance(PATIENT.prune_after_s + 1.0)
+        eventually(lambda: rows(path)[0]["seq"] > 1)
+        assert kinds(path).count("start") == 4
 
 
 class TestWhatIsKept:

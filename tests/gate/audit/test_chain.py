@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from mask_gate.gate.audit.chain import (
     COLUMNS,
-    MAX_LISTED_BREAKS,
     START,
-    ChainCheck,
     Row,
     Tip,
     parse_tip,
@@ -20,6 +18,7 @@ from mask_gate.gate.audit.chain import (
     seal,
     tip_of,
 )
+from mask_gate.gate.audit.chain_check import MAX_LISTED_BREAKS, ChainCheck
 
 
 def chain(count, begin=START):
@@ -152,7 +151,8 @@ class TestAnAnchor:
     def test_older_than_what_is_kept_cannot_be_confirmed(self):
         pruned = tip_of(WHOLE[9])
         assert breaks(WHOLE[10:], pruned, anchor=tip_of(WHOLE[4])) == [
-            "row 5: was pruned; give an anchor that is not so old"
+            "row 5: was deleted; give an anchor that is not so old, or if it is not, rows were "
+            "taken away"
         ]
         assert breaks(WHOLE[10:], pruned, anchor=pruned) == []
 

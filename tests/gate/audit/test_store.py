@@ -4,13 +4,16 @@ import itertools
 import os
 import sqlite3
 import stat
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mask_gate.gate.audit.chain import COLUMNS, START, Row, Tip
+from mask_gate.gate.audit.clock import iso_time
 from mask_gate.gate.audit.damaged_file import set_aside
 from mask_gate.gate.audit.reader import AuditReader
+from mask_gate.gate.audit.record_time import Pruning, TimeNote
 from mask_gate.gate.audit.store import MAX_SET_ASIDE, PRUNE_ROWS, AuditStore, make_folder
 from mask_gate.gate.errors import OutputError
 
@@ -42,7 +45,7 @@ def fill(store, count, **settings):
 
 def checked(path, anchor=None):
     with AuditReader(path) as reader:
-        return reader.check(anchor)
+        return reader.check(anchor, now=datetime(2040, 1, 1, tzinfo=UTC))
 
 
 def values(path, column):
@@ -462,40 +465,47 @@ class TestDamage:
 
 
 class TestPruning:
-    OLD, KEPT, NOW = (
-        "2025-01-01T00:00:00.000Z",
-        "2026-04-01T00:00:00.000Z",
-        "2026-05-01T00:00:00.000Z",
-    )
+    OLD, KEPT = "2025-01-01T00:00:00.000Z", "2026-04-01T00:00:00.000Z"
     LIMIT = "2025-05-01T00:00:00.000Z"
 
-    def prune(self, store, limit=LIMIT, now=NOW):
+    def prune(self, store, limit=LIMIT):
         rounds = 0
-        while store.prune(limit, now, self.note):
+        while store.prune(limit, self.note):
             rounds += 1
         return rounds
 
-    def note(self, last):
-        return Row("pruned", anchor_seq=last.seq, anchor_hash=last.hash, wall=self.NOW)
+    def note(self, rows, last, before):
+        now = datetime.fromisoformat(before) + timedelta(days=365)
+        said = str(Pruning(rows, last.seq, before, TimeNote(iso_time(now), 365)))
+        anchor = {"anchor_seq": last.seq, "anchor_hash": last.hash}
+        return Row("pruned", detail=said, mono_s=now.timestamp(), boot_id="b", **anchor)
 
-    def test_deletes_old_rows_and_leaves_an_anchor(self, store, path):
-        fill(store, 3, wall=self.OLD)
+    def run(self, store, time, count):
+        """A run of the gate: what time it was by the record, and what happened."""
+        mono_s = datetime.fromisoformat(time).timestamp()
+        start = Row("start", detail=f"process 1; {TimeNote(time, 365)}", mono_s=mono_s, boot_id="b")
+        store.append([start, *(replace(row(n, wall=time), mono_s=mono_s) for n in range(count))])
+
+    def test_deletes_old_rows_and_says_which(self, store, path):
+        self.run(store, self.OLD, 2)
         deleted = store.tip
-        fill(store, 4, wall=self.KEPT)
+        self.run(store, self.LIMIT, 3)
         assert self.prune(store) == 2
         check = checked(path)
         assert (check.breaks, check.first_seq, check.rows) == ([], 4, 5)
         with AuditReader(path) as reader:
             pruned = dict(zip(COLUMNS, list(reader.rows())[-1], strict=True))
         assert pruned["kind"] == "pruned"
+        assert pruned["detail"].startswith("3 rows up to 3 are older than 2025-05-01T00:00:00.000Z")
         assert Tip(pruned["anchor_seq"], pruned["anchor_hash"]) == deleted
         assert checked(path, anchor=deleted).broken == 0
 
     def test_is_whole_after_every_step(self, store, path):
-        fill(store, 3 * PRUNE_ROWS + 7, wall=self.OLD)
-        fill(store, 2, wall=self.KEPT)
+        self.run(store, self.OLD, 3 * PRUNE_ROWS + 6)
+        self.run(store, self.KEPT, 1)
         counts = []
-        while store.prune(self.LIMIT, self.NOW, self.note):
+        assert not store.prune(self.LIMIT, self.note)  # what is kept must tell how old it is
+        while store.prune(self.KEPT, self.note):
             check = checked(path)
             assert check.breaks == []
             counts.append(check.rows)
@@ -505,62 +515,54 @@ class TestPruning:
         assert counts[-1] == 3
 
     def test_goes_on_where_another_run_was_stopped(self, store, path):
-        fill(store, 2 * PRUNE_ROWS, wall=self.OLD)
-        fill(store, 1, wall=self.KEPT)
-        store.prune(self.LIMIT, self.NOW, self.note)
-        store.prune(self.LIMIT, self.NOW, self.note)
+        self.run(store, self.OLD, 2 * PRUNE_ROWS)
+        self.run(store, self.LIMIT, 0)
+        store.prune(self.LIMIT, self.note)
+        store.prune(self.LIMIT, self.note)
         store.close()
         again, alarm = open_store(path)
         assert alarm is None
         self.prune(again)
         assert (checked(path).broken, checked(path).rows) == (0, 2)
 
-    def test_year_after_year_keeps_the_chain_whole(self, store, path):
-        for year in range(2020, 2030):
-            fill(store, 5, wall=f"{year}-01-01T00:00:00.000Z")
-            self.prune(store, f"{year - 1}-01-01T00:00:00.000Z", f"{year}-01-01T00:00:00.000Z")
+    def test_day_after_day_keeps_the_chain_whole(self, store, path):
+        days = [f"2025-05-{day:02}T00:00:00.000Z" for day in range(1, 11)]
+        for day in days:
+            self.run(store, day, 4)
+        for day in days[1:]:
+            assert self.prune(store, day) == 2
             assert checked(path).breaks == []
-        assert values(path, "wall").count("2020-01-01T00:00:00.000Z") == 0
+        assert values(path, "kind").count("start") == 1
 
-    def test_everything_leaves_only_the_anchor(self, store, path):
-        fill(store, 3, wall=self.OLD)
-        self.prune(store)
-        assert (checked(path).breaks, checked(path).rows) == ([], 1)
-        fill(store, 1)
-        assert checked(path).breaks == []
+    def test_takes_many_old_runs_at_once(self, store, path):
+        for _ in range(50):
+            self.run(store, self.OLD, 1)
+        self.run(store, self.LIMIT, 1)
+        assert self.prune(store) == 2
+        assert values(path, "kind") == ["start", "event", "pruned"]
 
     def test_of_nothing_does_nothing(self, store, path):
         assert self.prune(store) == 0
-        fill(store, 3, wall=self.KEPT)
+        self.run(store, self.OLD, 3)
         assert self.prune(store) == 0
-        assert checked(path).rows == 3
-
-    def test_by_a_clock_that_starts_in_1970_deletes_nothing(self, store, path):
-        fill(store, 3, wall=self.KEPT)
-        fill(store, 1, wall="1970-01-01T00:00:05.000Z")
-        assert self.prune(store, "1969-01-01T00:00:00.000Z", "1970-01-01T00:00:09.000Z") == 0
         assert checked(path).rows == 4
 
-    def test_is_not_misled_by_single_rows_of_a_wrong_clock(self, store, path):
-        fill(store, 2, wall=self.OLD)
-        fill(store, 1, wall="2039-01-01T00:00:00.000Z")
-        fill(store, 2, wall=self.OLD)
-        fill(store, 2, wall=self.KEPT)
-        fill(store, 1, wall="1970-01-01T00:00:00.000Z")
-        fill(store, 1, wall=self.KEPT)
-        self.prune(store)
-        assert values(path, "seq") == [6, 7, 8, 9, 10]
+    def test_looks_at_the_time_of_the_record_not_at_the_wall_clock_of_a_row(self, store, path):
+        self.run(store, self.KEPT, 3)
+        fill(store, 3, wall=self.OLD)
+        self.run(store, self.KEPT, 3)
+        assert self.prune(store) == 0
 
     def test_overwrites_what_it_deletes(self, store, path):
         store.append([Row("event", detail="whom nobody may find again", wall=self.OLD)])
-        fill(store, 1, wall=self.KEPT)
+        self.run(store, self.LIMIT, 1)
         self.prune(store)
         store.close()
         assert b"whom nobody" not in path.read_bytes()
 
     def test_cannot_be_used_to_delete_more_than_it_names(self, store, path):
-        fill(store, 3, wall=self.OLD)
-        fill(store, 3, wall=self.KEPT)
+        self.run(store, self.OLD, 2)
+        self.run(store, self.LIMIT, 3)
         self.prune(store)
         store.close()
         with (

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from mask_gate.gate.audit.audit import Audit
-from mask_gate.gate.audit.chain import COLUMNS, ChainCheck, Row, row_hash
+from mask_gate.gate.audit.chain import COLUMNS, Row, row_hash
+from mask_gate.gate.audit.chain_check import ChainCheck
 from mask_gate.gate.audit.store import AuditStore
 from mask_gate.gate.commands.audit import main
 

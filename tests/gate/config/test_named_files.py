@@ -29,6 +29,10 @@ def test_a_gate_that_names_none_is_right():
         ("console: {enabled: true, password_file: FILE}", "console.password_file"),
         ("console: {enabled: true, kiosk_password_file: FILE}", "console.kiosk_password_file"),
         ("console: {enabled: true, metrics_token_file: FILE}", "console.metrics_token_file"),
+        (
+            "console: {enabled: true, guard_password_files: {kim: FILE}}",
+            "console.guard_password_files.kim",
+        ),
         ("mqtt: {host: broker, username: gate, password_file: FILE}", "mqtt.password_file"),
         (
             "relays: [{kind: webhook, url: 'https://door.example/', secret_file: FILE}]",
@@ -43,10 +47,11 @@ def test_each_is_read_and_a_missing_one_is_told_by_its_key(text, key, tmp_path, 
     assert told.value.exit_code == 2
 
 
-def test_a_secret_that_every_user_can_read_is_refused(secret):
+@pytest.mark.parametrize("keys", ["password_file: FILE", "tls_certificate: FILE, tls_key: FILE"])
+def test_a_secret_that_every_user_can_read_is_refused(keys, secret):
     secret.chmod(0o644)
-    with pytest.raises(ConfigError, match=r"^console\.password_file: .*chmod o="):
-        check(f"console: {{enabled: true, password_file: {secret}}}")
+    with pytest.raises(ConfigError, match=r"^console\.(password_file|tls_key): .*chmod o="):
+        check(f"console: {{enabled: true, {keys.replace('FILE', str(secret))}}}")
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ class TestDoorState:
 
 
 def test_the_present_run_is_known_by_its_process():
-    assert start_detail(17) == "process 17"
+    assert start_detail(17) == "process 17;"
 
 
 class RunningGate:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_gate.gate.console.login import (
+    Account,
     LoginRateLimiter,
     Password,
     Role,
@@ -17,6 +18,7 @@ from mask_gate.gate.console.login import (
 )
 from mask_gate.gate.errors import ConfigError, OutputError
 
+GUARD, VISITOR = Account(Role.GUARD), Account(Role.VISITOR)
 GOOD = "a password of some length"
 
 
@@ -72,51 +74,74 @@ class TestFile:
 
 
 class TestSessions:
-    def test_a_token_is_good_for_its_role_and_its_time(self, clock):
+    def test_a_token_is_good_for_its_account_and_its_time(self, clock):
         sessions = Sessions(60.0, clock)
-        token = sessions.begin(Role.VISITOR)
-        assert sessions.role(token) is Role.VISITOR
+        token = sessions.begin(Account(Role.GUARD, "kim"), "10.0.0.1")
+        assert sessions.account(token) == (Role.GUARD, "kim")
+        assert (sessions.knows("10.0.0.1"), sessions.knows("10.0.0.2")) == (True, False)
         clock.advance(60.0)
         assert sessions.role(token) is Role.NOBODY
+        assert not sessions.knows("10.0.0.1")
 
     @pytest.mark.parametrize("token", [None, "", "x", "\ud800", "0" * 10_000])
     def test_any_other_is_nobodys(self, clock, token):
         sessions = Sessions(60.0, clock)
-        sessions.begin(Role.GUARD)
+        sessions.begin(GUARD)
         assert sessions.role(token) is Role.NOBODY
         sessions.end(token)
 
     def test_logins_without_end_do_not_fill_the_memory(self, clock):
         sessions = Sessions(60.0, clock)
-        tokens = [sessions.begin(Role.GUARD) for _ in range(300)]
+        tokens = [sessions.begin(GUARD) for _ in range(300)]
         valid = [sessions.role(token) is Role.GUARD for token in tokens]
         assert valid == [False] * 200 + [True] * 100
+
+    def test_logins_without_end_log_nobody_out_of_another_account(self, clock):
+        sessions = Sessions(60.0, clock)
+        others = [sessions.begin(account) for account in (GUARD, Account(Role.GUARD, "kim"))]
+        for _ in range(300):
+            sessions.begin(VISITOR)
+        assert [sessions.role(token) for token in others] == [Role.GUARD] * 2
 
 
 class TestRateLimiter:
     def test_each_address_has_five_tries(self, clock):
         limiter = LoginRateLimiter(clock)
         for _ in range(5):
-            assert limiter.wait_s("a") == 0
-            limiter.failed("a")
-        assert limiter.wait_s("a") == 300
-        assert limiter.wait_s("b") == 0
+            assert limiter.wait_s("a", GUARD) == 0
+            limiter.failed("a", [GUARD])
+        assert limiter.wait_s("a", GUARD) == 300
+        assert limiter.wait_s("b", GUARD) == 0
         clock.advance(300)
-        assert limiter.wait_s("a") == 0
+        assert limiter.wait_s("a", GUARD) == 0
 
-    def test_all_together_have_fifty(self, clock):
+    def test_all_together_have_fifty_for_an_account(self, clock):
         limiter = LoginRateLimiter(clock)
         for number in range(50):
-            limiter.failed(f"10.0.0.{number}")
-        assert limiter.wait_s("another") == 300
+            limiter.failed(f"10.0.0.{number}", [GUARD])
+        assert limiter.wait_s("another", GUARD) == 300
+        assert limiter.wait_s("another", VISITOR) == 0
 
     def test_a_right_one_clears_the_count_of_its_address(self, clock):
         limiter = LoginRateLimiter(clock)
+        for _ in range(5):
+            limiter.failed("a", [GUARD])
+        limiter.succeeded("a", GUARD, tried=[GUARD])
+        limiter.failed("a", [GUARD])
+        assert limiter.wait_s("a", GUARD) == 0
+
+    def test_a_right_one_leaves_the_count_of_every_other_account_as_it_was(self, clock):
+        """Whoever knows the visitor's password may not guess the guard's for ever."""
+        limiter = LoginRateLimiter(clock)
+        both = [GUARD, VISITOR]
         for _ in range(4):
-            limiter.failed("a")
-        limiter.succeeded("a")
-        limiter.failed("a")
-        assert limiter.wait_s("a") == 0
+            limiter.failed("a", both)
+        for _ in range(20):
+            limiter.failed("a", both)
+            limiter.succeeded("a", VISITOR, tried=both)
+        assert limiter.wait_s("a", GUARD) == 0
+        limiter.failed("a", both)
+        assert (limiter.wait_s("a", GUARD), limiter.wait_s("a", VISITOR)) == (300, 0)
 
     @settings(max_examples=50)
     @given(pauses=st.lists(st.floats(0, 400), max_size=80))
@@ -125,8 +150,8 @@ class TestRateLimiter:
         limiter, tried = LoginRateLimiter(clock), []
         for pause in pauses:
             clock.advance(pause)
-            if limiter.wait_s("a") == 0:
-                limiter.failed("a")
+            if limiter.wait_s("a", GUARD) == 0:
+                limiter.failed("a", [GUARD])
                 tried.append(clock())
         for first, sixth in zip(tried, tried[5:], strict=False):
             assert sixth - first >= 300

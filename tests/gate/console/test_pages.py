@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState
-from mask_gate.gate.console.login import Authenticator, Password, Role, hashed
+from mask_gate.gate.console.login import Account, Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import COOKIE, SiteSettings
 from mask_gate.gate.console.pages import STATIC, Pages
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
@@ -28,7 +28,9 @@ from mask_gate.models.labels import MaskLabel
 
 HOME = "http://localhost:8321"
 PASSWORDS = {Role.GUARD: "guard's long password", Role.VISITOR: "visitor's long password"}
-KEPT = {role: Password(hashed(text)) for role, text in PASSWORDS.items()}
+KEPT = {Account(role): Password(hashed(text)) for role, text in PASSWORDS.items()}
+KIM = "kim's long password"
+NAMED = {**KEPT, Account(Role.GUARD, "kim"): Password(hashed(KIM))}
 TOKEN = "token-of-prometheus"
 SESSION = f"{COOKIE}-lobby"
 DOORS = "north", "south"
@@ -92,9 +94,9 @@ PAGES_FOR_PEOPLE = {"/", "/kiosk", *(f"/doors/{d}{p}" for d in DOORS for p in ("
 class Bench:
     """Pages around states and a clock that the test holds; one door, unless they are named."""
 
-    def __init__(self, clock, gate="lobby", doors=(), config=None):
+    def __init__(self, clock, gate="lobby", doors=(), config=None, passwords=KEPT):
         self.clock = clock
-        self.authenticator = Authenticator(KEPT, TOKEN.encode(), 3600.0, clock)
+        self.authenticator = Authenticator(passwords, TOKEN.encode(), 3600.0, clock)
         languages = {code: load_texts(code) for code in ("en", "ko")}
         limit = ViewerLimit(0)  # no place for viewers: a picture would never end
         self.contexts = [
@@ -117,7 +119,7 @@ class Bench:
         headers = {"authorization": f"Bearer {TOKEN}"} if role is Role.SCRAPER else {}
         cookies = {}
         if role in PASSWORDS:
-            cookies = {self.site.cookie: self.authenticator.sessions.begin(role)}
+            cookies = {self.site.cookie: self.authenticator.sessions.begin(Account(role))}
         return TestClient(
             self.pages.app(), HOME, headers=headers, cookies=cookies, follow_redirects=False,
             **options,
@@ -203,8 +205,11 @@ def test_nothing_can_be_changed_or_opened(bench):
 
 class TestRequestsOfOthers:
     @pytest.mark.parametrize(
-        "host", ["evil.example", "localhost.evil.example", "", "10.0.0.1:8321"]
-    )
+        "host",
+        ["evil.example", "localhost.evil.example", "", "10.0.0.1:8321", "[::1]x.evil", "[::1",
+         "localhost:99@evil.example", "localhost:8321/../evil", "localhost:", "[localhost]",
+         "localhost@evil.example", "localhost:x", "localhost:999999"],
+    )  # fmt: skip
     def test_an_unknown_host_name_is_refused_also_with_a_session(self, bench, host):
         answer = bench.as_(Role.GUARD).get("/api/state", headers={"host": host})
         assert answer.status_code == 421
@@ -314,10 +319,55 @@ class TestLogin:
         for browser in (client, other):
             assert browser.get("/api/state").status_code == 200
 
-    def test_a_long_body_is_not_read(self, bench):
-        client = bench.as_(Role.NOBODY)
-        answer = client.post("/login", content=b"p" * 5000, headers={"origin": HOME})
+    @pytest.mark.parametrize("body", [b"p" * 5000, b"a=1&" * 50])
+    def test_a_form_that_is_none_of_ours_is_refused_in_a_sentence(self, bench, body):
+        headers = {"origin": HOME, "content-type": "application/x-www-form-urlencoded"}
+        answer = bench.as_(Role.NOBODY).post("/login", content=body, headers=headers)
         assert answer.status_code == 400
+        assert answer.text.startswith("expected at most")
+
+    def test_the_visitors_password_gives_no_more_guesses_at_the_guards(self, bench):
+        for _ in range(4):
+            assert self.log_in(bench, "wrong")[1].status_code == 401
+        assert self.log_in(bench, PASSWORDS[Role.VISITOR])[1].status_code == 303
+        assert self.log_in(bench, "wrong")[1].status_code == 401
+        assert self.log_in(bench, PASSWORDS[Role.GUARD])[1].status_code == 429
+        assert self.log_in(bench, PASSWORDS[Role.VISITOR])[1].status_code == 303
+
+
+class TestGuardsWithNames:
+    @pytest.fixture
+    def bench(self, clock):
+        return Bench(clock, passwords=NAMED)
+
+    def log_in(self, bench, name, password):
+        client = bench.as_(Role.NOBODY)
+        form = {"name": name, "password": password}
+        return client, client.post("/login", data=form, headers={"origin": HOME})
+
+    def test_log_in_with_name_and_password_and_see_who_they_are(self, bench):
+        assert 'name="name"' in bench.as_(Role.NOBODY).get("/login").text
+        client, answer = self.log_in(bench, "kim", KIM)
+        assert answer.status_code == 303
+        assert '<b id="account">kim</b>' in client.get("/").text
+
+    def test_without_names_nobody_is_asked_for_one(self, clock):
+        assert 'name="name"' not in Bench(clock).as_(Role.NOBODY).get("/login").text
+
+    @pytest.mark.parametrize(
+        ("name", "password"),
+        [("", KIM), ("lee", KIM), ("kim", PASSWORDS[Role.GUARD]), ("KIM", KIM), ("kim", "")],
+    )
+    def test_one_without_the_other_is_wrong(self, bench, name, password):
+        assert self.log_in(bench, name, password)[1].status_code == 401
+
+    def test_are_counted_each_for_themselves(self, bench):
+        for name in ("kim", "nobody"):
+            for _ in range(5):
+                assert self.log_in(bench, name, "wrong")[1].status_code == 401
+        assert self.log_in(bench, "kim", KIM)[1].status_code == 429
+        assert self.log_in(bench, "nobody", KIM)[1].status_code == 429
+        assert self.log_in(bench, "", PASSWORDS[Role.GUARD])[1].status_code == 303
 
 
 class TestState:

@@ -206,6 +206,26 @@ def test_one_address_that_takes_every_connection_leaves_room_for_another(impatie
         assert until(lambda: not any(map(is_held, crowd)))  # who asks for nothing has to go
 
 
+def test_addresses_that_take_every_connection_leave_room_for_strangers_and_for_guards(impatient):
+    """As a few machines that open connections and send nothing."""
+    served = impatient
+    assert served.request("/api/state").status == 200
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_OF_ONE_ADDRESS):
+            for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+                with contextlib.suppress(OSError):
+                    there = ("127.0.0.1", served.port)
+                    stack.enter_context(socket.create_connection(there, source_address=(source, 0)))
+        stranger = stack.enter_context(
+            socket.create_connection(("127.0.0.1", served.port), source_address=("127.0.0.9", 0))
+        )
+        stranger.settimeout(PATIENCE_S)
+        host = f"127.0.0.1:{served.port}"
+        stranger.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert stranger.recv(4096).startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
+        assert served.request("/api/state").status == 200
+
+
 def test_a_form_that_does_not_come_keeps_nobody_from_logging_in(impatient):
     served = impatient
     host = f"127.0.0.1:{served.port}"

@@ -165,7 +165,7 @@ def test_old_tls_is_refused(port, folder):
         context.wrap_socket(plain, server_hostname=NAME)
 
 
-@pytest.mark.parametrize("wrong", ["missing", "no key", "of another", "locked"])
+@pytest.mark.parametrize("wrong", ["missing", "no key", "of another", "locked", "open"])
 def test_what_cannot_be_served_with_is_named_and_nothing_is_served(
     wrong, written, folder, tmp_path, caplog
 ):
@@ -180,13 +180,21 @@ def test_what_cannot_be_served_with_is_named_and_nothing_is_served(
         subprocess.run(
             [*command, "-passout", "pass:x", "-out", str(key)], check=True, capture_output=True
         )
+    elif wrong == "open":
+        key.write_bytes((folder / "tls.key").read_bytes())
+    if key.exists():
+        key.chmod(0o644 if wrong == "open" else 0o600)
+
+    def told(log):
+        return re.search(rf"console\.tls_key: .*{re.escape(str(key))}", log)
+
     text = written.replace(str(folder / "tls.key"), str(key))
     with console_of(text) as (console, _):
         end_s = time.monotonic() + PATIENCE_S
-        while f"console.tls_key: {key}" not in caplog.text and time.monotonic() < end_s:
+        while not told(caplog.text) and time.monotonic() < end_s:
             time.sleep(0.05)
         assert not console.wait_until_served(0.0)
-    assert f"console.tls_key: {key}" in caplog.text
+    assert told(caplog.text)
     assert "Traceback" not in caplog.text
 
 

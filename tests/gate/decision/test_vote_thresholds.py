@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from mask_gate.gate.decision.policy import Policy, PolicyConfig
 from mask_gate.gate.decision.tracker import TrackerConfig
-from mask_gate.gate.decision.vote_thresholds import MIN_MARGIN, MIN_SCORE, VoteThresholds
+from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.domain import Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
+from mask_gate.models.operating_point import UNMEASURED_MARGIN, UNMEASURED_SCORE
 
 FRAME_HW = (480, 640)
 labels = st.sampled_from(MaskLabel)
@@ -30,8 +31,8 @@ def decide_for(votes, label, score, margin):
 def test_a_model_without_an_operating_point_is_judged_as_ever():
     votes = VoteThresholds.of(None, None, None)
     assert set(votes.min_scores) == set(MaskLabel)
-    assert set(votes.min_scores.values()) == {MIN_SCORE}
-    assert votes.min_margin == MIN_MARGIN
+    assert set(votes.min_scores.values()) == {UNMEASURED_SCORE}
+    assert votes.min_margin == UNMEASURED_MARGIN
     assert TrackerConfig().scores(None) == (0.2, 0.1)
 
 

@@ -162,13 +162,17 @@ class FakeWindow:
 def run_viewer(monkeypatch, window, data, *, hang_up=True):
     """What the viewer says when `data` comes through its pipe."""
     window.install(monkeypatch)
+    return run_viewer_on(data, hang_up=hang_up, full_screen=False)
+
+
+def run_viewer_on(data, *, hang_up=False, full_screen=True):
     read, write = os.pipe()
     said_read, said_write = os.pipe()
     os.write(write, data)
     if hang_up:
         os.close(write)
     with os.fdopen(read, "rb") as pictures, os.fdopen(said_write, "wb") as words:
-        screen.show_pictures("test", pictures, words)
+        screen.show_pictures("test", pictures, words, full_screen=full_screen)
         if not hang_up:
             os.close(write)
     with os.fdopen(said_read, "rb") as said:
@@ -193,6 +197,45 @@ def test_q_and_escape_quit(monkeypatch, key):
 def test_closing_the_window_quits(monkeypatch):
     window = FakeWindow([], visible=0.0)
     assert run_viewer(monkeypatch, window, sent(PICTURE), hang_up=False) == [b"ready", b"quit"]
+
+
+class FakeDisplay:
+    """An X display of which only the `painted`-th window on it is ever painted."""
+
+    size_wh = (640, 480)
+
+    def __init__(self, windows, painted):
+        self.windows, self.painted = windows, painted
+
+    def colour_at(self, _x, _y):
+        return (90, 90, 90) if len(self.windows) >= self.painted else (0, 0, 0)
+
+
+@pytest.mark.parametrize("painted", [1, 3])
+def test_a_full_screen_that_is_never_painted_is_opened_anew(monkeypatch, painted):
+    """Qt sometimes misses that a bare X server has mapped its window."""
+    opened, enlarged = [], []
+    window = FakeWindow([])
+    window.install(monkeypatch)
+    monkeypatch.setattr(screen.cv2, "namedWindow", lambda *a: opened.append(a))
+    monkeypatch.setattr(screen.cv2, "destroyWindow", lambda _t: None)
+    monkeypatch.setattr(screen.cv2, "moveWindow", lambda *a: None)
+    monkeypatch.setattr(screen.cv2, "setWindowProperty", lambda *a: enlarged.append(a))
+    monkeypatch.setattr(screen.cv2, "getWindowImageRect", lambda _t: (0, 149, 640, 182))
+    monkeypatch.setattr(screen, "PAINT_S", 0.01)
+    display = FakeDisplay(opened, painted)
+    monkeypatch.setattr(screen, "XDisplay", lambda: display)
+
+    def press_q_when_painted(_ms):
+        time.sleep(0.02)
+        return ord("q") if window.shown and len(opened) == painted else -1
+
+    monkeypatch.setattr(screen.cv2, "waitKey", press_q_when_painted)
+    said = run_viewer_on(sent(PICTURE))
+    assert said == [b"ready", b"quit"]
+    assert len(opened) == painted == len(enlarged)
+    assert len(window.shown) == painted  # what was shown is shown again
+    assert window.sizes[-1] == (640, 480)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", sent(PICTURE)[:-1]], ids=["none", "half", "cut"])

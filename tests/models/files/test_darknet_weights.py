@@ -1,5 +1,6 @@
 """Darknet weights: used up exactly, refused with both numbers, equal to OpenCV's own reader."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -140,7 +141,7 @@ def test_a_file_for_other_classes_does_not_become_a_gate(seeded):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "got 0 bytes"),
+        (b"", "is empty"),
         (b"\0" * 23, "got 23 bytes"),
         (np.array([0, 1, 0, 0, 0, 0], "<i4").tobytes(), "expected version 0.2 or later, got 0.1"),
         (
@@ -154,6 +155,71 @@ def test_files_that_are_no_weights_are_refused(tmp_path, content, complaint):
     path.write_bytes(content)
     with pytest.raises(DarknetWeightsError, match=complaint):
         load_darknet(build("yolov3_tiny"), "yolov3_tiny", path)
+
+
+LAYERS_OF = {"yolov3-tiny.conv.11": 6, "yolov3-tiny.conv.15": 9}
+VALUES_OF = {"yolov3-tiny.conv.11": 1_575_792, "yolov3-tiny.conv.15": 7_743_344}
+
+
+@pytest.mark.parametrize("name", LAYERS_OF)
+def test_a_file_cut_after_some_layers_starts_those_and_no_others(seeded, tmp_path, name):
+    """`darknet partial yolov3-tiny.cfg yolov3-tiny.weights NAME N` writes just such a file."""
+    cut = tmp_path / name
+    cut.write_bytes(seeded.read_bytes()[: 20 + 4 * VALUES_OF[name]])
+    network, whole = build("yolov3_tiny"), build("yolov3_tiny", 80)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    said = load_darknet(network, "yolov3_tiny", cut)
+    assert f"{VALUES_OF[name]:,} values are the first {LAYERS_OF[name]} of the 13 conv" in said
+    load_darknet(whole, "yolov3_tiny", seeded)
+    theirs = whole.state_dict()
+    kernels = [key for key, tensor in before.items() if tensor.ndim == 4]
+    for number, key in enumerate(kernels):
+        expected = theirs[key] if number < LAYERS_OF[name] else before[key]
+        assert torch.equal(network.state_dict()[key], expected), key
+
+
+def test_a_cut_file_does_not_become_a_gate(seeded, tmp_path):
+    cut = tmp_path / "yolov3-tiny.conv.15"
+    cut.write_bytes(seeded.read_bytes()[: 20 + 4 * VALUES_OF[cut.name]])
+    with pytest.raises(CheckpointError, match="no heads for the three mask classes"):
+        open_weights(cut)
+
+
+def test_a_file_of_two_classes_says_what_is_missing_and_starts_a_training(tmp_path):
+    path = tmp_path / "MASK.WEIGHTS"
+    save_darknet(build("yolov3_tiny", 2), path)
+    with pytest.raises(CheckpointError, match=r"with_mask, .*tells 2 classes apart.* start="):
+        open_weights(path)
+    said = load_darknet(build("yolov3_tiny"), "yolov3_tiny", path)
+    assert "it tells 2 classes apart and this network 3" in said
+
+
+def test_a_shorter_file_that_would_fit_another_class_count_is_not_read_askew(seeded, tmp_path):
+    """79 classes in length, 80 in content: everything behind the first head would be shifted."""
+    path = tmp_path / "cut.weights"
+    path.write_bytes(seeded.read_bytes()[: -4 * (3 * 513 + 3 * 257)])
+    with pytest.raises(DarknetWeightsError, match="a variance in it is below zero"):
+        load_darknet(build("yolov3_tiny"), "yolov3_tiny", path)
+
+
+def test_a_missing_file_that_is_published_says_where(tmp_path):
+    path = tmp_path / "darknet53.conv.74"
+    with pytest.raises(DarknetWeightsError) as error:
+        load_darknet(build("yolov3_tiny"), "yolov3_tiny", path)
+    for part in (
+        "cannot be read: No such file",
+        "https://data.pjreddie.com/files/darknet53.conv.74",
+        "162,482,580 bytes",
+        "SHA-256 2495c2690283e4e0bc2050cbd4660b77a8074e14e9c11150c6412fd63db496a7",
+    ):
+        assert part in str(error.value)
+
+
+def test_the_published_digest_is_that_of_the_file(coco_tiny_weights, tmp_path):
+    with pytest.raises(DarknetWeightsError) as error:
+        load_darknet(build("yolov3_tiny"), "yolov3_tiny", tmp_path / "yolov3-tiny.weights")
+    assert hashlib.sha256(coco_tiny_weights.read_bytes()).hexdigest() in str(error.value)
+    assert f"{coco_tiny_weights.stat().st_size:,} bytes" in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -11,8 +11,8 @@ from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.files.pytorch_layout import (
     PytorchLayoutError,
     is_torch_file,
-    load_pytorch_layout,
-    read_pytorch_layout,
+    load_state,
+    read_state,
 )
 from mask_gate.models.networks.zoo import build
 
@@ -127,7 +127,7 @@ def test_a_network_of_that_layout_says_here_what_it_says_there(architecture):
     plan, network = PLANS[architecture], build(architecture)
     state, images = made_by_rule(plan), torch.rand(1, 3, 64, 64)
     norms = sum(key.endswith("num_batches_tracked") for key in state)
-    said = load_pytorch_layout(network, architecture, state)
+    said = load_state(network, architecture, state)
     assert said == f"all {len(state) - norms} tensors of its PyTorch layout taken"
     with torch.inference_mode():
         for raw, head in zip(network.eval()(images), run_by_rule(plan, state, images), strict=True):
@@ -137,8 +137,8 @@ def test_a_network_of_that_layout_says_here_what_it_says_there(architecture):
 
 def test_the_order_of_the_names_in_the_file_does_not_matter(tiny_state):
     one, other = build("yolov3_tiny"), build("yolov3_tiny")
-    load_pytorch_layout(one, "yolov3_tiny", tiny_state)
-    load_pytorch_layout(other, "yolov3_tiny", dict(reversed(tiny_state.items())))
+    load_state(one, "yolov3_tiny", tiny_state)
+    load_state(other, "yolov3_tiny", dict(reversed(tiny_state.items())))
     theirs = other.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
 
@@ -147,7 +147,7 @@ def test_another_class_count_keeps_all_but_the_heads_last_layers():
     torch.manual_seed(3)
     network = build("yolov3_tiny")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    said = load_pytorch_layout(network, "yolov3_tiny", made_by_rule(TINY, classes=80))
+    said = load_state(network, "yolov3_tiny", made_by_rule(TINY, classes=80))
     assert "tells 80 classes apart and this network 3" in said
     kept = {
         name
@@ -201,7 +201,7 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(tiny_state, fau
     network = build("yolov3_tiny")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(PytorchLayoutError) as error:
-        load_pytorch_layout(network, "yolov3_tiny", change(tiny_state))
+        load_state(network, "yolov3_tiny", change(tiny_state))
     assert complaint in str(error.value)
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
 
@@ -210,7 +210,7 @@ def test_the_anchors_newer_code_keeps_are_read_over(tiny_state):
     coarse = torch.tensor([[81.0, 82.0], [135.0, 169.0], [344.0, 319.0]])
     tiny_state["module_list.16.yolo_16.anchors"] = coarse
     tiny_state["module_list.16.yolo_16.anchor_grid"] = coarse.view(1, 3, 1, 1, 2)
-    assert "all 59 tensors" in load_pytorch_layout(build("yolov3_tiny"), "yolov3_tiny", tiny_state)
+    assert "all 59 tensors" in load_state(build("yolov3_tiny"), "yolov3_tiny", tiny_state)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["today's format", "the old format"])
@@ -254,7 +254,7 @@ class Mischief:
 def test_code_in_such_a_file_never_runs(tiny_state, tmp_path):
     made = tmp_path / "made"
     torch.save(tiny_state | {"module_list.0.conv_0.weight": Mischief(made)}, tmp_path / "bad.pth")
-    assert read_pytorch_layout(tmp_path / "bad.pth") is None
+    assert read_state(tmp_path / "bad.pth") is None
     with pytest.raises(CheckpointError, match="is refused"):
         open_weights(tmp_path / "bad.pth")
     assert not made.exists()
@@ -265,7 +265,7 @@ def test_code_in_such_a_file_never_runs(tiny_state, tmp_path):
 )
 def test_other_content_is_not_taken_for_this_layout(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
-    assert read_pytorch_layout(tmp_path / "other.pth") is None
+    assert read_state(tmp_path / "other.pth") is None
 
 
 def test_files_of_torch_are_known_by_their_first_bytes(tmp_path):
@@ -274,3 +274,29 @@ def test_files_of_torch_are_known_by_their_first_bytes(tmp_path):
     (tmp_path / "darknet").write_bytes(b"\0\0\0\0\2\0\0\0")
     names = ("new", "old", "darknet", "missing")
     assert [is_torch_file(tmp_path / name) for name in names] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"_orig_mod.module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"epoch": 3, "state_dict": state},
+        lambda state: {"model": {f"module.{n}": t for n, t in state.items()}, "best": 0.5},
+    ],
+    ids=["DataParallel", "compiled DataParallel", "beside an epoch", "both"],
+)
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_state_dicts_are_read_as_training_loops_save_them(tiny_state, tmp_path, wrapped, is_ours):
+    state = build("yolov3_tiny").state_dict() if is_ours else tiny_state
+    torch.save(wrapped(state), tmp_path / "BEST.PTH")
+    checkpoint = open_weights(tmp_path / "BEST.PTH")
+    assert checkpoint.architecture == "yolov3_tiny"
+    theirs = next(tensor for tensor in state.values() if tensor.ndim == 4)
+    assert torch.equal(checkpoint.weights["fine.0.0.weight"], theirs)
+
+
+def test_a_state_dict_of_two_classes_says_what_is_missing(tmp_path):
+    torch.save(build("yolov3_tiny", 2).state_dict(), tmp_path / "two.pth")
+    with pytest.raises(CheckpointError, match=r"mask_weared_incorrect .*tells 2 classes apart"):
+        open_weights(tmp_path / "two.pth")

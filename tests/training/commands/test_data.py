@@ -107,7 +107,13 @@ def test_anchors_that_fit_the_faces_are_printed(drawn_dataset, capsys):
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--names", "face3", "face1"), ("--augmented",), ("--label", "with_mask", "--images", 2)],
+    [
+        (),
+        ("--names", "face3", "face1"),
+        ("--augmented",),
+        ("--experiment", "lite-wide"),
+        ("--label", "with_mask", "--images", 2),
+    ],
 )
 def test_preview_draws_a_sheet(drawn_dataset, tmp_path, capsys, options):
     out = tmp_path / "sheet.png"

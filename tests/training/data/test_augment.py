@@ -19,6 +19,7 @@ from mask_gate.training.data.samples import Sample
 EVERYTHING = AugmentConfig(
     flip=0.5, mosaic=0.5, scale=(0.5, 2.0), translate=0.2, focus=0.3, focus_px=(20, 100),
     hue=0.02, saturation=0.5, brightness=0.4, degrade=0.5, paste=0.5, report=True,
+    turn=0.5, light=0.5, large=0.3,
 )  # fmt: skip
 
 
@@ -69,6 +70,14 @@ def test_windows_cut_what_lies_outside():
     made = compose(parts, 128)
     np.testing.assert_allclose(made.boxes_xyxy, [[20, 30, 60, 70], [84, 30, 124, 70]])
     assert made.labels.tolist() == [0, 1]
+
+
+def test_what_is_left_of_a_cut_face_is_hidden():
+    """A visible face without a box would teach that it is none."""
+    parts = [(white_box(), ((0, 0, 128, 128), 1.0, -45.0, 0.0))]
+    made = compose(parts, 128)
+    assert len(made.boxes_xyxy) == 0
+    assert not (made.image == 255).any()
 
 
 def test_slivers_of_cut_faces_are_no_examples():
@@ -136,3 +145,10 @@ def test_a_face_of_unlike_size_is_not_pasted(donor_side):
     donor = crop_face(white_box((0, 0, donor_side, donor_side), (120, 120), label=2), 0)
     sample = white_box()
     assert paste_face(sample, 0, donor) is sample
+
+
+def test_a_large_face_takes_the_part_of_the_input_that_was_asked_for():
+    augment = Augmenter(AugmentConfig(flip=0, large=1.0, large_part=(0.5, 0.5)))
+    made = augment(white_box(), empty, 128, np.random.default_rng(0))
+    sides = made.boxes_xyxy[0, 2:] - made.boxes_xyxy[0, :2]
+    assert np.sqrt(np.prod(sides)) == pytest.approx(64, rel=0.02)

@@ -9,7 +9,7 @@ import torch
 from mask_gate.models.labels import MaskLabel
 from mask_gate.models.networks.calibrated_head import fold
 from mask_gate.models.networks.zoo import ARCHITECTURES, build
-from mask_gate.models.operating_point import Calibration
+from mask_gate.models.operating_point import SIZE_ORIGIN_PX, Calibration
 from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.calibration import Reliability, calibrated, fit_calibration
 from mask_gate.training.evaluation.choose_operating_point import (
@@ -20,7 +20,7 @@ from mask_gate.training.evaluation.choose_operating_point import (
 )
 from mask_gate.training.evaluation.face_matches import NOTHING, FaceMatches
 
-LINE = Calibration(slope=3.0, offset=1.5, class_slope=0.5)
+LINE = Calibration(slope=3.0, offset=1.5, size_slope=0.7, class_slope=0.5)
 MASK, BARE, NOSE = MaskLabel
 
 
@@ -41,23 +41,26 @@ def test_folded_into_a_network_it_gives_what_was_fitted(architecture):
 def test_lines_that_made_the_data_are_found_again():
     rng = np.random.default_rng(0)
     logits = rng.normal(-1.0, 1.0, 40_000)
-    is_face = rng.random(len(logits)) < 1 / (1 + np.exp(-(LINE.slope * logits + LINE.offset)))
+    sides_px = SIZE_ORIGIN_PX * np.exp(rng.normal(0, 1, len(logits)))
+    line = LINE.slope * logits + LINE.offset + LINE.size_slope * np.log(sides_px / SIZE_ORIGIN_PX)
+    is_face = rng.random(len(logits)) < 1 / (1 + np.exp(-line))
     labels = rng.integers(0, 3, 9_000)
     scores = np.where(np.arange(3) == labels[:, None], 0.8, 0.2)
-    found = fit_calibration(1 / (1 + np.exp(-logits)), is_face, scores, labels)
+    found = fit_calibration(1 / (1 + np.exp(-logits)), sides_px, is_face, scores, labels)
     assert found.slope == pytest.approx(LINE.slope, rel=0.05)
     assert found.offset == pytest.approx(LINE.offset, rel=0.05)
+    assert found.size_slope == pytest.approx(LINE.size_slope, rel=0.05)
 
 
 def test_scores_that_rank_backwards_are_refused():
     objectness, is_face = np.linspace(0.1, 0.9, 50), np.arange(50) < 25
     with pytest.raises(UsageError, match="tell nothing"):
-        fit_calibration(objectness, is_face, np.eye(3) * 0.6 + 0.2, np.arange(3))
+        fit_calibration(objectness, np.ones(50), is_face, np.eye(3) * 0.6 + 0.2, np.arange(3))
 
 
 def test_one_side_alone_cannot_be_calibrated():
     with pytest.raises(UsageError, match="faces and others"):
-        fit_calibration(np.ones(3), np.ones(3, bool), np.eye(3), np.arange(3))
+        fit_calibration(np.ones(3), np.ones(3), np.ones(3, bool), np.eye(3), np.arange(3))
 
 
 def test_reliability_of_scores_that_say_what_they_are_worth_has_no_error():
@@ -74,7 +77,7 @@ def matches(*faces):
     truth, label, scores = (np.array(part) for part in zip(*faces, strict=True))
     count, even = len(faces), np.full(len(faces), 0.1)
     return FaceMatches(
-        np.arange(count), truth, label, scores, scores, even, np.ones((count, 3)), even
+        np.arange(count), truth, label, scores, scores, even, np.ones((count, 3)), even, even
     )
 
 

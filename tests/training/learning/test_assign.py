@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from mask_gate.models.networks.anchors import Scale
 from mask_gate.training.config import AssignConfig
-from mask_gate.training.learning.assign import Truth, assign
+from mask_gate.training.learning.anchor_rules import free_of_overlap
+from mask_gate.training.learning.assign import assign, map_shapes
+from mask_gate.training.learning.targets import Truth
 
 COARSE = Scale(32, ((60.0, 80.0), (120.0, 150.0)))
 FINE = Scale(16, ((12.0, 16.0), (30.0, 34.0)))
@@ -21,12 +23,9 @@ def truth_of(boxes, images=None):
     return Truth(images, boxes, torch.zeros(len(boxes), dtype=torch.long))
 
 
-def targets_of(truth, rule, scales=(COARSE, FINE), batch=1, fill=0.0, **config):
-    maps = [
-        torch.full((batch, len(s.anchors_wh), SIZE // s.stride, SIZE // s.stride, 8), fill)
-        for s in scales
-    ]
-    return assign(maps, scales, truth, AssignConfig(rule=rule, **config))
+def targets_of(truth, rule, scales=(COARSE, FINE), batch=1, **config):
+    shapes = map_shapes(batch, SIZE, scales)
+    return assign(shapes, scales, truth, AssignConfig(rule=rule, **config))
 
 
 def test_best_of_all_takes_one_anchor_of_one_scale():
@@ -47,18 +46,24 @@ def test_several_cells_adds_the_neighbours_the_centre_leans_to():
     assert sorted(fine.cells.tolist()) == [[0, 1, 2, 4], [0, 1, 3, 3], [0, 1, 3, 4]]
 
 
+def free_in_fine_map(truth, batch=1):
+    """With logits 0 every cell says its anchor at its middle."""
+    raw = torch.zeros(batch, 2, SIZE // 16, SIZE // 16, 8)
+    counts = [int((truth.image == index).sum()) for index in range(batch)]
+    return free_of_overlap(raw, FINE, truth, counts, ignore_iou=0.3)
+
+
 def test_decoded_boxes_that_overlap_a_face_are_left_alone():
-    """With logits 0 every cell says its anchor at its middle: near the face that is no mistake."""
-    _, fine = targets_of(truth_of([(50, 34, 80, 68)]), "best_of_all", ignore_iou=0.3)
-    weight = fine.negative_weight[0, 1]
-    assert weight[3, 4] == 0
-    assert weight[3, 3] == 0  # 30 x 34 about (56, 56) overlaps by half
-    assert weight[0, 0] == 1
+    free = free_in_fine_map(truth_of([(50, 34, 80, 68)]))[0, 1]
+    assert free[3, 4] == 0
+    assert free[3, 3] == 0  # 30 x 34 about (56, 56) overlaps by half
+    assert free[0, 0] == 1
 
 
-def test_ignoring_compares_with_faces_of_the_same_image_only():
-    _, fine = targets_of(truth_of([(50, 34, 80, 68)]), "best_of_all", batch=2, ignore_iou=0.3)
-    assert (fine.negative_weight[1] == 1).all()
+def test_overlap_counts_with_faces_of_the_same_image_only():
+    free = free_in_fine_map(truth_of([(50, 34, 80, 68)], images=[1]), batch=3)
+    assert (free[[0, 2]] == 1).all()
+    assert (free[1] == 0).any()
 
 
 def test_centre_rule_has_one_object_and_a_soft_ring():

@@ -1,9 +1,12 @@
 """Batches: faces stay with their image, every epoch can be asked for again."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
+from mask_gate.models.networks.anchors import Scale
 from mask_gate.training.config import TrainConfig
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import UsageError
@@ -32,7 +35,7 @@ def test_targets_stay_with_their_image():
     assert batch.truth.boxes_xyxy[:, 1].tolist() == [5, 9, 9]
     assert batch.images.shape == (3, 3, 64, 64)
     for index, shade in enumerate((5, 0, 9)):
-        assert torch.all(batch.images[index] == shade / 255)
+        assert torch.all(batch.images[index] == shade)
 
 
 def test_images_become_rgb():
@@ -40,7 +43,7 @@ def test_images_become_rgb():
     image[..., 0] = 255  # blue, as OpenCV has it
     none = np.zeros((0, 4), np.float32)
     pixels = to_batch([Sample(image, none, np.zeros(0, np.int64), "a")]).images[0, :, 0, 0]
-    assert pixels.tolist() == [0, 0, 1]
+    assert pixels.tolist() == [0, 0, 255]
 
 
 def test_a_batch_without_any_face_is_ordinary():
@@ -147,3 +150,56 @@ def test_rare_faces_are_cut_out_and_tiny_ones_left():
 def test_no_images_are_refused():
     with pytest.raises(UsageError, match="at least one training image"):
         BatchSource([], config())
+
+
+SCALES = (Scale(16, ((12.0, 16.0), (30.0, 34.0))),)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="worker processes share memory by fork")
+def test_processes_make_the_batches_that_a_thread_makes():
+    """Also from the middle of an epoch on: a resumed run sees the same with any number of them."""
+    augment = {"flip": 0.5, "turn": 0.5, "scale": [0.5, 2.0], "light": 0.5}
+    samples = [sample([0, 1], name=str(i), shade=i) for i in range(7)]
+    own, others = (
+        BatchSource(
+            samples,
+            config(augment=augment, multi_scale=[64, 128]),
+            scales=SCALES,
+            workers=workers,
+        )
+        for workers in (0, 2)
+    )
+    for a, b in zip(own.epoch(1, first_step=1), others.epoch(1, first_step=1), strict=True):
+        assert a.names == b.names
+        assert a.counts == b.counts
+        torch.testing.assert_close(a.images, b.images, rtol=0, atol=0)
+        torch.testing.assert_close(a.truth.boxes_xyxy, b.truth.boxes_xyxy, rtol=0, atol=0)
+        torch.testing.assert_close(
+            a.targets[0].negative_weight, b.targets[0].negative_weight, rtol=0, atol=0
+        )
+
+
+def test_images_travel_as_bytes_with_their_targets():
+    source = BatchSource([sample([0])], config(), scales=SCALES)
+    (batch,) = source.epoch(0)
+    assert batch.images.dtype is torch.uint8
+    assert len(batch.targets) == 1
+    assert batch.targets[0].negative_weight.shape == (1, 2, 4, 4)
+
+
+def test_a_gpu_is_shown_few_sizes():
+    samples = [sample([0], name=str(i)) for i in range(40)]
+    wanted = config(multi_scale=[64, 256])
+    for for_gpu, kinds in ((True, 3), (False, 7)):
+        source = BatchSource(samples, wanted, for_gpu=for_gpu)
+        seen = {source.make(np.arange(1), epoch, 0).images.shape[-1] for epoch in range(80)}
+        assert len(seen) == kinds
+        assert {min(seen), max(seen)} == {64, 256}
+
+
+def test_samples_are_shown_as_often_as_asked():
+    samples = [sample([0], name="often"), sample([0], name="seldom")]
+    source = BatchSource(samples, config(), times=np.array([3.0, 0.25]))
+    shown = np.concatenate([source.order(epoch) for epoch in range(200)])
+    assert (shown == 0).sum() == 600
+    assert 25 <= (shown == 1).sum() <= 75

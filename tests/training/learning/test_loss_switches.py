@@ -41,7 +41,7 @@ def loss_of(network, raw_maps, batch, rule, **loss):
 def test_each_switch_changes_the_loss_and_every_parameter_learns(batch, architecture, rule):
     torch.manual_seed(0)
     network = build(architecture).train()
-    raw_maps = network(batch.images)
+    raw_maps = network(batch.images.float() / 255)
     plain = loss_of(network, raw_maps, batch, rule).total.item()
     for switch, change in SWITCHES.items():
         network.zero_grad()

@@ -8,8 +8,9 @@ import torch
 from mask_gate.models.networks.anchors import Scale, encode
 from mask_gate.training.config import AssignConfig, Focal, LossConfig
 from mask_gate.training.errors import UsageError
-from mask_gate.training.learning.assign import Truth
+from mask_gate.training.learning.assign import assign, map_shapes
 from mask_gate.training.learning.losses import DetectionLoss, complete_iou, cross_entropy
+from mask_gate.training.learning.targets import Truth
 
 SCALES = (Scale(32, ((60.0, 80.0), (120.0, 150.0))), Scale(16, ((12.0, 16.0), (30.0, 34.0))))
 RULES = ("best_per_scale", "best_of_all", "several_cells")
@@ -119,9 +120,7 @@ def test_a_perfect_answer_costs_almost_nothing(rule):
     """Logits encoded from the truth, sure of everything: every part is near zero."""
     truth = faces((20, 20, 32, 36), (40, 30, 70, 64), labels=[0, 2])
     maps = [torch.zeros(1, 2, 96 // s.stride, 96 // s.stride, 8) for s in SCALES]
-    from mask_gate.training.learning.assign import assign
-
-    targets = assign(maps, SCALES, truth, AssignConfig(rule=rule))
+    targets = assign(map_shapes(1, 96, SCALES), SCALES, truth, AssignConfig(rule=rule))
     for raw, scale, target in zip(maps, SCALES, targets, strict=True):
         raw[..., 4:] = -15
         anchors = torch.tensor(scale.anchors_wh)[target.cells[:, 1]]

@@ -82,6 +82,8 @@ def test_the_layers_are_computed_in_the_type_asked_for(precision, device, layers
 
 def test_left_to_the_machine_it_is_bfloat16_where_the_processor_multiplies_in_it(draw_samples):
     assert layer_type("auto", CPU, {"amx_bf16": True}) is torch.bfloat16
+    assert layer_type("auto", CPU, {"avx512_bf16": True}) is torch.bfloat16
+    assert layer_type("auto", torch.device("cuda"), {"cuda_bf16": True}) is torch.bfloat16
     assert layer_type("auto", CPU, {"amx_bf16": False}) is torch.float32
     assert layer_type("auto", CPU, {"neon": True}) is torch.float32
     trainer = trainer_of(draw_samples(1), config(precision="auto"))

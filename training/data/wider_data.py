@@ -1,0 +1,53 @@
+"""Wider data: what is learnt from beside a data set, without near twins of its other splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mask_gate.training.config import DataSource
+from mask_gate.training.data.labels_json import LabelledFolder
+from mask_gate.training.data.near_duplicates import twins_of
+from mask_gate.training.data.samples import Sample
+
+
+def load_wider_data(
+    sources: Sequence[DataSource],
+    beside: Path,
+    held_out: Sequence[Sample],
+    say: Callable[[str], None],
+) -> tuple[list[Sample], NDArray[np.float64]]:
+    """The samples of all sources, and how often each is shown in an epoch.
+
+    Args:
+        sources: folders with `labels.json`.
+        beside: the folder of the data set, below which they may lie too.
+        held_out: images that figures are measured on; what is a near twin of one is left out.
+        say: hears one line a source.
+
+    Raises:
+        DataError: a folder cannot be read, with every problem found.
+    """
+    samples: list[Sample] = []
+    times: list[NDArray[np.float64]] = []
+    for source in sources:
+        path = Path(source.path)
+        folder = LabelledFolder.open(path if path.exists() else beside / source.path)
+        shown = tqdm(
+            folder.images, f"reading {folder.root.name}", unit="image", leave=False, disable=None
+        )
+        with ThreadPoolExecutor(4) as pool:
+            loaded = list(pool.map(folder.load, shown))
+        twins = twins_of([s.image for s in loaded], [s.image for s in held_out])
+        kept = [index for index in range(len(loaded)) if index not in twins]
+        samples += [loaded[index] for index in kept]
+        times.append(folder.times(source.weight, source.by_group)[kept])
+        named = ", ".join(loaded[index].name for index in list(twins)[:5])
+        left = f"; left out {len(twins)} near twins of test images: {named}" if twins else ""
+        say(f"{folder.root}: {len(kept)} images, {times[-1].sum():.0f} an epoch{left}")
+    return samples, np.concatenate(times) if times else np.zeros(0)
