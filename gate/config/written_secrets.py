@@ -40,7 +40,7 @@ def _holding(values: object, key: str = "") -> Iterator[str]:
     if isinstance(values, dict):
         for name, value in values.items():
             below = f"{key}.{name}" if key else name
-            if not name.endswith("_file"):
+            if not name.endswith(("_file", "_files")):
                 yield from _holding(value, below)
     elif isinstance(values, list):
         for number, value in enumerate(values):

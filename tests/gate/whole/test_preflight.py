@@ -55,7 +55,7 @@ ALSO_WRONG = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "damaged.onnx").write_bytes(b"nothing of the kind")
+    (tmp_path / "damaged.onnx").write_bytes(b"\x08\x00nothing of the kind")
     for name, rights in (("tls.pem", 0o640), ("open.pem", 0o644)):
         (tmp_path / name).write_text("a key\n")
         (tmp_path / name).chmod(rights)
