@@ -11,6 +11,7 @@ from mask_gate.gate.detector.engine_choice import EngineChoice, choice_file
 from mask_gate.gate.detector.exported_engine import open_exported_engine
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.files.foreign_file import foreign
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ def open_engine(
         ModelError: the weights cannot be used, or the engine or the device is not there.
     """
     if not weights.is_file():
-        raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
+        what = foreign(weights) or "no such file; give a .pth checkpoint or an exported .onnx"
+        raise ModelError(f"{weights}: {what}")
     identity = fingerprint(weights)
     is_exported = weights.suffix.lower() in _EXPORTED
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
