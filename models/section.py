@@ -10,7 +10,6 @@ from typing import ClassVar, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})?(\.[0-9]{1,17})?")
 
 
@@ -25,7 +24,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _values_as_meant(cls, values: object) -> object:
-        """Numbers and yes or no in quotes, whole numbers with a point, and `~/` before a path."""
+        """Numbers in quotes, whole numbers with a point, and `~/` before a path."""
         if not isinstance(values, dict):
             return values
         return {
@@ -41,8 +40,6 @@ def _as_meant(value: object, annotation: object) -> object:
     kinds = {*get_args(annotation), annotation}
     if isinstance(value, str) and str in kinds:
         return os.path.expanduser(value) if value.startswith("~/") else value  # noqa: PTH111
-    if isinstance(value, str) and bool in kinds:
-        return _WORDS.get(value.lower(), value)
     if str in kinds or not kinds & {int, float}:
         return value
     if isinstance(value, str) and _WHOLE.fullmatch(value):

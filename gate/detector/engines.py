@@ -14,6 +14,7 @@ from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.digest_file import check_digest, digest_file
 from mask_gate.models.files.export_metadata import ExportedFileError, read_exported
 from mask_gate.models.files.fingerprint import fingerprint, fingerprint_of, joined
+from mask_gate.models.files.foreign_file import foreign
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOpti
         ModelError: the weights cannot be used, or the engine or the device is not there.
     """
     if not weights.is_file():
-        raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
+        what = foreign(weights) or "no such file; give a .pth checkpoint or an exported .onnx"
+        raise ModelError(f"{weights}: {what}")
     identity = _fingerprint(weights)
     is_exported = weights.suffix.lower() in _EXPORTED
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):

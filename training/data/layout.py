@@ -317,7 +317,8 @@ def _note(images: Sequence[str], labels: Sequence[str], sheets: Sequence[str]) -
         return ""
     kinds = " and ".join(sorted({_suffix(name) for name in labels}))
     of = ", ".join(sheets[:3]) if sheets else f"{len(labels)} {kinds} in {_some(folders[1])}"
-    return f"{len(images)} images in {_some(folders[0])}, annotations: {of}"
+    of = f"annotations: {of}" if sheets or labels else "no annotations"
+    return f"{len(images)} images in {_some(folders[0])}, {of}"
 
 
 def _some(folders: Sequence[str]) -> str:

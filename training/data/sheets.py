@@ -194,10 +194,13 @@ class ImageFinder:
     def __init__(self, images: dict[str, str], normal: Callable[[str], str]) -> None:
         self._normal = normal
         self._stems: dict[str, list[str]] = defaultdict(list)
+        self._stems_of_any_case: dict[str, list[str]] = defaultdict(list)
         for stem, name in images.items():
             parts = PurePosixPath(normal(name)).parts
             for start in range(len(parts)):
-                self._stems["/".join(parts[start:])].append(stem)
+                tail = "/".join(parts[start:])
+                self._stems[tail].append(stem)
+                self._stems_of_any_case[tail.casefold()].append(stem)
 
     def stem_of(self, file: str, near: str = "") -> str | None:
         """The stem of the one image whose path ends like `file`, or of the one `near` it.
@@ -209,7 +212,7 @@ class ImageFinder:
         parts = PurePosixPath(self._normal(file)).parts
         for start in range(len(parts)):
             tail = "/".join(parts[start:])
-            found = self._stems.get(tail, [])
+            found = self._stems.get(tail) or self._stems_of_any_case.get(tail.casefold(), [])
             if len(found) > 1 and near:
                 found = self._stems.get(self._normal(f"{near}/{tail}"), []) or found
             if found:

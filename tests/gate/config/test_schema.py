@@ -490,11 +490,6 @@ class TestNumbers:
         said = fault(f"mqtt: {{host: a, port: {text}}}")
         assert said.startswith("gate.yaml:1: mqtt.port: input should be a valid integer")
 
-    @pytest.mark.parametrize(("text", "value"), [("'yes'", True), ("'Off'", False)])
-    def test_and_yes_or_no_may_stand_in_quotes(self, text, value):
-        assert parse_config(f"outputs: {{sound: {text}}}", "gate.yaml").outputs.sound is value
-        assert fault("outputs: {sound: 'no thanks'}").startswith("gate.yaml:1: outputs.sound: inp")
-
     def test_and_the_home_folder_is_found_before_a_path(self, monkeypatch):
         monkeypatch.setenv("HOME", "/home/gate")
         text = 'detector: {weights: "~/best.pth"}\naudit: {path: "~/door.sqlite"}'

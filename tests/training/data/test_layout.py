@@ -395,7 +395,7 @@ def test_a_stem_that_is_another_images_name_is_refused_where_it_could_be_either(
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32"])
 def test_lists_as_windows_saves_them_are_read(drawn_dataset, encoding):
-    text = "images\\face0.png\r\nC:\\Users\\me\\set\\images\\face1.png\r\nface2.jpg\r\n"
+    text = "Images\\FACE0.PNG\r\nC:\\Users\\me\\set\\images\\face1.png\r\nface2.jpg\r\n"
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
     (drawn_dataset / "train.txt").write_bytes(mark + text.encode(encoding))
     dataset = DatasetFolder.open(drawn_dataset)
