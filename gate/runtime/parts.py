@@ -147,15 +147,21 @@ def _selftest(doors: Sequence[GateConfig]) -> SelfTesting:
 
     def test(detect: Callable[[Frame], Detections], point: OperatingPoint | None) -> list[str]:
         said: list[str] = []
-        tried: list[tuple[float, VoteThresholds]] = []
+        tried: list[tuple[float, VoteThresholds, float | None]] = []
         for door in doors:
+            policy = door.policy
             high_score, _ = door.tracker.scores(point)
-            thresholds = high_score, door.policy.votes(point)
+            doubt = policy.second_look_score if policy.second_looks else None
+            thresholds = high_score, policy.votes(point), doubt
             if thresholds not in tried:
                 tried.append(thresholds)
-                said += SelfTest(ASSETS / "selftest", high_score=high_score, votes=thresholds[1])(
-                    detect
+                test_by = SelfTest(
+                    ASSETS / "selftest",
+                    high_score=high_score,
+                    votes=thresholds[1],
+                    second_look_score=doubt,
                 )
+                said += test_by(detect)
         return list(dict.fromkeys(said))
 
     return test
