@@ -183,8 +183,9 @@ class GuardedRelay:
             raise OutputError(fault if CHECK_BY_HAND in fault else f"{fault}; {CHECK_BY_HAND}")
 
     def _await_end(self) -> None:
-        """Wait for as long as the last lock may take."""
-        self._await_exit(self._settings.patience_s + END_S + self._limits.answer_s)
+        """Wait for as long as the last lock may take, and the start of a guardian for it."""
+        starting_s = 0.0 if self._ready.is_set() else self._limits.start_s
+        self._await_exit(starting_s + self._settings.patience_s + END_S + self._limits.answer_s)
 
     def _await_exit(self, patience_s: float) -> None:
         """Wait for the guardian's end, then kill it: none is left behind if the kernel lets us."""
@@ -255,6 +256,7 @@ class GuardedRelay:
             self._guardian = last
 
     def _spawn_next(self) -> subprocess.Popen[bytes]:
+        self._ready.clear()
         return self._spawn(replace(self._settings, lock_first=True))
 
     def _read_answers(self) -> bool:

@@ -10,7 +10,7 @@ from uuid import uuid4
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.domain import Reason, Signal, SignalKind
-from mask_gate.gate.door.ownership import SILENT_S, Ownership, runtime_folders
+from mask_gate.gate.door.ownership import SILENT_S, WAIT_S, Ownership, runtime_folders
 from mask_gate.gate.errors import OutputError, OwnedError
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
@@ -33,7 +33,7 @@ def lock_relays(config: GateConfig) -> None:
         owned: Ownership | None = None
         try:
             folders = runtime_folders(os.environ)
-            owned = Ownership(config.gate, folders, silent_s=SILENT_S)
+            owned = Ownership(config.gate, folders, wait_s=WAIT_S, silent_s=SILENT_S)
             stack.callback(owned.close)
         except OwnedError as error:
             if error.works:

@@ -534,8 +534,7 @@ class TestOneOwner:
             assert f"is kept by process {first.pid} since" in second.said
             assert second.edges == []
             assert not (folder / "audit.sqlite").exists()
-        for name in ("STUCK_S", "WAIT_S"):
-            monkeypatch.setattr(lock, name, 0.1)
+        monkeypatch.setattr(lock, "WAIT_S", 0.1)
         assert main(["--lock", "--config", str(second.config)]) == 5
         assert f"is kept by process {first.pid} since" in capfd.readouterr().err
         assert not (folder / "door").exists()
