@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from mask_gate.gate.commands.aim import aim
 from mask_gate.gate.commands.gate_flags import configured, parser
 from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.commands.set_up import (
@@ -97,6 +98,8 @@ def _run(options: argparse.Namespace, config: GateConfig) -> int:
             print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
+        if options.aim:
+            return _aim(options, config, terminal)
         for remark in _remarks(options, config):
             log.warning("%s", remark)
         return _watch(options, config, mode, terminal)
@@ -155,6 +158,18 @@ def _watch(
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
         heeds_hangup = partial(_heeds_hangup, options, supervisor)
         return Doors(config, mode, terminal, supervisor, heeds_hangup=heeds_hangup).watch()
+
+
+def _aim(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
+    """Show how well a camera is placed.
+
+    Raises:
+        ConfigError: there are several doors, and so several cameras.
+        GateError: camera or model cannot be had.
+    """
+    if config.doors:
+        raise ConfigError("--aim: is for one camera; give --camera, without this --config")
+    return aim(config, headless=options.headless, seconds=options.seconds, say=terminal.say)
 
 
 def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
