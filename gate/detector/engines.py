@@ -19,7 +19,10 @@ _NEEDS_TORCH = "needs PyTorch: pip install 'mask-gate[cuda]'"
 
 
 def open_engine(
-    weights: Path, device: str, wanted: EngineKind = EngineKind.AUTO
+    weights: Path,
+    device: str,
+    wanted: EngineKind = EngineKind.AUTO,
+    input_size: int | None = None,
 ) -> tuple[Engine, str]:
     """What runs a weights file on a device, and the file's fingerprint.
 
@@ -30,6 +33,8 @@ def open_engine(
         weights: a checkpoint, or an exported `.onnx` or `.xml`.
         device: as in `Detector`.
         wanted: AUTO takes the fastest, which is measured once (see `gate.detector.engine_choice`).
+        input_size: side of the square in pixels, where it is to be another than that of the
+            weights; needs PyTorch and a checkpoint, for exported files have theirs for good.
 
     Raises:
         ModelError: the weights cannot be used, or the engine or the device is not there.
@@ -38,6 +43,8 @@ def open_engine(
         raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
     identity = fingerprint(weights)
     is_exported = weights.suffix in _EXPORTED
+    if input_size is not None:
+        return _open_resized(weights, device, input_size), identity
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
         exported = weights if is_exported else _twin(weights, identity)
         kinds = _kinds_for(weights, exported)
@@ -56,6 +63,16 @@ def open_engine(
     from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
 
     return open_torch_engine(weights, device), identity
+
+
+def _open_resized(weights: Path, device: str, input_size: int) -> Engine:
+    if weights.suffix in _EXPORTED:
+        raise ModelError(f"{weights}: an exported file has one input size; give the .pth")
+    if not _is_installed("torch"):
+        raise ModelError(f"another input size {_NEEDS_TORCH}")
+    from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
+
+    return open_torch_engine(weights, device, input_size)
 
 
 def _twin(weights: Path, identity: str) -> Path | None:
