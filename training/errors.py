@@ -29,7 +29,6 @@ EXTRA_OF = {
     "openvino": ("OpenVINO", "openvino"),
     "tensorboard": ("TensorBoard", "tensorboard"),
     "torch": ("PyTorch", "train"),
-    "tqdm": ("tqdm", "train"),
 }
 
 

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mask_gate.gate.errors import ModelError
-from mask_gate.models.files.checkpoint import Checkpoint, CheckpointError
+from mask_gate.models.files.checkpoint import (
+    INPUT_STEP,
+    MAX_INPUT,
+    Checkpoint,
+    CheckpointError,
+)
 from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.device import DeviceError, choose_device
 from mask_gate.models.networks.fusion import fuse_norms
@@ -22,14 +27,26 @@ BATCH_SIZE_ON_CUDA = 16
 _RUNS_BEFORE_CAPTURE = 3  # libraries choose kernels and allocate in their first runs
 
 
-def open_torch_engine(weights: Path, device: str) -> TorchEngine:
+def open_torch_engine(weights: Path, device: str, input_size: int | None = None) -> TorchEngine:
     """The engine of a weights file.
 
+    Args:
+        weights: a checkpoint.
+        device: as in `Detector`.
+        input_size: side of the square in pixels; None is that of the weights.
+
     Raises:
-        ModelError: the weights cannot be used, or the device is not there.
+        ModelError: the weights cannot be used, the device is not there, or the size does not fit.
     """
     try:
         checkpoint = open_weights(weights)
+        if input_size is not None:
+            if input_size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
+                raise ModelError(
+                    f"input size {input_size}: expected a multiple of {INPUT_STEP} up to "
+                    f"{MAX_INPUT}"
+                )
+            checkpoint.input_size = input_size
         return TorchEngine(checkpoint, choose_device(device))
     except (CheckpointError, DeviceError) as error:
         raise ModelError(str(error)) from error

@@ -7,6 +7,7 @@ of a run that was killed may still be on.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -81,6 +82,7 @@ def open_entrance(
     on_status: OnStatus,
     on_signal: OnSignal,
     view: ConsoleFeed | None = None,
+    more_outputs: Iterable[Output] = (),
 ) -> Iterator[Entrance]:
     """The door: owned and locked from now on, and locked once more at the end.
 
@@ -91,6 +93,7 @@ def open_entrance(
         on_status: told of state, reason and door.
         on_signal: sees to it that a signal locks the door.
         view: what the console hears of this door by, where there is a console.
+        more_outputs: react to the door too; closed at the end.
 
     Raises:
         OutputError: another process keeps the door, a relay cannot be had, or a required record
@@ -120,7 +123,8 @@ def open_entrance(
         stack.callback(door.close)
         audit = _open_audit(config, mode, records, missing)
         controller = _controller(config, door, reporter, clock, audit)
-        for output in _outputs(config, mode, say, controller, audit, owner, missing):
+        own = _outputs(config, mode, say, controller, audit, owner, missing)
+        for output in itertools.chain(own, more_outputs):
             outputs.callback(output.close)
             reporter.add(output)
             if isinstance(output, GuardedRelay):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +134,15 @@ class Gate:
             CameraError: a clip turned out to be damaged.
         """
         began_s = time.perf_counter()
+        for _ in self.scenes(stop, seconds):
+            pass
+        latencies_s = tuple(sorted(self._latencies_s))
+        return Summary(self._count, time.perf_counter() - began_s, latencies_s)
+
+    def scenes(
+        self, stop: Callable[[], bool], seconds: float | None = None
+    ) -> Generator[tuple[Frame, Scene]]:
+        """As `run`, giving each frame with what came of it; closing it locks the door too."""
         self._door.start(timer=not isinstance(self._clock, ReplayClock))
         try:
             for frame in self._frames(stop, seconds):
@@ -151,10 +160,9 @@ class Gate:
                 self._latencies_s.append(scene.latency_s)
                 self._newest = frame
                 self._show(frame, scene)
+                yield frame, scene
         finally:
             self._door.close()
-        latencies_s = tuple(sorted(self._latencies_s))
-        return Summary(self._count, time.perf_counter() - began_s, latencies_s)
 
     def _frames(self, stop: Callable[[], bool], seconds: float | None) -> Iterator[Frame]:
         """Frames as they come; while one is overdue, the door is told so again and again."""
