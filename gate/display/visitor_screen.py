@@ -111,7 +111,7 @@ def _place(
     left = (canvas.shape[1] - size[0]) // 2
     top = gap if upright else gap + (room - gap - size[1]) // 2
     canvas[top : top + size[1], left : left + size[0]] = fit
-    return top + size[1]
+    return int(top + size[1])
 
 
 def _scaled(track: Track, across: float, down: float) -> Track:
