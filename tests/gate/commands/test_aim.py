@@ -8,9 +8,10 @@ import pytest
 
 from mask_gate.gate.commands.aim import aim
 from mask_gate.gate.commands.gate import main
-from mask_gate.gate.config.schema import parse_config
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ConfigError, ModelError
-from mask_gate.gate.runtime.parts import Parts, open_source
+from mask_gate.gate.runtime.parts import Parts
 from mask_gate.models.detections import Detections
 
 
@@ -34,21 +35,32 @@ class Detector:
         )
 
 
-@pytest.fixture
-def folder(repo_root, tmp_path):
-    image = cv2.imread(str(repo_root / "assets/selftest/with_mask.jpg"))
-    for number in range(3):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.resize(image, (640, 480)))
-    return tmp_path
+class Camera:
+    """Gives two pictures, and one pause between them."""
+
+    is_live = False
+
+    def __init__(self, image):
+        self._left = [Frame(image, 1.0, 0), None, Frame(image, 2.0, 1)]
+
+    @property
+    def ended(self):
+        return not self._left
+
+    def read(self, timeout_s):
+        return self._left.pop(0)
 
 
 @pytest.mark.parametrize("faults", [0, 1])
-def test_it_says_what_is_measured_and_what_to_change_until_the_clip_is_over(folder, faults):
-    config = parse_config(f"camera: {{source: '{folder}', folder_fps: 20}}", "gate.yaml")
-    detector, said = Detector(), []
+def test_it_says_what_is_measured_and_what_to_change_until_the_clip_is_over(repo_root, faults):
+    image = cv2.imread(str(repo_root / "assets/selftest/with_mask.jpg"))
+    camera, detector, said = Camera(cv2.resize(image, (640, 480))), Detector(), []
     detector.faults = faults
-    parts = Parts(open_source, lambda config, mode: contextlib.nullcontext(detector))
-    assert aim(config, headless=True, seconds=None, say=said.append, parts=parts) == 0
+    parts = Parts(
+        lambda config, mode: contextlib.nullcontext(camera),
+        lambda config, mode: contextlib.nullcontext(detector),
+    )
+    assert aim(GateConfig(), headless=True, seconds=None, say=said.append, parts=parts) == 0
     assert said[:faults] == ["the answer came late"] * faults
     assert said[faults].startswith("640 x 480; light ")
     assert "face 120 px, 25% of the picture's height ->" in said[faults]
