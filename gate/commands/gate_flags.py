@@ -86,7 +86,12 @@ def _add_run_flags(add: Callable[..., object]) -> None:
     add("--headless", "--no-show", action="store_true", help="open no window")
     add("--kiosk", action="store_true", help="the window is the visitor's screen, and fills it")
     add("--language", metavar="CODE", help="of window and pages: en, ko; see assets/languages")
-    add("--record", metavar="FILE", type=Path, help="record what the window shows (.mp4)")
+    add(
+        "--record",
+        metavar="FILE",
+        type=Path,
+        help="record what the window shows, for browsers (.webm, .mp4)",
+    )
     add("--events", metavar="FILE", help="append one JSON line per event; - is standard output")
     add(
         "--audit",

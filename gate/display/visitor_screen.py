@@ -110,8 +110,9 @@ def _place(
     upright = canvas.shape[0] > canvas.shape[1]
     left = (canvas.shape[1] - size[0]) // 2
     top = gap if upright else gap + (room - gap - size[1]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = fit
-    return int(top + size[1])
+    below: int = top + size[1]
+    canvas[top:below, left : left + size[0]] = fit
+    return below
 
 
 def _scaled(track: Track, across: float, down: float) -> Track:

@@ -489,7 +489,7 @@ class TestAClip:
         assert {json.loads(line)["type"] for line in lines} == {"signal", "decision"}
 
     def test_is_recorded_with_what_the_window_shows(self, clip, tmp_path, capfd, detector):
-        path = tmp_path / "out.mp4"
+        path = tmp_path / "out.webm"
         assert main(["--camera", str(clip), "--fast", "--record", str(path), *QUIET]) == 0
         video = cv2.VideoCapture(str(path))
         assert video.isOpened()
