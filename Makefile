@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup check test soak demo clean
+.PHONY: setup check test soak attack demo clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,13 @@ test: setup
 soak: setup
 	MASK_GATE_SOAK_JSON=soak.json $(BIN)/python -m pytest -q -s -m soak
 	$(BIN)/python tests/soak/write_table.py soak.json
+
+# Kills, stops and hangs at the door, for some minutes; `make attack SHARE=1` for an hour.
+SHARE ?= 0.1
+attack: setup
+	MASK_GATE_SOAK=$(SHARE) MASK_GATE_SOAK_JSON=attack.json \
+		$(BIN)/python -m pytest -q -m soak tests/soak/test_commands.py tests/soak/test_kills.py
+	$(BIN)/python tests/soak/write_table.py attack.json --print
 
 demo: setup
 	$(BIN)/mask-gate --camera demo

@@ -50,4 +50,13 @@ class AuditError(OutputError):
 
 
 class OwnedError(OutputError):
-    """Another process keeps the door, and this one must not touch it."""
+    """Another process keeps the door, and this one must not touch it while that one works.
+
+    Args:
+        said: the message.
+        works: whether the other one answers.
+    """
+
+    def __init__(self, said: str, *, works: bool = True) -> None:
+        super().__init__(said)
+        self.works = works

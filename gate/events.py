@@ -12,6 +12,9 @@ from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, T
 
 Event = Mapping[str, object]
 
+SCHEMA = 1
+"""Version of the format of events; it grows when a field is gone or means something else."""
+
 MAX_TRACKS = 100
 """More are left out of an event, so that it always fits into an environment variable."""
 
@@ -93,6 +96,7 @@ class EventMaker:
     def _head(self, kind: str, event_id: str, time_s: float) -> Event:
         wall = self._wall().astimezone(UTC).isoformat(timespec="milliseconds")
         return {
+            "schema": SCHEMA,
             "ts": wall.replace("+00:00", "Z"),
             "time_s": _rounded(time_s, 6),
             "id": event_id,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})?(\.[0-9]{1,17})?")
 
 
 class Section(BaseModel):
@@ -15,3 +20,32 @@ class Section(BaseModel):
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Former names of keys with what they are called now, for whoever still writes the former."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _values_as_meant(cls, values: object) -> object:
+        """Numbers in quotes, whole numbers with a point, and `~/` before a path."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            key: _as_meant(value, cls.model_fields[key].annotation)
+            if key in cls.model_fields
+            else value
+            for key, value in values.items()
+        }
+
+
+def _as_meant(value: object, annotation: object) -> object:
+    """The value that people mean, where no other can be meant; anything else as it came."""
+    kinds = {*get_args(annotation), annotation}
+    if isinstance(value, str) and str in kinds:
+        return os.path.expanduser(value) if value.startswith("~/") else value  # noqa: PTH111
+    if str in kinds or not kinds & {int, float}:
+        return value
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    if isinstance(value, str) and float in kinds and value and _DECIMAL.fullmatch(value):
+        return float(value)
+    if isinstance(value, float) and float not in kinds and value.is_integer():
+        return int(value)
+    return value

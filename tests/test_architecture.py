@@ -37,6 +37,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gate.relays": ("models", "gate", "gate.system", "gate.mqtt"),
     "gate.audit": ("models", "gate", "gate.system"),
     "gate.display": ("models", "gate", "gate.system"),
+    "gate.predict": (
+        "models", "gate", "gate.system", "gate.camera", "gate.detector", "gate.display",
+    ),
     "gate.console": ("models", "gate", "gate.system", "gate.audit", "gate.display"),
     "gate.config": (
         *MODELS, "gate", "gate.system", "gate.decision", "gate.camera", "gate.detector",

@@ -176,6 +176,11 @@ class TrainConfig(ExperimentSection):
         default=None,
         description="images shown in an epoch, those there are again and again; none: each once",
     )
+    map: dict[str, str] = Field(
+        default={},
+        description="what the data set's own class names mean, as mask: with_mask; person: '-' "
+        "leaves such boxes out",
+    )
     train_split: str = "train"
     weight: PositiveFloat = Field(
         default=1.0, description="how often each image of train_split is shown in an epoch"

@@ -9,12 +9,12 @@ MaskGateError (models/errors.py)
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from mask_gate.models.errors import MaskGateError
+from mask_gate.models.standard_streams import flush_output, open_standard_streams, say_error
 
 SHOWN_PROBLEMS = 50
 INTERRUPTED = 130
@@ -31,7 +31,6 @@ EXTRA_OF = {
     "openvino": ("OpenVINO", "openvino"),
     "tensorboard": ("TensorBoard", "tensorboard"),
     "torch": ("PyTorch", "train"),
-    "tqdm": ("tqdm", "train"),
 }
 
 
@@ -127,11 +126,23 @@ def run_command(prog: str, body: Callable[[], int | None], interrupted: str = "i
     Returns:
         0, or the exit code of the error.
     """
+    open_standard_streams()
+    code = _run(prog, body, interrupted)
+    fault = flush_output()
+    if fault is None or isinstance(fault, BrokenPipeError):  # who read it has seen enough
+        return code
+    say_error(f"{prog}: standard output: {fault.strerror}")
+    return code or OutputError.exit_code
+
+
+def _run(prog: str, body: Callable[[], int | None], interrupted: str) -> int:
     try:
         return body() or 0
     except MaskGateError as error:
         said, code = f"{prog}: {error}", error.exit_code
     except OSError as error:  # the machine refuses: a full disk, a folder without rights
+        if isinstance(error, BrokenPipeError) and flush_output("\n") is not None:
+            return 0  # who read standard output has seen enough
         said, code = f"{prog}: {error}", OutputError.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -141,5 +152,5 @@ def run_command(prog: str, body: Callable[[], int | None], interrupted: str = "i
         said, code = f"{prog} needs {name}: pip install 'mask-gate[{extra}]'", UsageError.exit_code
     except (Interrupted, KeyboardInterrupt):
         said, code = f"{prog}: {interrupted}", INTERRUPTED
-    sys.stderr.write(f"{said}\n")
+    say_error(said)
     return code

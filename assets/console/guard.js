@@ -7,7 +7,10 @@ const PATIENCE_MS = 3000;
 const body = document.body;
 const image = document.getElementById("live");
 const filter = document.getElementById("filter");
+const period = document.getElementById("period");
+const headings = [...document.querySelectorAll("thead th")].map((heading) => heading.textContent);
 let newest = null;
+let chartTimer = null;
 
 function set(id, text) {
   document.getElementById(id).textContent = text;
@@ -85,7 +88,11 @@ async function showEvents() {
     const events = await (await get(`api/events?${asked}`)).json();
     const rows = events.map((event) => {
       const row = element("tr", "", event.state);
-      for (const key of ["time", "type", "state_text", "reason_text", "door_text", "faces"]) row.append(element("td", event[key]));
+      ["time", "type_text", "state_text", "reason_text", "door_text", "faces"].forEach((key, column) => {
+        const cell = element("td", event[key]);
+        cell.dataset.heading = headings[column]; // shown where the table is too narrow for a line of headings
+        row.append(cell);
+      });
       return row;
     });
     document.getElementById("events").replaceChildren(...rows);
@@ -95,20 +102,25 @@ async function showEvents() {
 }
 
 async function showChart() {
+  clearTimeout(chartTimer);
+  document.getElementById("counts").href = `counts.csv?period=${period.value}`;
   try {
-    const text = await (await get("api/chart.svg")).text();
+    const width = document.getElementById("chart").clientWidth;
+    const text = await (await get(`api/chart.svg?period=${period.value}&width=${width}`)).text();
     const drawn = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
     document.getElementById("chart").replaceChildren(document.importNode(drawn, true));
   } catch {
     // the next one will do
   }
-  setTimeout(showChart, CHART_MS);
+  chartTimer = setTimeout(showChart, CHART_MS);
 }
 
 filter.addEventListener("submit", (event) => {
   event.preventDefault();
   showEvents();
 });
+period.addEventListener("change", showChart);
+window.addEventListener("resize", () => { clearTimeout(chartTimer); chartTimer = setTimeout(showChart, 300); });
 image.addEventListener("error", () => setTimeout(() => { image.src = `live.mjpg?${Date.now()}`; }, 3000));
 ask();
 showChart();

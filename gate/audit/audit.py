@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +22,7 @@ from mask_gate.gate.audit.rows import detail, printable, row_of_event, start_det
 from mask_gate.gate.audit.stamp import RowStamp, boot_id
 from mask_gate.gate.audit.store import AuditStore, Connect
 from mask_gate.gate.audit.writer import AuditWriter
+from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Signal
 from mask_gate.gate.errors import AuditError
 from mask_gate.gate.events import Event, utc_now
@@ -40,7 +40,7 @@ class Audit:
     Args:
         path: the file, see `gate.audit.config`.
         gate: name of the door.
-        clock: monotonic seconds.
+        clock: seconds since the machine booted, asleep or awake.
         wall: the time of day; it is recorded, and decides nothing (see `gate.audit.record_time`).
         wait_s: how long an opening waits for its row.
         keep_days: rows that are older by the time of the record are deleted.
@@ -57,7 +57,7 @@ class Audit:
         path: Path,
         gate: str,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = uptime_s,
         wall: Callable[[], datetime] = utc_now,
         wait_s: float = 0.25,
         keep_days: float = 365.0,

@@ -56,7 +56,7 @@ class Row:
         anchor_seq: with `pruned`, the last row deleted; with an alarm, the last one known.
         anchor_hash: the hash of that row.
         wall: time of day, UTC, ISO 8601 with milliseconds.
-        mono_s: seconds of the monotonic clock, which starts anew with each boot.
+        mono_s: seconds since the machine booted, asleep or awake (CLOCK_BOOTTIME).
         boot_id: which boot of the machine that was.
         gate: name of the door.
     """

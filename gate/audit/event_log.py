@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from pathlib import Path
 
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import Event
@@ -15,10 +16,28 @@ log = logging.getLogger(__name__)
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
+def _opened(path: str) -> int:
+    """A descriptor to append to; opening a pipe waits for no reader.
+
+    Raises:
+        OSError: there is none to be had.
+    """
+    if not Path(path).is_fifo():
+        return os.open(path, _APPEND, 0o640)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # as if somebody read
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(reader)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 class EventLog:
     """Writes events to a file or pipe; neither a slow nor a full disk stops the gate.
 
-    While writing fails, events are lost: one warning says so, and one line when it works again.
+    While writing fails, events are lost: one warning says so, and one line when it works again. So
+    it is while nobody reads a pipe, at the start too.
 
     Args:
         path: the file to append to; `-` is standard output.
@@ -30,7 +49,7 @@ class EventLog:
     def __init__(self, path: str) -> None:
         name = "standard output" if path == "-" else path
         try:
-            descriptor = os.dup(1) if path == "-" else os.open(path, _APPEND, 0o640)
+            descriptor = os.dup(1) if path == "-" else _opened(path)
         except OSError as error:
             raise OutputError(
                 f"events file {path}: cannot be written ({error.strerror}); choose another one"

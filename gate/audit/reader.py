@@ -87,6 +87,11 @@ class AuditReader:
             rows = self._connection.execute(f"{_ALL} ORDER BY seq DESC LIMIT ?", (count,))
             return list(rows)[::-1]
 
+    def after(self, seq: int) -> Generator[SealedRow, None, None]:
+        """The rows that follow the one of this number, in the order of the chain."""
+        with self._as_output_error():
+            yield from self._connection.execute(f"{_ALL} WHERE seq > ? ORDER BY seq", (seq,))
+
     def backwards(self) -> Generator[SealedRow, None, None]:
         """Every row, the newest first."""
         with self._as_output_error():

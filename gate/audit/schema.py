@@ -62,6 +62,12 @@ BEGIN SELECT RAISE(ABORT, 'rows of the audit are deleted by pruning only'); END"
 )
 
 
+_IS_TIMED = f"kind IN ({', '.join(repr(kind) for kind in TIMED_KINDS)})"
+
+TIMED_ROWS = f"SELECT seq, kind, detail FROM rows WHERE {_IS_TIMED}"
+"""Rows that may say what time it is by the record."""
+
+
 class WrongSchemaError(sqlite3.DatabaseError):
     """The file is a sound database, and an audit by its header, but not by its tables."""
 
@@ -148,8 +154,7 @@ def last_rows(connection: sqlite3.Connection) -> LastRows | None:
     end = connection.execute(f"{columns} ORDER BY seq DESC LIMIT 1").fetchone()
     if end is None:
         return None
-    kinds = ", ".join(f"'{kind}'" for kind in TIMED_KINDS)
-    timed = connection.execute(f"{columns} WHERE kind IN ({kinds}) ORDER BY seq DESC")
+    timed = connection.execute(f"{columns} WHERE {_IS_TIMED} ORDER BY seq DESC")
     noted = ((row, note) for row in timed if (note := read_note(row[0], row[1])) is not None)
     row, note = next(noted, (end, None))
     time = row[2] if note is None else note.time

@@ -17,7 +17,14 @@ from pathlib import Path
 from mask_gate.gate.audit.chain import COLUMNS, START, Row, Tip, seal, tip_of
 from mask_gate.gate.audit.damaged_file import last_readable_row, set_aside
 from mask_gate.gate.audit.record_time import LastRows, read_note
-from mask_gate.gate.audit.schema import check_pages, is_damage, last_row, last_rows, prepare
+from mask_gate.gate.audit.schema import (
+    TIMED_ROWS,
+    check_pages,
+    is_damage,
+    last_row,
+    last_rows,
+    prepare,
+)
 from mask_gate.gate.errors import OutputError
 
 log = logging.getLogger(__name__)
@@ -287,18 +294,21 @@ def make_folder(folder: Path) -> None:
 
 def _old_rows(connection: sqlite3.Connection, before: str) -> tuple[int, Tip] | None:
     """How many of the oldest rows are too old, and the last of these; None where none is."""
-    rows = connection.execute("SELECT seq, hash, kind, detail FROM rows ORDER BY seq")
-    first: int | None = None
-    previous, found = START, None
-    for count, (seq, row_hash, kind, detail) in enumerate(rows):
-        first = seq if first is None else first
+    (first,) = connection.execute("SELECT min(seq) FROM rows").fetchone()
+    if first is None:
+        return None
+    some = f"{TIMED_ROWS} AND seq > ? AND seq <= ? ORDER BY seq"
+    timed = connection.execute(some, (first, first + _PRUNE_LOOK)).fetchall()
+    if not timed:  # a day of many rows; the next one is looked for, however far it is
+        one = f"{TIMED_ROWS} AND seq > ? ORDER BY seq LIMIT 1"
+        timed = connection.execute(one, (first,)).fetchall()
+    kept = None
+    for seq, kind, detail in timed:
         note = read_note(kind, detail)
-        if note is not None and seq > first:
-            if note.time > before:
-                break
-            found = seq - first, previous
-        if found is not None and count >= _PRUNE_LOOK:
-            break  # the rest comes with the next step
-        previous = Tip(seq, row_hash)
-    rows.close()
-    return found
+        if note is not None and note.time > before:
+            break
+        kept = kept if note is None else seq
+    if kept is None:
+        return None
+    last = connection.execute("SELECT seq, hash FROM rows WHERE seq = ?", (kept - 1,)).fetchone()
+    return None if last is None else (kept - first, Tip(*last))

@@ -19,18 +19,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NoReturn, Protocol
 
 import cv2
 
+from mask_gate.gate.camera.capture_word import REFUSALS, Word
 from mask_gate.gate.camera.clip import as_bgr, is_usable
 from mask_gate.gate.camera.decoder_errors import DecoderErrors
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
+from mask_gate.gate.camera.http_camera import open_http
 from mask_gate.gate.camera.http_stream import StreamError
-from mask_gate.gate.camera.mjpeg import open_mjpeg
-from mask_gate.gate.camera.opencv_capture import open_device, open_stream, prepare_capture
+from mask_gate.gate.camera.opencv_capture import (
+    open_device,
+    open_stream,
+    prepare_capture,
+    why_not_opened,
+)
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.camera.stream_clock import StreamClock
 from mask_gate.gate.clock import Clock, uptime_s
@@ -38,6 +43,11 @@ from mask_gate.gate.domain import Image
 
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
 """From one try to the next, after so many that brought no frame."""
+
+REFUSAL_PAUSES_S = (30.0, 60.0, 120.0, 300.0)
+"""The same after so many refusals in a row: many cameras lock an account after five."""
+
+_SIGN_OF_LIFE_S = 1.0  # while it waits so long
 
 STOOD_STILL_S = 2.5
 """A driver that took longer for one picture than all its time-outs was not running: what comes
@@ -51,23 +61,6 @@ may take longer, until it has caught up with what was kept for it."""
 _MAX_DATA = 2 << 30  # bytes of memory of this process; a picture as large as allowed takes 50 MB
 
 
-class Word(IntEnum):
-    """What this process says."""
-
-    OPENING = ord("o")
-    OPENED = ord("r")
-    FRAME = ord("f")
-    DROPPED = ord("d")
-    UNREACHED = ord("u")
-    REFUSED = ord("a")
-    CLOSED = ord("c")
-    LATE = ord("l")
-    DAMAGED = ord("x")
-    STOOD_STILL = ord("s")
-    BROKEN = ord("!")
-    """The process ends; a sentence for developers follows."""
-
-
 class Capture(Protocol):
     """A camera that is open.
 
@@ -78,6 +71,10 @@ class Capture(Protocol):
 
     is_inter_coded: bool
     passed_over: int
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether stamps tell when pictures were taken; made up or erratic ones do not."""
 
     def grab(self) -> float | None:
         """Wait for the next picture; when it came, or None when there are no more."""
@@ -133,13 +130,23 @@ class Capturer:
 
     def run(self, sleep: Callable[[float], None] = time.sleep) -> NoReturn:
         """Try for ever."""
-        failures = 0
+        failures = refusals = 0
         while True:
             began_s = self._clock()
-            self._say(self.attempt())
+            word = self.attempt()
+            self._say(word)
             failures = 0 if self._had_frames else failures + 1
             pause_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
             sleep(max(0.0, began_s + pause_s - self._clock()))
+            if word in REFUSALS:
+                self._leave_alone(REFUSAL_PAUSES_S[min(refusals, len(REFUSAL_PAUSES_S) - 1)], sleep)
+            refusals = refusals + 1 if word in REFUSALS else 0
+
+    def _leave_alone(self, pause_s: float, sleep: Callable[[float], None]) -> None:
+        until_s = self._clock() + pause_s
+        while self._clock() < until_s:
+            self._say(Word.WAITING)
+            sleep(_SIGN_OF_LIFE_S)
 
     def attempt(self) -> Word:
         """Open the camera and take its pictures until it is lost; how that came."""
@@ -153,7 +160,7 @@ class Capturer:
             with contextlib.closing(_Releasing(capture)):
                 return self._drain(capture)
         except StreamError as error:
-            return Word.REFUSED if error.status in (401, 403) else Word.UNREACHED
+            return error.word
         except cv2.error:
             return Word.CLOSED
 
@@ -162,6 +169,7 @@ class Capturer:
         self._smeared = False
         self._damage_heard()  # what was said while it was opened
         good_s = self._clock()
+        before_s: float | None = None
         while True:
             asked_s = self._clock()
             arrival_s = capture.grab()
@@ -171,7 +179,11 @@ class Capturer:
             if now_s - asked_s > STOOD_STILL_S:
                 return Word.STOOD_STILL
             self._index += 1 + capture.passed_over
-            taken_s = stream.taken_s(arrival_s, capture.stamp_s())
+            if capture.has_clock:
+                taken_s = stream.taken_s(arrival_s, capture.stamp_s())
+            else:
+                taken_s = before_s if capture.is_inter_coded else arrival_s
+            before_s = arrival_s
             word = self._give(capture, arrival_s, taken_s)
             if word is Word.FRAME:
                 good_s, self._had_frames = now_s, True
@@ -209,13 +221,30 @@ def open_capture(source: Source) -> Capture | None:
     """Open a live source; None if that fails.
 
     Raises:
-        StreamError: it does not answer, or refuses.
+        StreamError: it does not answer, refuses, or is no stream.
     """
     if source.kind is not SourceKind.URL:
         return open_device(source)
     if source.address.partition(":")[0].lower() in ("http", "https"):
-        return open_mjpeg(source.address) or open_stream(source.address)
+        return open_http(source.address)
     return open_stream(source.address)
+
+
+def _open_or_say_why(source: Source, complaints: DecoderErrors) -> Capture | None:
+    """Open a live source; None if that fails and nobody said why.
+
+    Raises:
+        StreamError: see `open_capture`; or what FFmpeg said of it.
+    """
+    complaints.heard()
+    capture = open_capture(source)
+    if capture is not None or source.kind is not SourceKind.URL:
+        return capture
+    complaints.heard()
+    word = why_not_opened(complaints.last)
+    if word is Word.REFUSED and not source.has_login:
+        word = Word.LOGIN_WANTED
+    raise StreamError("FFmpeg finds no stream", word)
 
 
 def order(source: Source, max_age_s: float) -> bytes:
@@ -241,7 +270,7 @@ def main(descriptor: int) -> NoReturn:
     try:
         prepare_capture()
         source = Source(SourceKind(words["kind"]), words["address"])
-        buffer, opener = FrameBuffer(descriptor), partial(open_capture, source)
+        buffer, opener = FrameBuffer(descriptor), partial(_open_or_say_why, source, complaints)
         Capturer(opener, buffer, say, complaints.heard, max_age_s=words["max_age_s"]).run()
     except BrokenPipeError:
         os._exit(0)

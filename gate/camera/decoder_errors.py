@@ -27,9 +27,13 @@ class DecoderErrors:
     """The standard error (and output) of this process, from now on a file in memory.
 
     The libraries must be told to write there at once, and only what is an error.
+
+    Attributes:
+        last: what was written before `heard` last asked.
     """
 
     def __init__(self) -> None:
+        self.last = b""
         with _file_in_memory() as file:
             for standard in (1, 2):
                 os.dup2(file.fileno(), standard)
@@ -38,11 +42,10 @@ class DecoderErrors:
     def heard(self) -> bool:
         """Whether anything was written since the last call that tells of damage."""
         size = os.fstat(2).st_size
-        if size == 0:
-            return False
-        text = os.pread(2, min(size, _LONGEST), 0)
-        os.ftruncate(2, 0)
-        return tells_of_damage(text)
+        self.last = os.pread(2, min(size, _LONGEST), 0) if size else b""
+        if size:
+            os.ftruncate(2, 0)
+        return tells_of_damage(self.last)
 
 
 def tells_of_damage(text: bytes) -> bool:

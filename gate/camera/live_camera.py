@@ -18,7 +18,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mask_gate.gate.camera.capture_process import BACK_OFF_S, Word, order
+from mask_gate.gate.camera.capture_process import BACK_OFF_S, order
+from mask_gate.gate.camera.capture_word import LOSSES, REFUSALS, Word
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import Clock, uptime_s
@@ -52,15 +53,6 @@ class CaptureLimits:
     max_unkillable: int = 4
     unkillable_retry_s: float = 0.5
 
-
-_LOSSES = {
-    Word.UNREACHED: "it does not answer",
-    Word.REFUSED: "it refuses user or password",
-    Word.CLOSED: "it sends no more pictures",
-    Word.LATE: "its pictures come too late",
-    Word.DAMAGED: "its pictures are damaged or too large",
-    Word.STOOD_STILL: "its capture process stood still",
-}
 
 _WORDS = frozenset(int(word) for word in Word)
 
@@ -111,7 +103,7 @@ class LiveCamera:
         self._child: _Child | None = None
         self._error: CameraError | None = None
         self._tries = 0
-        self._why = ""
+        self._why = self._told_why = ""
         self._told_lost: bool | None = None  # None until it was there, or was missed, once
         self._base_index = self._index = 0  # of the child's first frame, less one; of the last read
         self._time_s = -float("inf")  # of the last read
@@ -159,11 +151,15 @@ class LiveCamera:
             self._changed.wait_for(lambda: self._told_lost is not None, timeout_s)
             if self._told_lost is not None:
                 return None
-            self._told_lost = True
-            tries, why = max(self._tries, 1), f" ({self._why})" if self._why else ""
+            self._told_lost, self._told_why = True, self._why
+            tries, why = max(self._tries, 1), self._why
+        said = f"no picture from {self.name} after {tries} tries in {timeout_s:g} s"
+        if ";" in why:  # it says itself what to do
+            return f"{said}: {why}"
+        known = f" ({why})" if why else ""
         return (
-            f"no picture from {self.name} after {tries} tries in {timeout_s:g} s{why}; check that "
-            f"it is on, that nothing else uses it and {self._advice}, or try --camera demo"
+            f"{said}{known}; check that it is on, that nothing else uses it and {self._advice}, or "
+            "try --camera demo"
         )
 
     def close(self) -> None:
@@ -267,24 +263,32 @@ class LiveCamera:
         elif byte == Word.OPENING:
             with self._changed:
                 self._tries += 1
-        elif byte in _LOSSES:
-            self._lose(_LOSSES[Word(byte)])
+        elif byte in LOSSES:
+            self._lose(LOSSES[Word(byte)], is_refusal=byte in REFUSALS)
 
     def _found(self) -> None:
         with self._changed:
             back, self._told_lost = self._told_lost is True, False
+            self._told_why = ""
             self._changed.notify_all()
         if back:
             _log.warning("%s is back", self.name)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, *, is_refusal: bool = False) -> None:
         with self._changed:
             self._why = why
             lost = self._told_lost is False
+            is_news = is_refusal and self._told_lost is True and self._told_why != why
             if lost:
                 self._told_lost = True
-        if lost and not self._stop.is_set():
+            if lost or is_news:
+                self._told_why = why
+        if self._stop.is_set():
+            return
+        if lost:
             _log.warning("%s is lost; trying to reopen it (%s)", self.name, why)
+        elif is_news:
+            _log.warning("no picture from %s: %s", self.name, why)
 
 
 class _Child:

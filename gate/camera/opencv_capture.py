@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import cast
 
 import cv2
 
+from mask_gate.gate.camera.capture_word import Word, word_of_status
 from mask_gate.gate.camera.frame_buffer import MAX_PIXELS
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import uptime_s
@@ -44,10 +46,13 @@ class OpencvCapture:
             shows until the next key frame, and a picture comes out only when the next one begins
             to arrive.
         passed_over: no pictures; each one is taken.
+        has_clock: whether stamps are those of stream or driver. FFmpeg makes some up, 25 a second,
+            where a stream carries none, as raw H.264 over HTTP.
     """
 
-    def __init__(self, capture: cv2.VideoCapture) -> None:
+    def __init__(self, capture: cv2.VideoCapture, *, has_clock: bool = True) -> None:
         self.passed_over = 0
+        self.has_clock = has_clock
         self._capture = capture
         code = int(capture.get(cv2.CAP_PROP_FOURCC))
         name = code.to_bytes(4, "little", signed=code < 0).decode("latin-1")
@@ -75,14 +80,28 @@ class OpencvCapture:
         self._capture.release()
 
 
-def open_stream(url: str) -> OpencvCapture | None:
-    """A stream through FFmpeg, or None if that fails or its pictures are too large."""
+def open_stream(url: str, *, has_clock: bool = True) -> OpencvCapture | None:
+    """A stream through FFmpeg, or None if that fails or its pictures are too large.
+
+    Args:
+        url: what FFmpeg can open.
+        has_clock: whether the stream carries the times of its pictures.
+    """
     limits = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS,
         cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS,
         cv2.CAP_PROP_N_THREADS, 1,  # more would hold pictures back, one for each
     ]  # fmt: skip
-    return _if_opened(cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits))
+    return _if_opened(cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), has_clock=has_clock)
+
+
+def why_not_opened(said: bytes) -> Word:
+    """What it means that FFmpeg said this on standard error and opened no stream."""
+    status = re.search(rb"failed: ([45][0-9]{2})|returned ([45][0-9]{2})", said)
+    if status is None:
+        found_nothing = re.search(rb"Invalid data|Could not find|Unable to open", said)
+        return Word.NO_PICTURE if found_nothing else Word.UNREACHED
+    return word_of_status(int(status[1] or status[2]))
 
 
 def open_device(source: Source) -> OpencvCapture | None:
@@ -101,10 +120,10 @@ def open_device(source: Source) -> OpencvCapture | None:
     return _if_opened(capture)
 
 
-def _if_opened(capture: cv2.VideoCapture) -> OpencvCapture | None:
+def _if_opened(capture: cv2.VideoCapture, *, has_clock: bool = True) -> OpencvCapture | None:
     width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
     height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     if capture.isOpened() and width * height <= MAX_PIXELS:
-        return OpencvCapture(capture)
+        return OpencvCapture(capture, has_clock=has_clock)
     capture.release()
     return None

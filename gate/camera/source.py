@@ -5,13 +5,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mask_gate.gate.errors import ConfigError
 from mask_gate.models.shipped import ASSETS
 
 URL_SCHEMES = ("rtsp", "rtsps", "http", "https")
 DEMO_CLIP = ASSETS / "demo.mp4"
+
+_INSTEAD = {
+    "file": "; give the path of a file or folder without file://",
+    "rtmp": "; most cameras and servers that have RTMP have RTSP too",
+    "onvif": "; ask the camera's page for its RTSP address",
+    "rtp": "; give the address of the RTSP session",
+    "udp": "; have the sender serve it by RTSP",
+    "gst": "; serve what the pipeline makes by RTSP, or as a video device (v4l2loopback)",
+    "srt": "; have the server serve it by RTSP",
+}
+_UNESCAPED = (
+    "user or password seem to hold a # / or ?; write %23 for #, %2F for /, %3F for ?, %40 for @ "
+    "and %25 for %, or give them as camera.user and camera.password_file in gate.yaml"
+)
 
 
 class SourceKind(StrEnum):
@@ -40,6 +54,25 @@ class Source:
         """The name for messages and logs: on one line, without credentials."""
         text = masked(self.address) if self.kind is SourceKind.URL else self.address
         return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a URL brings user and password."""
+        return self.kind is SourceKind.URL and "@" in urlsplit(self.address).netloc
+
+    def with_login(self, user: str, password: str) -> Source:
+        """The same URL with user and password in it, whatever characters they have.
+
+        Raises:
+            ConfigError: it is no URL, or has a login already.
+        """
+        if self.kind is not SourceKind.URL:
+            raise ConfigError(f"is for cameras with a URL, and the source is {self}")
+        if self.has_login:
+            raise ConfigError("the URL has a user already; leave that out, or this")
+        scheme, _, rest = self.address.partition("://")
+        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        return Source(self.kind, f"{scheme}://{login}@{rest}")
 
     __repr__ = __str__  # a password must not get out through a dataclass's own repr either
 
@@ -83,7 +116,10 @@ def _checked_url(url: str) -> str:
         raise ConfigError(
             f"{shown} URLs are not played; expected one of "
             f"{', '.join(name + '://' for name in URL_SCHEMES)}"
+            f"{_INSTEAD.get(scheme, '')}"
         )
+    if _holds_loose_letters(url):
+        raise ConfigError(f"{masked(url)}: {_UNESCAPED}")
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -95,6 +131,15 @@ def _checked_url(url: str) -> str:
     if not host:
         raise ConfigError(f"{masked(url)}: no host; expected {scheme}://host:port/path")
     return url
+
+
+def _holds_loose_letters(url: str) -> bool:
+    """Whether a # / or ? of a password seems to end the host before it begins."""
+    place, *rest = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)
+    if not rest or "@" not in rest[0]:
+        return False
+    is_host = re.fullmatch(r"(\[[^\]]*\]|[^:@]*)(:[0-9]*)?", place) is not None
+    return "@" in url.partition("#")[2] or not (is_host or "@" in place)
 
 
 def masked(url: str) -> str:

@@ -1,4 +1,4 @@
-"""The command `mask-gate-audit`: verify the chain of an audit, export it, show its end."""
+"""The command `mask-gate-audit`: verify an audit, export it, show its end, report on days."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from mask_gate.gate.audit.chain import COLUMNS, Tip, Value, parse_tip
+from mask_gate.gate.audit.chain import COLUMNS, START, Tip, Value, parse_tip, tip_of
 from mask_gate.gate.audit.chain_check import ChainCheck
 from mask_gate.gate.audit.config import default_audit_path
 from mask_gate.gate.audit.reader import AuditReader, SealedRow
+from mask_gate.gate.audit.tally import begin_of, last_days, tally_of
+from mask_gate.gate.commands.audit_report import Report, as_csv, as_page, as_table
 from mask_gate.gate.commands.run_command import run_command
-from mask_gate.gate.errors import OutputError
+from mask_gate.gate.display.texts import language_codes, load_texts
+from mask_gate.gate.errors import ConfigError, OutputError
 
 BROKEN = 1
+
+_FOLLOW_S = 0.5
 
 _JSON_COLUMNS = frozenset({"classes", "confidences"})
 _FORMULA = ("=", "+", "-", "@")
@@ -42,9 +48,9 @@ def _main(argv: Sequence[str] | None) -> int:
     options = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks letters gets their codes
         sys.stdout.reconfigure(errors="backslashreplace")
-    path = options.file or default_audit_path(options.gate)
+    options.path = options.file or default_audit_path(options.gate)
     try:
-        with AuditReader(path) as reader:
+        with AuditReader(options.path) as reader:
             code: int = options.run(reader, options)
         _STANDARD_OUTPUT.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -55,6 +61,8 @@ def _main(argv: Sequence[str] | None) -> int:
 
 class _StandardOutput:
     """Standard output, whose faults are ours to tell; that of an open pipe passes as it is."""
+
+    is_at_fault = False
 
     def write(self, text: str) -> int:
         """Write all of the text."""
@@ -73,6 +81,7 @@ class _StandardOutput:
         except BrokenPipeError:
             raise
         except OSError as error:
+            self.is_at_fault = True
             raise OutputError(f"standard output: {error.strerror}") from None
 
 
@@ -87,7 +96,7 @@ class _Writable(Protocol):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mask-gate-audit",
-        description="Verify, export or show the audit of a gate.",
+        description="Verify, export or show the audit of a gate, or report on it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -119,6 +128,18 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("tail", _tail, "Show the newest rows.")
     text = "how many (default 20)"
     sub.add_argument("--rows", "-n", type=_count, default=20, metavar="N", help=text)
+    text = "go on with those that come, until Ctrl-C"
+    sub.add_argument("--follow", "-f", action="store_true", help=text)
+
+    sub = command("report", _report, "Verify the chain, then count openings, denials and people.")
+    text = "so many days, the last of which is today (default 7)"
+    sub.add_argument("--days", type=_count, default=7, metavar="N", help=text)
+    text = "default: table, or what the name of --out ends in"
+    sub.add_argument("--format", choices=tuple(_REPORTS), help=text)
+    text = "of table and page (default: en)"
+    sub.add_argument("--language", choices=language_codes(), default="en", help=text)
+    text = "a file to make; - is standard output (default)"
+    sub.add_argument("--out", default="-", metavar="FILE", help=text)
     return parser
 
 
@@ -153,13 +174,77 @@ def _export(reader: AuditReader, options: argparse.Namespace) -> int:
 def _tail(reader: AuditReader, options: argparse.Namespace) -> int:
     rows = reader.newest(options.rows)
     for row in rows:
-        named = dict(zip(COLUMNS, row, strict=True))
-        said = (f"{named[name]}" for name in _BRIEF if named[name] not in (None, ""))
-        _STANDARD_OUTPUT.write(_shown(f"{named['seq']:>8}  {'  '.join(said)}") + "\n")
-    if rows:
-        last = Tip(int(rows[-1][0] or 0), str(rows[-1][-1]))
-        _STANDARD_OUTPUT.write(_shown(f"last row {last}") + "\n")
+        _show(row)
+    if options.follow:
+        _follow(options.path, tip_of(rows[-1]) if rows else START)
+    elif rows:
+        _STANDARD_OUTPUT.write(_shown(f"last row {tip_of(rows[-1])}") + "\n")
     return 0
+
+
+def _show(row: SealedRow) -> None:
+    named = dict(zip(COLUMNS, row, strict=True))
+    said = (f"{named[name]}" for name in _BRIEF if named[name] not in (None, ""))
+    _STANDARD_OUTPUT.write(_shown(f"{named['seq']:>8}  {'  '.join(said)}") + "\n")
+
+
+def _follow(path: Path, last: Tip) -> None:
+    """Show rows as they come, for ever; a file that is set aside is followed by the next one."""
+    _STANDARD_OUTPUT.flush()
+    fault = ""
+    while True:
+        time.sleep(_FOLLOW_S)
+        try:
+            with AuditReader(path) as reader:
+                newest = reader.newest(1)
+                if not newest or int(newest[0][0] or 0) < last.seq:
+                    last = START  # another file
+                with contextlib.closing(reader.after(last.seq)) as rows:
+                    for row in rows:
+                        _show(row)
+                        last = tip_of(row)
+            fault = ""
+        except BrokenPipeError:
+            raise
+        except OutputError as error:
+            if _STANDARD_OUTPUT.is_at_fault:
+                raise
+            if str(error) != fault:  # it may be there again in a moment
+                fault = str(error)
+                sys.stderr.write(f"{_shown(fault)}; waits for it\n")
+        _STANDARD_OUTPUT.flush()
+
+
+def _report(reader: AuditReader, options: argparse.Namespace) -> int:
+    check = reader.check()
+    if check.broken:
+        _complain(check)
+        return BROKEN
+    ending = Path(options.out).suffix.removeprefix(".")
+    write = _REPORTS[options.format or (ending if ending in _REPORTS else "table")]
+    today = datetime.now().astimezone().date()
+    try:
+        days = list(last_days(options.days, today))
+    except OverflowError:
+        raise ConfigError(f"--days: expected no more than there were, got {options.days}") from None
+    with contextlib.closing(reader.rows(begin_of(days[0]))) as rows:
+        tally = tally_of(rows)
+    newest = reader.newest(1)
+    gate = str(newest[0][COLUMNS.index("gate")]) if newest else options.gate
+    tip = f"{options.path.name}, last row {check.tip}"
+    text = write(Report(gate, days, tally, tip, load_texts(options.language)))
+    if options.out == "-":
+        _STANDARD_OUTPUT.write(text)
+    else:
+        _write_file(Path(options.out), lambda file: file.write(text))
+    return 0
+
+
+_REPORTS: Mapping[str, Callable[[Report], str]] = {
+    "table": as_table,
+    "csv": as_csv,
+    "html": as_page,
+}
 
 
 def _complain(check: ChainCheck) -> None:
@@ -199,7 +284,7 @@ def _in_cell(value: Value) -> Value:
     return value
 
 
-def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
+def _write_file(path: Path, write: Callable[[TextIO], object]) -> None:
     """Write the whole file or none, readable for its owner and group."""
     part = path.with_name(f"{path.name}.part")
     try:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from mask_gate.gate.commands.aim import aim
 from mask_gate.gate.commands.gate_flags import configured, parser
 from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.commands.set_up import (
@@ -19,19 +20,18 @@ from mask_gate.gate.commands.set_up import (
     print_version,
     write_config,
 )
-from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.console.login import write_password
+from mask_gate.gate.config.written_secrets import remarks_on_secrets
+from mask_gate.gate.console.login import new_token, write_password
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
-from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.runtime.doors import Doors
 from mask_gate.gate.runtime.lock import lock_relays
-from mask_gate.gate.runtime.parts import check_assets
 from mask_gate.gate.runtime.paths import audit_path
+from mask_gate.gate.runtime.preflight import about_door, check_commands, check_startable
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
+from mask_gate.gate.system.secret_file import write_secret
 from mask_gate.gate.system.systemd import Supervisor
 from mask_gate.gate.system.terminal import Terminal
-from mask_gate.gate.system.threads import DOOR
 
 log = logging.getLogger(__name__)
 
@@ -76,48 +76,38 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         write_password(options.set_password, password)
         print(f"{options.set_password}: written")
         return 0
+    if options.set_token is not None:
+        token = new_token()
+        write_secret(options.set_token, token)
+        print(f"{options.set_token}: written; Prometheus sends this token: {token}")
+        return 0
     return None
 
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:
     """Check what is cheap to check, then do what was asked for."""
-    doors = config.each_door()
-    for name, door in doors.items():
-        with _of_door(name):
-            _check_commands(door, options)
+    mode = _mode(options, config)
+    _check_commands(config, options)
     if options.validate_config:
-        _check_files(doors)
-        for name, door in doors.items():
-            with _of_door(name):
+        check_startable(config, mode)
+        for remark in _remarks(options, config):
+            sys.stderr.write(f"mask-gate: {remark}\n")
+        for name, door in config.each_door().items():
+            with about_door(name):
                 path = audit_path(door)
             print(f"gate {door.gate}: the configuration is right; its audit is {path}")
         return 0
     with _terminal() as terminal:
-        return _watch(options, config, terminal)
+        if options.aim:
+            return _aim(options, config, terminal)
+        for remark in _remarks(options, config):
+            log.warning("%s", remark)
+        return _watch(options, config, mode, terminal)
 
 
-@contextlib.contextmanager
-def _of_door(name: str) -> Iterator[None]:
-    """What is said and raised in here is about this door; without a name, about the only one."""
-    token = DOOR.set(name)
-    try:
-        yield
-    except GateError as error:
-        raise type(error)(f"door {name}: {error}" if name else str(error)) from None
-    finally:
-        DOOR.reset(token)
-
-
-def _check_files(doors: Mapping[str, GateConfig]) -> None:
-    """See that everything is there that the configuration names.
-
-    Raises:
-        ConfigError: something is not.
-    """
-    for name, door in doors.items():
-        with _of_door(name):
-            check_assets(door)
-            check_named_files(door)
+def _remarks(options: argparse.Namespace, config: GateConfig) -> list[str]:
+    """What is no fault, but should be known."""
+    return [] if options.config is None else remarks_on_secrets(options.config, config)
 
 
 def _lock(doors: Mapping[str, GateConfig]) -> None:
@@ -129,7 +119,7 @@ def _lock(doors: Mapping[str, GateConfig]) -> None:
     faults = []
     for name, door in doors.items():
         try:
-            with _of_door(name):
+            with about_door(name):
                 lock_relays(door)
         except OutputError as error:  # the others are locked all the same
             faults.append(error)
@@ -137,17 +127,16 @@ def _lock(doors: Mapping[str, GateConfig]) -> None:
         raise faults[0] if len(faults) == 1 else OutputError("; ".join(map(str, faults)))
 
 
-def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
-    """Hold the doors until the end.
+def _mode(options: argparse.Namespace, config: GateConfig) -> RunMode:
+    """How the gate is run.
 
     Raises:
         ConfigError: what was asked for is made for one door, and there are several.
-        GateError: see `Doors.watch`.
     """
     for flag in ("fast", "kiosk", "record"):
         if config.doors and getattr(options, flag):
             raise ConfigError(f"--{flag}: is for one door, and there are {len(config.doors)}")
-    mode = RunMode(
+    return RunMode(
         replay=options.fast,
         dry=options.dry_run,
         after_fault=AfterFault.RETRY if config.doors else AfterFault.END,
@@ -156,9 +145,31 @@ def _watch(options: argparse.Namespace, config: GateConfig, terminal: Terminal) 
         record=options.record,
         seconds=options.seconds,
     )
+
+
+def _watch(
+    options: argparse.Namespace, config: GateConfig, mode: RunMode, terminal: Terminal
+) -> int:
+    """Hold the doors until the end.
+
+    Raises:
+        GateError: see `Doors.watch`.
+    """
     with contextlib.closing(Supervisor(os.environ)) as supervisor:
         heeds_hangup = partial(_heeds_hangup, options, supervisor)
         return Doors(config, mode, terminal, supervisor, heeds_hangup=heeds_hangup).watch()
+
+
+def _aim(options: argparse.Namespace, config: GateConfig, terminal: Terminal) -> int:
+    """Show how well a camera is placed.
+
+    Raises:
+        ConfigError: there are several doors, and so several cameras.
+        GateError: camera or model cannot be had.
+    """
+    if config.doors:
+        raise ConfigError("--aim: is for one camera; give --camera, without this --config")
+    return aim(config, headless=options.headless, seconds=options.seconds, say=terminal.say)
 
 
 def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
@@ -170,11 +181,9 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
     if not supervisor.is_there:
         return True
     try:
-        doors = configured(options).each_door()
-        for name, door in doors.items():
-            with _of_door(name):
-                _check_commands(door, options)
-        _check_files(doors)
+        config = configured(options)
+        _check_commands(config, options)
+        check_startable(config, _mode(options, config))
     except GateError as error:
         log.error("SIGHUP: goes on with the configuration it has: %s", error)
         return False
@@ -183,13 +192,11 @@ def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:
 
 def _check_commands(config: GateConfig, options: argparse.Namespace) -> None:
     """Name a relay command that cannot be run by its flag or key, before anything is started."""
-    outputs = config.outputs
-    for text, given, flag, key in (
-        (outputs.on_allow, options.on_allow, "--on-allow", "outputs.on_allow"),
-        (outputs.on_deny, options.on_deny, "--on-deny", "outputs.on_deny"),
-    ):
-        if text is not None:
-            parse_command(text, key if given is None else flag)
+    allow = "" if options.on_allow is None else "--on-allow"
+    deny = "" if options.on_deny is None else "--on-deny"
+    for name, door in config.each_door().items():
+        with about_door(name):
+            check_commands(door, allow, deny)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,9 @@ def _add_set_up_flags(add: Callable[..., object]) -> None:
     add(
         "--set-password", metavar="FILE", type=Path, help="make a password for the console, and end"
     )
+    add("--set-token", metavar="FILE", type=Path, help="make a token for /metrics, and end")
     add("--list-cameras", action="store_true", help="say which cameras there are, and end")
+    add("--aim", action="store_true", help="show how well the camera is placed; no door is touched")
     add("--init", metavar="FILE", type=Path, help="write a commented gate.yaml, and end")
     add("--copy-samples", metavar="DIR", type=Path, help="copy sample files there, and end")
     add("--lock", action="store_true", help="lock every relay, and end")

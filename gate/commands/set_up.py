@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import getpass
-import importlib.metadata
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
+from mask_gate.gate.camera.video_devices import VideoDevice, video_devices
 from mask_gate.gate.console.login import new_password
 from mask_gate.gate.errors import CameraError, ConfigError, ModelError, OutputError
+from mask_gate.gate.system.version import installed_version
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS, CONFIGS
 
 TEMPLATE = CONFIGS / "gate.yaml"
-DEVICES = Path("/dev")
 SAMPLES = ("grafana", "relay", "sign", "systemd")
 """Folders of the assets that an installer takes a copy of and changes."""
 
@@ -27,11 +26,7 @@ def print_version() -> int:
     Raises:
         ModelError: the bundled model cannot be read.
     """
-    try:
-        version = importlib.metadata.version("mask-gate")
-    except importlib.metadata.PackageNotFoundError:
-        version = "(not installed)"
-    sys.stdout.write(f"mask-gate {version}\n")
+    sys.stdout.write(f"mask-gate {installed_version()}\n")
     try:
         sys.stdout.write(f"model {fingerprint(BUNDLED_WEIGHTS)}\n")
     except OSError as error:
@@ -41,42 +36,32 @@ def print_version() -> int:
     return 0
 
 
-def list_cameras(devices: Path = DEVICES) -> list[tuple[str, str]]:
-    """What to write as camera source, and what is known of it; names that stay the same first."""
-    by_id = sorted((devices / "v4l" / "by-id").glob("*"))
-    named = {path.resolve() for path in by_id}
-    plain = sorted(path for path in devices.glob("video*") if path.resolve() not in named)
-    return [(str(path), _size(path)) for path in (*by_id, *plain)]
+def print_cameras(cameras: Sequence[VideoDevice] | None = None) -> int:
+    """Say which cameras there are, what they offer and how to name them.
 
-
-def print_cameras() -> int:
-    """Say which cameras there are.
+    Args:
+        cameras: that were found; those of this machine if not given.
 
     Raises:
         CameraError: there is none.
     """
-    cameras = list_cameras()
-    if not cameras:
+    found = video_devices() if cameras is None else cameras
+    if not found:
         raise CameraError(
             "no camera is attached to this machine; a network camera is given by its URL, and "
             "--camera demo needs none"
         )
-    for source, size in cameras:
-        sys.stdout.write(f"{source}  {size}\n")
+    for camera in found:
+        sys.stdout.write(f"{camera.source}\n")
+        if camera.fault:
+            sys.stdout.write(f"    {camera.fault}\n")
+            continue
+        sys.stdout.write(f"    {camera.card}, now {camera.node}\n")
+        if not camera.keeps_its_name:
+            sys.stdout.write("    this name may be another camera's after the next start\n")
+        for mode in camera.modes:
+            sys.stdout.write(f"    {mode}\n")
     return 0
-
-
-def _size(path: Path) -> str:
-    if not os.access(path, os.R_OK | os.W_OK):
-        return "no rights to open it; add your user to the group video"
-    capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
-    try:
-        opened, image = capture.read() if capture.isOpened() else (False, None)
-    finally:
-        capture.release()
-    if not opened or image is None:
-        return "gives no picture: in use, or no camera"
-    return f"{image.shape[1]} x {image.shape[0]}"
 
 
 def write_config(path: Path) -> None:

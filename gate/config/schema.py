@@ -256,6 +256,8 @@ def with_flags(config: GateConfig, flags: Mapping[str, tuple[Key, object]]) -> G
         for part in section:
             place = place[part]
         place[name] = value
+        if key == ("camera", "source"):  # another camera, which the password is not for
+            place.update(user=None, password_file=None)
         for own in values["doors"].values():  # a flag wins over what a door says
             own.get(section[0] if section else "", {}).pop(name, None)
     try:

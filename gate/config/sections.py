@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mask_gate.gate.camera.source import parse_source
+from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.errors import ConfigError, OutputError
+from mask_gate.gate.system.secret_file import read_secret
 from mask_gate.models.section import Section
 
 
@@ -28,12 +30,42 @@ class CameraConfig(Section):
         default="0",
         description="an index, a device path, a URL, a video file, a folder of images, or demo",
     )
+    user: str | None = Field(
+        default=None, min_length=1, description="of a camera with a URL, where it asks for one"
+    )
+    password_file: str | None = Field(
+        default=None, min_length=1, description="file with the password of that user"
+    )
     timeout_s: float = Field(
         default=1.0, ge=0.1, le=10, description="no picture for longer than this is a fault"
     )
     folder_fps: float = Field(
         default=10.0, gt=0, le=240, description="pictures per second of a folder of images"
     )
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> CameraConfig:
+        if (self.user is None) != (self.password_file is None):
+            missing = "user" if self.user is None else "password_file"
+            raise ValueError(f"{missing}: expected both user and password_file, or neither")
+        if self.user is not None and parse_source(self.source).has_login:
+            raise ValueError("user: the URL has a user already; leave one of them out")
+        return self
+
+    def opened_as(self) -> Source:
+        """What to open, with the password in it.
+
+        Raises:
+            ConfigError: the password cannot be read.
+        """
+        source = parse_source(self.source)
+        if self.user is None or self.password_file is None or source.kind is not SourceKind.URL:
+            return source
+        try:
+            password = read_secret(self.password_file).decode()
+        except (OutputError, UnicodeDecodeError) as error:
+            raise ConfigError(f"camera.password_file: {error}") from None
+        return source.with_login(self.user, password)
 
 
 class DetectorConfig(Section):

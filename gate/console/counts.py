@@ -1,24 +1,22 @@
-"""Counts of one door: those of today by the clock on the wall, and those since the start."""
+"""Counts of one door: those by the clock on the wall, and those since the start."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 
-from mask_gate.gate.console.recent_events import local_time
-from mask_gate.gate.domain import DENIALS
+from mask_gate.gate.audit.tally import HOURS, DayCount, Tally
 from mask_gate.gate.events import Event
 from mask_gate.gate.people_count import PeopleCounter
-from mask_gate.models.labels import CLASS_NAMES
 
 LATENCY_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0)
 """Upper bounds of the histogram of latencies; a last bucket has no bound."""
 
 
-class TodayCounts:
-    """What was counted today, the runs of the gate before this one included.
+class DayCounts:
+    """What was counted on each day, the runs of the gate before this one included.
 
     Args:
         wall: the time of day, which decides what is today.
@@ -26,10 +24,7 @@ class TodayCounts:
 
     def __init__(self, wall: Callable[[], datetime]) -> None:
         self._wall = wall
-        self._people: Counter[tuple[str, int, str]] = Counter()  # date, hour, class
-        self._openings: Counter[str] = Counter()  # date
-        self._denials: Counter[str] = Counter()  # date
-        self._counter = PeopleCounter()
+        self._tally = Tally()
 
     def add(self, event: Event, run: int = 0) -> None:
         """Count an event.
@@ -38,38 +33,39 @@ class TodayCounts:
             event: which has not been counted before.
             run: of the gate; 0 is the present one, and tracks are told apart by it.
         """
-        time = local_time(event)
-        date, hour = time[:10], int(time[11:13])
-        self._openings[date] += event.get("signal") == "allow"
-        self._denials[date] += event.get("signal") == "deny" and event.get("reason") in DENIALS
-        for label in self._counter.new_labels(event, run):
-            self._people[date, hour, label] += 1
+        self._tally.add(event, run)
+
+    def take_past_days(self, tally: Tally) -> None:
+        """Take over what was counted on the days before."""
+        self._tally.take_days(tally)
+
+    @property
+    def today(self) -> date:
+        """The day that it is."""
+        return self._wall().date()
 
     @property
     def openings(self) -> int:
-        """How often the door was opened."""
-        return self._openings[self._date()]
+        """How often the door was opened today."""
+        return self.day().openings
 
     @property
     def denials(self) -> int:
-        """How often somebody was turned away."""
-        return self._denials[self._date()]
+        """How often somebody was turned away today."""
+        return self.day().denials
 
     @property
     def people(self) -> dict[str, int]:
-        """How many people were seen, for each class."""
-        return {label: sum(hours) for label, hours in self.people_by_hour().items()}
+        """How many people were seen today, for each class."""
+        return self.day().people()
 
-    def people_by_hour(self) -> dict[str, list[int]]:
-        """How many people were seen, for each class and hour of the day."""
-        date, people = self._date(), dict(self._people)
-        return {
-            label: [people.get((date, hour, label), 0) for hour in range(24)]
-            for label in CLASS_NAMES
-        }
+    def people_by_hour(self) -> list[dict[str, int]]:
+        """How many people were seen in each hour of today, for each class."""
+        return [self.day().people([hour]) for hour in HOURS]
 
-    def _date(self) -> str:
-        return self._wall().date().isoformat()
+    def day(self, day: str | None = None) -> DayCount:
+        """What was counted on a day, today unless one is given."""
+        return self._tally.day(day or self.today.isoformat())
 
 
 class TotalCounts:

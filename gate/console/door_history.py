@@ -1,31 +1,32 @@
-"""Door history: what the audit knows of today, read for a console that has just begun.
+"""Door history: what the audit knows of today and the days before, for a console that begins.
 
-It is read by the console's process, never by the gate's, newest row first, for a bounded time and
-number of rows; what cannot be understood is left out.
+It is read by the console's process, never by the gate's; today newest row first, for a bounded time
+and number of rows. What cannot be understood is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from mask_gate.gate.audit.chain import COLUMNS, Value
+from mask_gate.gate.audit.chain import COLUMNS
 from mask_gate.gate.audit.reader import AuditReader
-from mask_gate.gate.audit.rows import SEEN, start_detail
-from mask_gate.gate.domain import Reason, SignalKind, State
+from mask_gate.gate.audit.recorded_event import recorded_event
+from mask_gate.gate.audit.rows import start_detail
+from mask_gate.gate.audit.tally import Tally, begin_of, last_days, tally_of
+from mask_gate.gate.console.periods import DAYS_KEPT
 from mask_gate.gate.events import Event
-from mask_gate.models.labels import CLASS_NAMES
 
 MOST_ROWS = 20_000
 MOST_S = 3.0
 """Of a day that takes longer to read, or has more rows, only the newest ones are known."""
 
-_PERSON = re.compile(rf"(\d{{1,9}})=({'|'.join(CLASS_NAMES)})\b")
+_ROWS_AT_ONCE, _PAUSE_S = 500, 0.01
+"""The server in the same process answers in between."""
 
 
 class RecordedEvent(NamedTuple):
@@ -77,34 +78,25 @@ def read_today(
                 starts += 1
             elif row["kind"] == "event":
                 with contextlib.suppress(ValueError, TypeError, KeyError):
-                    found.append(RecordedEvent(_event(row), -starts))
+                    found.append(RecordedEvent(recorded_event(row), -starts))
     earlier = 0 if is_ours else 1
     return [RecordedEvent(event, run - earlier) for event, run in reversed(found)]
 
 
-def _event(row: Mapping[str, Value]) -> Event:
-    """The event of a row, as far as the audit has kept it.
+def read_past_days(path: Path, today: date, days: int = DAYS_KEPT) -> Tally:
+    """What was counted on the days before today; takes its time, for nobody waits for it.
 
     Raises:
-        ValueError, TypeError, KeyError: the row is not about an event of ours.
+        OutputError: the audit cannot be read, or not to its end.
     """
-    parts = str(row["detail"]).split(", ")
-    detail = dict(part.split(" ", 1) for part in parts if " " in part)
-    people = _PERSON.findall(detail.get(SEEN, ""))
-    tracks = [{"id": int(track), "label": label, "votes": {label: 1}} for track, label in people]
-    event: dict[str, object] = {
-        "ts": datetime.fromisoformat(str(row["wall"])).isoformat(),
-        "id": str(row["signal_id"]),
-        "gate": str(row["gate"]),
-        "type": detail["type"],
-        "state": State(detail["state"]).value,
-        "reason": Reason(str(row["reason"])).value,
-        "door": detail["door"],
-        "faces": int(row["faces"] or 0),
-        "latency_ms": float(detail.get("latency_ms", "0")),
-        "model": row["model"],
-        "tracks": tracks,
-    }
-    if detail["type"] == "signal":
-        event["signal"] = SignalKind(str(row["decision"])).value
-    return event
+    first, *_ = last_days(days, today)
+
+    def pause(rows: int) -> None:
+        if rows % _ROWS_AT_ONCE == 0:
+            time.sleep(_PAUSE_S)
+
+    with (
+        AuditReader(path) as reader,
+        contextlib.closing(reader.rows(begin_of(first), begin_of(today.isoformat()))) as rows,
+    ):
+        return tally_of(rows, pause)

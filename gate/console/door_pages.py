@@ -20,11 +20,14 @@ from mask_gate.gate.console.event_views import (
     as_csv,
     event_json,
     requested_filter,
+    requested_period,
+    requested_width,
     state_changes,
 )
 from mask_gate.gate.console.live_status import PARTS
 from mask_gate.gate.console.login import Role, Sessions
-from mask_gate.gate.console.pictures import LivePictures, PictureKind, PictureStream
+from mask_gate.gate.console.periods import Period, bars_of, counts_csv
+from mask_gate.gate.console.pictures import LivePictures, PictureKind, PictureStream, View
 from mask_gate.gate.console.templates import TemplateRenderer
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Reason, State, door_state
@@ -117,6 +120,7 @@ class DoorPages:
         yield RouteEntry("GET", f"{path}/api/kiosk", PEOPLE, self.visitor_state)
         yield RouteEntry("GET", f"{path}/api/chart.svg", GUARD, self.chart)
         yield RouteEntry("GET", f"{path}/api/events", GUARD, self.events)
+        yield RouteEntry("GET", f"{path}/counts.csv", GUARD, self.counts)
         yield RouteEntry("GET", f"{path}/events.csv", GUARD, self.events_csv)
         yield RouteEntry("GET", f"{path}/events.json", GUARD, self.events_json)
         if self._context.name:
@@ -134,6 +138,7 @@ class DoorPages:
             is_one_of_several=bool(self._context.name),
             config=config,
             types=EVENT_TYPES,
+            periods=list(Period),
             states=list(State),
             reasons=list(Reason),
             gate_parts=list(PARTS),
@@ -157,18 +162,19 @@ class DoorPages:
 
     async def tile(self, request: Request) -> Response:
         """One small picture, for a page that shows all doors."""
-        jpeg = await self._pictures.tile()
+        jpeg = await self._pictures.tile(self._renderer.texts(request).code)
         if jpeg is None:
             return PlainTextResponse("there is no picture", 503)
         return Response(jpeg, media_type="image/jpeg")
 
     def _stream(self, request: Request, kind: PictureKind) -> Response:
-        if not self._pictures.admit(kind):
+        view = View(kind, self._renderer.texts(request).code)
+        if not self._pictures.admit(view):
             return PlainTextResponse("too many viewers", 503, {"retry-after": "10"})
         token = request.cookies.get(self._cookie)
         return PictureStream(
             self._pictures,
-            kind,
+            view,
             lambda: self._sessions.role(token) is not Role.NOBODY,
             self._slow_viewer_s,
         )
@@ -195,9 +201,20 @@ class DoorPages:
         return JSONResponse(state_and_advice(self._state, self._renderer.texts(request)))
 
     async def chart(self, request: Request) -> Response:
-        """People of today by hour and class."""
-        svg = draw_chart(self._state.today.people_by_hour(), self._renderer.texts(request))
+        """People by class, and by hour, day or week."""
+        texts, period = self._renderer.texts(request), requested_period(request)
+        svg = draw_chart(
+            bars_of(self._state.today, period),
+            texts.page["people_seen"],
+            texts,
+            requested_width(request),
+        )
         return Response(svg, media_type="image/svg+xml")
+
+    async def counts(self, request: Request) -> Response:
+        """What was counted on each day of a period, for a spreadsheet."""
+        text = counts_csv(self._state.today, requested_period(request))
+        return self._download(text, "text/csv; charset=utf-8", "csv", "counts")
 
     # ------------------------------------------------------------------------ events
 
@@ -218,8 +235,8 @@ class DoorPages:
         found = list(self._state.events.newest_first(requested_filter(request)))
         return self._download(json.dumps(found, indent=1), "application/json", "json")
 
-    def _download(self, text: str, media_type: str, suffix: str) -> Response:
-        name = "-".join(filter(None, ("mask-gate-events", self._context.name)))
+    def _download(self, text: str, media_type: str, suffix: str, what: str = "events") -> Response:
+        name = "-".join(filter(None, ("mask-gate", what, self._context.name)))
         headers = {"content-disposition": f'attachment; filename="{name}.{suffix}"'}
         return Response(text, media_type=media_type, headers=headers)
 

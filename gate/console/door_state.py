@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from mask_gate.gate.console.counts import TodayCounts, TotalCounts
+from mask_gate.gate.console.counts import DayCounts, TotalCounts
 from mask_gate.gate.console.live_status import LiveStatus
 from mask_gate.gate.console.recent_events import RecentEvents
 from mask_gate.gate.events import Event
@@ -26,7 +26,7 @@ class DoorState:
 
     Attributes:
         live: how it is now.
-        today: what was counted today.
+        today: what was counted today, and on the days before.
         totals: what was counted since the console began.
         events: the newest ones.
     """
@@ -39,7 +39,7 @@ class DoorState:
         self._clock = clock
         self._began_s = clock()
         self.live = LiveStatus(clock)
-        self.today = TodayCounts(wall)
+        self.today = DayCounts(wall)
         self.totals = TotalCounts()
         self.events = RecentEvents()
 

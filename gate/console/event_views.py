@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from starlette.requests import Request
 
+from mask_gate.gate.console.chart import NARROWEST_PX, WIDEST_PX, WIDTH_PX
+from mask_gate.gate.console.periods import Period
 from mask_gate.gate.console.recent_events import EventFilter, local_time
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Reason, State, door_state
@@ -54,6 +56,30 @@ def requested_filter(request: Request) -> EventFilter:
     )
 
 
+def requested_period(request: Request) -> Period:
+    """The period that the query of a request names; today unless it does.
+
+    Raises:
+        BadRequestError: there is no such period.
+    """
+    try:
+        return Period(request.query_params.get("period") or Period.TODAY)
+    except ValueError:
+        raise BadRequestError(f"period: expected one of {', '.join(Period)}") from None
+
+
+def requested_width(request: Request) -> int:
+    """The width of a chart that the query of a request names, in bounds.
+
+    Raises:
+        BadRequestError: it is no number.
+    """
+    text = request.query_params.get("width") or str(WIDTH_PX)
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        raise BadRequestError("width: expected a number of pixels")
+    return min(max(int(text), NARROWEST_PX), WIDEST_PX)
+
+
 def state_changes(newest_first: Iterable[Event]) -> Iterator[Event]:
     """The first event of each run of events with the same state and reason, newest run first."""
     for _, run in itertools.groupby(newest_first, lambda event: (event["state"], event["reason"])):
@@ -69,6 +95,7 @@ def event_json(event: Event, texts: Texts) -> dict[str, object]:
         "id": event.get("id"),
         "time": local_time(event).replace("T", " "),
         "type": event.get("type"),
+        "type_text": texts.page.get(str(event.get("type")), ""),
         "state": state,
         "state_text": texts.states[state],
         "reason_text": texts.reasons[reason] + (f": {detail}" if detail else ""),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from mask_gate.gate.clock import Clock
 from mask_gate.gate.errors import ConfigError, OutputError
-from mask_gate.gate.system.secret_file import read_secret
+from mask_gate.gate.system.secret_file import read_secret, write_secret
 
 LEAST_LETTERS = 12
 MOST_LETTERS = 200
@@ -62,6 +61,11 @@ def new_password() -> str:
     return secrets.token_urlsafe(12)
 
 
+def new_token() -> str:
+    """A random token, for a machine."""
+    return secrets.token_urlsafe(32)
+
+
 def hashed(password: str) -> str:
     """The hash of a password that is kept: `scrypt$cost$block$parallel$salt$hash`.
 
@@ -85,18 +89,7 @@ def write_password(path: Path, password: str) -> None:
         ConfigError: the password is too short.
         OutputError: the file cannot be written.
     """
-    line = hashed(password) + "\n"
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_secret(path, hashed(password))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,6 +18,7 @@ from mask_gate.gate.console.counts import LATENCY_BUCKETS_S
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, State
+from mask_gate.gate.system.version import installed_version
 from mask_gate.models.labels import CLASS_NAMES
 
 
@@ -39,6 +41,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Each metric with its samples."""
         gauge, counter = self._gauge, self._counter
+        yield _build_info()
         yield gauge(
             "up", "Whether the gate says how the door is", lambda state: state.live.is_fresh
         )
@@ -118,6 +121,14 @@ class Metrics(Collector):
                 buckets.append((bound, so_far))
             family.add_metric([context.gate], buckets, context.state.totals.latency_sum_s)
         return family
+
+
+def _build_info() -> Metric:
+    family = GaugeMetricFamily(
+        "mask_gate_build_info", "1, with what runs here", labels=["version", "python"]
+    )
+    family.add_metric([installed_version(), platform.python_version()], 1.0)
+    return family
 
 
 def _labelled(name: str, text: str, *more: str) -> GaugeMetricFamily:

@@ -44,10 +44,12 @@ ANYBODY = frozenset(Role)
 SCRAPERS = frozenset({Role.GUARD, Role.SCRAPER})
 
 STATIC: Mapping[str, tuple[Path, str]] = {
+    "favicon.svg": (TEMPLATES / "favicon.svg", "image/svg+xml"),
     "style.css": (TEMPLATES / "style.css", "text/css; charset=utf-8"),
     "doors.js": (TEMPLATES / "doors.js", "text/javascript; charset=utf-8"),
     "guard.js": (TEMPLATES / "guard.js", "text/javascript; charset=utf-8"),
     "kiosk.js": (TEMPLATES / "kiosk.js", "text/javascript; charset=utf-8"),
+    "korean-regular.otf": (FONTS / "korean-regular.otf", "font/otf"),
     "korean-bold.otf": (FONTS / "korean-bold.otf", "font/otf"),
 }
 """Files that are the same for everybody, by the last part of their path."""

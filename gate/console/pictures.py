@@ -1,8 +1,8 @@
 """LivePictures: the newest pictures of a door for browsers, drawn only while somebody looks.
 
-There is one JPEG for all viewers of a kind. A viewer gets the newest picture when it has taken the
-one before; one that takes too long is dropped. Tiles, of which a page has many, ask for one small
-picture after the other.
+There is one JPEG for all viewers of a kind and language. A viewer gets the newest picture when it
+has taken the one before; one that takes too long is dropped. Tiles, of which a page has many, ask
+for one small picture after the other.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -51,6 +53,18 @@ class PictureKind(StrEnum):
     TILE = "tile"
 
 
+class View(NamedTuple):
+    """What somebody looks at.
+
+    Attributes:
+        kind: of the pictures.
+        language: code of what is written on them.
+    """
+
+    kind: PictureKind
+    language: str
+
+
 class ViewerLimit:
     """Limits how many live pictures are watched at once, of all doors together.
 
@@ -77,7 +91,7 @@ class LivePictures:
     """The newest picture of each kind of one door, and its viewers.
 
     Args:
-        texts: names of classes, states and reasons.
+        languages: names of classes, states and reasons, by code.
         privacy: for whom faces are blurred.
         viewer_limit: of all doors.
         on_demand: called when this door needs other pictures than before.
@@ -86,13 +100,13 @@ class LivePictures:
 
     def __init__(
         self,
-        texts: Texts,
+        languages: Mapping[str, Texts],
         privacy: PrivacyConfig,
         viewer_limit: ViewerLimit,
         on_demand: Callable[[PictureDemand], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._texts = texts
+        self._languages = languages
         self._is_blurred = {
             PictureKind.GUARD: privacy.blur_guard,
             PictureKind.TILE: privacy.blur_guard,
@@ -101,10 +115,11 @@ class LivePictures:
         self._viewer_limit = viewer_limit
         self._on_demand = on_demand
         self._clock = clock
-        self._viewers = {PictureKind.GUARD: 0, PictureKind.VISITOR: 0}
-        self._tile_asked_s = self._tile_drawn_s = -OLD_TILE_S
+        self._viewers: Counter[View] = Counter()
+        self._tiles_asked_s: dict[str, float] = {}  # by language
+        self._tiles_drawn_s: dict[str, float] = {}
         self._demand = PictureDemand.NONE
-        self._newest: dict[PictureKind, bytes] = {}
+        self._newest: dict[View, bytes] = {}
         self._number = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published: asyncio.Event | None = None
@@ -112,45 +127,47 @@ class LivePictures:
     @property
     def viewers(self) -> int:
         """How many watch live."""
-        return sum(self._viewers.values())
+        return self._viewers.total()
 
     # --------------------------------------------------------------------- in the reader's thread
 
     def take(self, picture: DoorPicture) -> None:
         """Draw a picture for whoever looks."""
         now_s = self._clock()
-        wanted = [kind for kind, count in self._viewers.items() if count]
-        if self._is_tile_wanted(now_s) and now_s - self._tile_drawn_s >= _TILE_PAUSE_S:
-            wanted.append(PictureKind.TILE)
-        jpegs = {kind: self._jpeg(picture, kind) for kind in wanted}
+        wanted = [view for view, count in list(self._viewers.items()) if count]
+        for language in self._languages:
+            drawn_s = self._tiles_drawn_s.get(language, -OLD_TILE_S)
+            if self._is_tile_wanted(language, now_s) and now_s - drawn_s >= _TILE_PAUSE_S:
+                wanted.append(View(PictureKind.TILE, language))
+        jpegs = {view: self._jpeg(picture, view) for view in wanted}
         if jpegs and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has just ended
                 self._loop.call_soon_threadsafe(self._publish, jpegs)
 
-    def _jpeg(self, picture: DoorPicture, kind: PictureKind) -> bytes:
-        image = picture.image
-        if self._is_blurred[kind]:
+    def _jpeg(self, picture: DoorPicture, view: View) -> bytes:
+        image, texts = picture.image, self._languages[view.language]
+        if self._is_blurred[view.kind]:
             image = blur_faces(image, picture.tracks, picture.decision)
-        image = draw_boxes(image, picture.tracks, picture.decision, self._texts)
-        if kind is PictureKind.TILE:
+        image = draw_boxes(image, picture.tracks, picture.decision, texts)
+        if view.kind is PictureKind.TILE:
             image = _shrink(image, TILE_PX)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         return data.tobytes()
 
     # --------------------------------------------------------------------- in the server's loop
 
-    def admit(self, kind: PictureKind) -> bool:
+    def admit(self, view: View) -> bool:
         """Let a viewer in, if there is a place."""
         if not self._viewer_limit.admit():
             return False
-        self._viewers[kind] += 1
+        self._viewers[view] += 1
         self.update_demand()
         return True
 
-    def leave(self, kind: PictureKind) -> None:
+    def leave(self, view: View) -> None:
         """Note that a viewer has gone."""
         self._viewer_limit.leave()
-        self._viewers[kind] -= 1
+        self._viewers[view] -= 1
         self.update_demand()
 
     def update_demand(self) -> None:
@@ -160,7 +177,7 @@ class LivePictures:
         demand = PictureDemand.NONE
         if self.viewers:
             demand = PictureDemand.LIVE
-        elif self._is_tile_wanted(self._clock()):
+        elif any(self._is_tile_wanted(code, self._clock()) for code in self._tiles_asked_s):
             demand = PictureDemand.TILE
         if demand is not self._demand:
             if self._demand is PictureDemand.NONE:
@@ -168,32 +185,33 @@ class LivePictures:
             self._demand = demand
             self._on_demand(demand)
 
-    async def tile(self) -> bytes | None:
+    async def tile(self, language: str) -> bytes | None:
         """A small picture that is not old; None where none comes."""
-        self._tile_asked_s = self._clock()
+        self._tiles_asked_s[language] = self._clock()
         self.update_demand()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TILE_WAIT_S):
-                while self._is_tile_old():
+                while self._is_tile_old(language):
                     await self._next_publication()
-            return self._newest[PictureKind.TILE]
+            return self._newest[View(PictureKind.TILE, language)]
         return None
 
-    async def next_after(self, number: int, kind: PictureKind) -> tuple[int, bytes]:
+    async def next_after(self, number: int, view: View) -> tuple[int, bytes]:
         """The newest picture after the one of this number, with its number, once there is one.
 
         Raises:
             TimeoutError: none came in `NO_PICTURE_S`.
         """
         async with asyncio.timeout(NO_PICTURE_S):
-            while self._number <= number or kind not in self._newest:
+            while self._number <= number or view not in self._newest:
                 await self._next_publication()
-        return self._number, self._newest[kind]
+        return self._number, self._newest[view]
 
-    def _publish(self, jpegs: dict[PictureKind, bytes]) -> None:
+    def _publish(self, jpegs: dict[View, bytes]) -> None:
         self._newest.update(jpegs)
-        if PictureKind.TILE in jpegs:
-            self._tile_drawn_s = self._clock()
+        for kind, language in jpegs:
+            if kind is PictureKind.TILE:
+                self._tiles_drawn_s[language] = self._clock()
         self._number += 1
         assert self._published is not None
         self._published.set()
@@ -203,12 +221,14 @@ class LivePictures:
         assert self._published is not None
         await self._published.wait()
 
-    def _is_tile_wanted(self, now_s: float) -> bool:
-        return now_s - self._tile_asked_s < TILE_DEMAND_S
+    def _is_tile_wanted(self, language: str, now_s: float) -> bool:
+        asked_s = self._tiles_asked_s.get(language)
+        return asked_s is not None and now_s - asked_s < TILE_DEMAND_S
 
-    def _is_tile_old(self) -> bool:
-        is_missing = PictureKind.TILE not in self._newest
-        return is_missing or self._clock() - self._tile_drawn_s > OLD_TILE_S
+    def _is_tile_old(self, language: str) -> bool:
+        is_missing = View(PictureKind.TILE, language) not in self._newest
+        drawn_s = self._tiles_drawn_s.get(language, -OLD_TILE_S)
+        return is_missing or self._clock() - drawn_s > OLD_TILE_S
 
 
 class PictureStream(Response):
@@ -216,7 +236,7 @@ class PictureStream(Response):
 
     Args:
         pictures: has admitted the viewer.
-        kind: of pictures.
+        view: what it looks at.
         is_logged_in: whether the session is still valid.
         slow_viewer_s: a viewer that does not take a picture in this time is dropped.
     """
@@ -226,14 +246,14 @@ class PictureStream(Response):
     def __init__(
         self,
         pictures: LivePictures,
-        kind: PictureKind,
+        view: View,
         is_logged_in: Callable[[], bool],
         slow_viewer_s: float,
     ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._pictures = pictures
-        self._kind = kind
+        self._view = view
         self._is_logged_in = is_logged_in
         self._slow_viewer_s = slow_viewer_s
 
@@ -246,7 +266,7 @@ class PictureStream(Response):
         finally:
             for task in (gone, sender):
                 task.cancel()
-            self._pictures.leave(self._kind)
+            self._pictures.leave(self._view)
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await sender
 
@@ -255,7 +275,7 @@ class PictureStream(Response):
         await send(start)
         number = 0
         while not is_head and self._is_logged_in():
-            number, jpeg = await self._pictures.next_after(number, self._kind)
+            number, jpeg = await self._pictures.next_after(number, self._view)
             head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
             part = head % (_BOUNDARY, len(jpeg)) + jpeg + b"\r\n"
             async with asyncio.timeout(self._slow_viewer_s):

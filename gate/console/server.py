@@ -16,7 +16,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +24,7 @@ from typing import BinaryIO
 import uvicorn
 
 from mask_gate.gate.console.config import ConsoleConfig
-from mask_gate.gate.console.door_history import MOST_S, read_today
+from mask_gate.gate.console.door_history import MOST_S, read_past_days, read_today
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState, local_now
 from mask_gate.gate.console.feed import PictureDemand
@@ -83,7 +83,7 @@ class ConsoleServer:
         config = settings.console
         codes = (settings.language, *language_codes())
         languages = {code: load_texts(code) for code in codes}
-        self._contexts = self._make_contexts(settings, languages[settings.language])
+        self._contexts = self._make_contexts(settings, languages)
         site = SiteSettings(
             gate=settings.gate,
             languages=languages,
@@ -116,7 +116,9 @@ class ConsoleServer:
             )
         )
 
-    def _make_contexts(self, settings: ServerSettings, texts: Texts) -> list[DoorContext]:
+    def _make_contexts(
+        self, settings: ServerSettings, languages: Mapping[str, Texts]
+    ) -> list[DoorContext]:
         limit = ViewerLimit(settings.console.viewers)
         return [
             DoorContext(
@@ -125,7 +127,7 @@ class ConsoleServer:
                 config=door.config,
                 state=DoorState(),
                 pictures=LivePictures(
-                    texts, settings.privacy, limit, partial(self._say_demand, number)
+                    languages, settings.privacy, limit, partial(self._say_demand, number)
                 ),
             )
             for number, (name, door) in enumerate(settings.doors.items())
@@ -161,6 +163,15 @@ class ConsoleServer:
         try:
             for recorded in read_today(path, local_now(), self._gate_pid, most_s=most_s):
                 context.state.take_recorded_event(recorded.event, recorded.run)
+        except OutputError as error:
+            _say(self._output, f"no-history {error}")
+            return
+        threading.Thread(target=self._read_past_days, args=(context, path), daemon=True).start()
+
+    def _read_past_days(self, context: DoorContext, path: Path) -> None:
+        """Read what was before today, beside everything else."""
+        try:
+            context.state.today.take_past_days(read_past_days(path, local_now().date()))
         except OutputError as error:
             _say(self._output, f"no-history {error}")
 

@@ -13,6 +13,8 @@ from mask_gate.models.shipped import ASSETS
 TEMPLATES = ASSETS / "console"
 LANGUAGE_COOKIE = "mask-gate-language"
 
+_MOST_LANGUAGES = 20
+
 
 class TemplateRenderer:
     """Fills templates.
@@ -28,9 +30,14 @@ class TemplateRenderer:
         )
 
     def texts(self, request: Request) -> Texts:
-        """Texts in the language that this request or an earlier one chose, else in the gate's."""
+        """Texts in the language that this request or an earlier one chose.
+
+        Else in the one of ours that the browser likes best, or in the gate's.
+        """
         languages = self._site.languages
-        for code in (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)):
+        chosen = (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE))
+        liked = preferred_languages(request.headers.get("accept-language", ""))
+        for code in (*chosen, *liked):
             if code is not None and code in languages:
                 return languages[code]
         return next(iter(languages.values()))
@@ -56,3 +63,17 @@ class TemplateRenderer:
                 samesite="strict",
             )
         return response
+
+
+def preferred_languages(header: str) -> list[str]:
+    """Codes of an `Accept-Language` header without regions, what is liked best first."""
+    liked: list[tuple[float, str]] = []
+    for part in header.split(",")[:_MOST_LANGUAGES]:
+        code, _, weight = part.strip().partition(";")
+        try:
+            quality = float(weight.strip().removeprefix("q=") or 1.0)
+        except ValueError:
+            continue
+        if quality > 0:
+            liked.append((-quality, code.strip().partition("-")[0].lower()))
+    return [code for _, code in sorted(liked, key=lambda one: one[0])]

@@ -14,8 +14,10 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from mask_gate.gate.decision.cool_down import CoolDowns
+from mask_gate.gate.decision.distrust import Distrust
 from mask_gate.gate.decision.evidence import ROUNDING_S, Evidence, EvidenceWindow
+from mask_gate.gate.decision.person_marks import PersonMarks
+from mask_gate.gate.decision.second_looks import SecondLooks
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
 from mask_gate.gate.decision.zone import Point, area, contains
 from mask_gate.gate.domain import Decision, Reason, State, Track
@@ -94,6 +96,39 @@ class PolicyConfig(Section):
         default=3, ge=1, le=100, description="and come from so many distinct frames"
     )
     deny_share: float = Field(default=0.5, gt=0, le=1, description="and be this share of all")
+    distrust_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        description="a face that was just seen to violate must be seen to comply for this long "
+        "before it counts; 0: as any other",
+    )
+    distrust_frames: int = Field(
+        default=8, ge=2, le=1000, description="and in so many distinct frames"
+    )
+    distrust_keep_s: float = Field(
+        default=3.0,
+        ge=0,
+        le=60,
+        description="so long after such a face has vanished, a new one in its place is taken for "
+        "the same",
+    )
+    second_looks: int = Field(
+        default=2,
+        ge=0,
+        le=20,
+        description="so many looks in a row at the face alone (mirrored, turned to both sides, "
+        "colours balanced) must bear out that it complies; 0: none",
+    )
+    second_look_s: float = Field(
+        default=0.25, ge=0, le=0.5, description="pause between two such looks at one face"
+    )
+    second_look_score: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="a look that finds a violation with this score is doubt, for `window_s`",
+    )
     incorrect_is_violation: bool = Field(
         default=True, description="whether a mask worn badly counts as no mask"
     )
@@ -106,6 +141,21 @@ class PolicyConfig(Section):
     cool_down_s: float = Field(
         default=3.0, ge=0, le=600, description="pause after a grant before its people get another"
     )
+
+    @property
+    def compliant(self) -> frozenset[MaskLabel]:
+        """The classes that may pass."""
+        if self.incorrect_is_violation:
+            return frozenset({MaskLabel.WITH_MASK})
+        return frozenset({MaskLabel.WITH_MASK, MaskLabel.MASK_WEARED_INCORRECT})
+
+    def looks(self) -> SecondLooks | None:
+        """The second looks, where there are any."""
+        if not self.second_looks:
+            return None
+        return SecondLooks(
+            count=self.second_looks, pause_s=self.second_look_s, memory_s=self.window_s
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> PolicyConfig:
@@ -156,7 +206,7 @@ class _Grant:
 
 
 class Policy:
-    """Decides frame by frame; remembers only grants, so that one passage has one opening.
+    """Decides frame by frame; remembers grants, so that one passage has one opening, and denials.
 
     A grant is given to all faces in the zone together. It holds while each of them complies
     and nobody unproven joins, for `hold_s` at most. From its end, whatever ended it, each of them
@@ -164,23 +214,41 @@ class Policy:
     wait: when all comply, the newcomer's grant takes in those who are waiting. A face that
     appears where one of them was lost is taken for the same person.
 
+    Whoever was just denied for what they wear must show for longer that it has changed
+    (`Distrust`). And where faces are looked at once more, nobody is let in whom these looks doubt.
+
     Args:
         config: the rule.
         votes: by default, those for a model without an operating point.
+        looks: where faces are looked at once more (`second_look`, `hear`) before they are let in.
 
     Attributes:
         votes: which sightings count; set anew when the model is known.
+        second_look: whom to look at once more in the next frame, if anybody.
     """
 
-    def __init__(self, config: PolicyConfig, votes: VoteThresholds | None = None) -> None:
+    def __init__(
+        self,
+        config: PolicyConfig,
+        votes: VoteThresholds | None = None,
+        looks: SecondLooks | None = None,
+    ) -> None:
         self._config = config
         self.votes = config.votes(None) if votes is None else votes
-        self._compliant = {MaskLabel.WITH_MASK}
-        if not config.incorrect_is_violation:
-            self._compliant.add(MaskLabel.MASK_WEARED_INCORRECT)
+        self._compliant = config.compliant
+        self._looks = looks
+        self._believed: list[Track] = []
         self._window = EvidenceWindow(config.window_s)
         self._grant: _Grant | None = None
-        self._cool_downs = CoolDowns()
+        self.second_look: Track | None = None
+        self._cool_downs = PersonMarks()
+        self._distrust = Distrust(
+            span_s=config.distrust_s,
+            frames=config.distrust_frames,
+            share=config.enter_share,
+            gap_s=config.evidence_gap_s,
+            keep_s=config.distrust_keep_s,
+        )
 
     def decide(
         self, tracks: Sequence[Track], frame_time_s: float, frame_hw: tuple[int, int]
@@ -202,7 +270,12 @@ class Policy:
         self._cool_downs.end_by(frame_time_s)
 
         evidence = {track.id: self._window.evidence_of(track, self.votes) for track in tracks}
+        newest = [of.votes[-1] for of in evidence.values() if of.votes]
+        self._distrust.follow(tracks, newest, self._compliant, frame_time_s)
+        self._believed = []
         state, reason = self._rule(tracks, evidence, frame_hw)
+        if self._looks is not None:
+            self.second_look = self._looks.next(self._believed, frame_time_s)
         until_s = None
         if state is State.ALLOW and self._grant is not None:
             until_s = self._grant.until_s
@@ -214,6 +287,11 @@ class Policy:
             for track_id, of_track in evidence.items()
         }
         return Decision(state, reason, frame_time_s, until_s, votes)
+
+    def hear(self, track_id: int, is_borne_out: bool, time_s: float) -> None:
+        """Take in what a second look at a face said, made in the frame of `time_s`."""
+        if self._looks is not None:
+            self._looks.hear(track_id, is_borne_out, time_s)
 
     def fault(self, reason: Reason, time_s: float) -> Decision:
         """The FAULT decision for a frame that could not be judged, or for one that never came.
@@ -276,11 +354,21 @@ class Policy:
             return _Judgement(track, Reason.UNCERTAIN, is_big)
         violation = self._violation(evidence)
         if violation is not None:
+            self._distrust.deny(track, self._window.newest_s)
             return _Judgement(track, violation, is_big)
+        if track.id in self._distrust:
+            return _Judgement(track, Reason.UNCERTAIN, is_big)
         proven_s = self._proven_s(track, evidence)
         if proven_s is not None:
+            self._believed.append(track)
+            if not self._bears_out(track):
+                return _Judgement(track, Reason.UNCERTAIN, is_big)
             return _Judgement(track, Reason.COMPLIANT, is_big, proven_s)
         return _Judgement(track, Reason.UNCERTAIN, is_big)
+
+    def _bears_out(self, track: Track) -> bool:
+        """Whether second looks agree; without them nothing speaks against a face."""
+        return self._looks is None or self._looks.bear_out(track.id, self._window.newest_s)
 
     def _violation(self, evidence: Evidence) -> Reason | None:
         """NO_MASK or MASK_INCORRECT where there is enough evidence against a face."""

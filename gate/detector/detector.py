@@ -32,6 +32,7 @@ class Detector:
         score_threshold: lowest score of a face that counts as found; by default half of the
             weights' own `face_score` or `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
         engine: what runs it.
+        input_size: side of its square in pixels; by default that of the weights.
 
     Attributes:
         model_id: identity of the weights (see `gate.detector.engines`), for events and audit.
@@ -46,8 +47,10 @@ class Detector:
         device: str = "auto",
         score_threshold: float | None = None,
         engine: EngineKind = EngineKind.AUTO,
+        *,
+        input_size: int | None = None,
     ) -> None:
-        self.engine, self.model_id = open_engine(weights, device, engine)
+        self.engine, self.model_id = open_engine(weights, device, engine, input_size)
         if score_threshold is None:
             score_threshold = DEFAULT_SCORE_THRESHOLD
             if (point := self.engine.operating_point) is not None:

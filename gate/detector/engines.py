@@ -14,6 +14,7 @@ from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.digest_file import check_digest, digest_file
 from mask_gate.models.files.export_metadata import ExportedFileError, read_exported
 from mask_gate.models.files.fingerprint import fingerprint, fingerprint_of, joined
+from mask_gate.models.files.foreign_file import foreign
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOpti
         ModelError: the weights cannot be used, or the engine or the device is not there.
     """
     if not weights.is_file():
-        raise ModelError(f"{weights}: no such file; give a .pth checkpoint or an exported .onnx")
+        what = foreign(weights) or "no such file; give a .pth checkpoint or an exported .onnx"
+        raise ModelError(f"{weights}: {what}")
     identity = _fingerprint(weights)
     is_exported = weights.suffix.lower() in _EXPORTED
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
@@ -72,7 +74,10 @@ def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOpti
 
 
 def open_engine(
-    weights: Path, device: str, wanted: EngineKind = EngineKind.AUTO
+    weights: Path,
+    device: str,
+    wanted: EngineKind = EngineKind.AUTO,
+    input_size: int | None = None,
 ) -> tuple[Engine, str]:
     """What runs a weights file on a device, and the identity of the model.
 
@@ -82,10 +87,14 @@ def open_engine(
         weights: as in `engine_options`.
         device: as in `Detector`.
         wanted: AUTO takes the fastest that is known (see `gate.detector.engine_choice`).
+        input_size: side of the square in pixels, where it is to be another than that of the
+            weights; needs PyTorch and a checkpoint, for exported files have theirs for good.
 
     Raises:
         ModelError: the weights cannot be used, or the engine or the device is not there.
     """
+    if input_size is not None:
+        return _open_resized(weights, device, input_size), _fingerprint(weights)
     options = engine_options(weights, device, wanted)
     kind = EngineChoice(choice_file()).known(options.identity, options.kinds)
     if kind != EngineKind.TORCH and options.exported is not None:
@@ -108,6 +117,16 @@ def _fingerprint(path: Path) -> str:
         return fingerprint(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+
+
+def _open_resized(weights: Path, device: str, input_size: int) -> Engine:
+    if weights.suffix.lower() in _EXPORTED:
+        raise ModelError(f"{weights}: an exported file has one input size; give the .pth")
+    if not _is_installed("torch"):
+        raise ModelError(f"another input size {_NEEDS_TORCH}")
+    from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
+
+    return open_torch_engine(weights, device, input_size)
 
 
 def _twin(weights: Path, identity: str) -> Path | None:

@@ -1,8 +1,9 @@
-"""SelfTest: four pictures a detector must understand before any answer of it counts.
+"""SelfTest: pictures a detector must understand before any answer of it counts.
 
 It is there to keep an inverted, damaged or untrained detector from a door, not to examine a good
 one: a face counts as found from the score on at which the gate follows one, and a class as known
-when it leads by the margin a vote needs. What would only keep the door locked is a remark.
+when it leads by the margin a vote needs. What would only keep the door locked is a remark, and so
+is what few detectors do rightly: a bare face that is tilted, or lit in one colour.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.gate.decision.vote_thresholds import VoteThresholds
+from mask_gate.gate.detector.second_look import SecondLook
 from mask_gate.gate.domain import Frame, Image
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.detections import Detections
@@ -27,6 +29,8 @@ _EMPTY = "empty"
 # Where the stills of assets/make_demo.py have their one face, in fractions of the picture.
 _FACE_XYXY = (0.34, 0.30, 0.67, 0.66)
 _SIZE_RATIO = 2.0  # a box on the face is at most so many times larger or smaller than that
+_TILTS_DEGREES = (-45.0, -30.0, 30.0, 45.0)
+_TINTS_BGR = {"blue": (1.5, 0.9, 0.6), "red": (0.6, 0.8, 1.5)}
 _REFUSED = (
     "these weights are damaged, untrained or made for other classes, and the gate refuses to start "
     "with them; give a checkpoint that tells masks from bare faces"
@@ -44,12 +48,21 @@ class SelfTest:
         folder: holds `empty.jpg` and one picture named for each class.
         high_score: of `TrackerConfig`: from here on the gate follows a face.
         votes: which sightings the policy counts.
+        second_look_score: of `PolicyConfig`, where faces are looked at once more.
 
     Raises:
         ModelError: a picture is missing or damaged.
     """
 
-    def __init__(self, folder: Path, *, high_score: float, votes: VoteThresholds) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        high_score: float,
+        votes: VoteThresholds,
+        second_look_score: float | None = None,
+    ) -> None:
+        self._second_look_score = second_look_score
         self._least_score = min(high_score, *votes.min_scores.values())
         self._min_margin = votes.min_margin
         self._min_scores = np.array([votes.min_scores[label] for label in MaskLabel], np.float32)
@@ -74,7 +87,8 @@ class SelfTest:
         bare = found[_name(MaskLabel.WITHOUT_MASK)]
         if (bare[self._votes(bare)].labels == MaskLabel.WITH_MASK).any():
             raise _refused("also takes the bare face for one that wears a mask")
-        return remarks + self._remarks_on_badly_worn(found[_name(MaskLabel.MASK_WEARED_INCORRECT)])
+        remarks += self._remarks_on_badly_worn(found[_name(MaskLabel.MASK_WEARED_INCORRECT)])
+        return remarks + self._remarks_on_other_looks(detect)
 
     def _followed(self, found: Detections) -> Detections:
         """The faces that may begin a track or vote in one, best first."""
@@ -108,6 +122,46 @@ class SelfTest:
             return []
         seen = _best(faces) if len(faces) else "no face"
         return [f"the detector may miss badly worn masks: it sees {seen} where the nose is free"]
+
+    def _remarks_on_other_looks(self, detect: Callable[[Frame], Detections]) -> list[str]:
+        """Where the bare face, tilted or tinted, would be believed to wear a mask."""
+        fooled = [
+            name
+            for name, still in _other_looks(self._stills[_name(MaskLabel.WITHOUT_MASK)]).items()
+            if self._is_believed(Frame(still, 0.0, 0), detect)
+        ]
+        if not fooled:
+            return []
+        return [f"the detector takes a bare face for a masked one when it is {', '.join(fooled)}"]
+
+    def _is_believed(self, frame: Frame, detect: Callable[[Frame], Detections]) -> bool:
+        """Whether all that is seen votes for a worn mask, and a second look does not doubt it."""
+        found = self._followed(detect(frame))
+        if not (len(found) and (self._votes(found) & (found.labels == MaskLabel.WITH_MASK)).all()):
+            return False
+        if self._second_look_score is None:
+            return True
+        look = SecondLook(detect, {MaskLabel.WITH_MASK}, self._second_look_score)
+        x1, y1, x2, y2 = found.boxes_xyxy[0].tolist()
+        return look(frame, (x1, y1, x2, y2))
+
+
+def _other_looks(still: Image) -> dict[str, Image]:
+    """The still tilted about its face and in light of one colour, each with a name."""
+    height, width = still.shape[:2]
+    left, top, right, bottom = _FACE_XYXY
+    centre = (left + right) / 2 * width, (top + bottom) / 2 * height
+    looks = {
+        f"tilted by {degrees:+.0f} degrees": cv2.warpAffine(
+            still,
+            cv2.getRotationMatrix2D(centre, degrees, 1.0),
+            (width, height),
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        for degrees in _TILTS_DEGREES
+    }
+    looks |= {f"in {name} light": (still * tint).clip(0, 255) for name, tint in _TINTS_BGR.items()}
+    return {name: np.asarray(look, np.uint8) for name, look in looks.items()}
 
 
 def _still(folder: Path, name: str) -> Image:

@@ -28,6 +28,7 @@ from mask_gate.gate.display.drawing import (
 )
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Decision, Image, State, Track
+from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
 
 LABEL_STYLES: Mapping[MaskLabel | None, tuple[Bgr, Symbol]] = {
@@ -65,19 +66,66 @@ def draw_overlay(image: Image, tracks: Sequence[Track], decision: Decision, text
     return canvas
 
 
-def draw_boxes(image: Image, tracks: Sequence[Track], decision: Decision, texts: Texts) -> Image:
-    """As `draw_overlay`, without the banner: pages show state and reason beside the picture."""
+def draw_boxes(
+    image: Image,
+    tracks: Sequence[Track],
+    decision: Decision,
+    texts: Texts,
+    *,
+    names_only: bool = False,
+) -> Image:
+    """As `draw_overlay`, without the banner: pages show state and reason beside the picture.
+
+    Args:
+        image: as in `draw_overlay`.
+        tracks: as in `draw_overlay`.
+        decision: as in `draw_overlay`.
+        texts: as in `draw_overlay`.
+        names_only: leave out votes and track ids, which tell a visitor nothing.
+    """
     canvas = image.copy()
-    _draw_tracks(canvas, tracks, decision, texts, canvas.shape[0])
+    _draw_tracks(canvas, tracks, decision, texts, canvas.shape[0], names_only=names_only)
+    return canvas
+
+
+def draw_detections(image: Image, detections: Detections, texts: Texts) -> Image:
+    """Draw what the detector says of one picture: a box a face, with its class and its score.
+
+    Args:
+        image: [H, W, 3] uint8 BGR; it is not changed.
+        detections: in pixels of `image`.
+        texts: names of the classes.
+
+    Returns:
+        [H, W, 3] uint8 BGR, a new picture of the same size.
+    """
+    canvas = image.copy()
+    size = _Size.of(canvas)
+    order = np.argsort(detections.boxes_xyxy[:, 3])  # the nearest is drawn last
+    for sides, score, label in zip(
+        detections.boxes_xyxy[order].tolist(),
+        detections.scores[order].tolist(),
+        detections.labels[order].tolist(),
+        strict=True,
+    ):
+        if (box := _visible(sides, canvas)) is not None:
+            style = LABEL_STYLES[MaskLabel(label)]
+            _draw_box(canvas, box, style[0], size.line)
+            parts = ("", texts.labels[MaskLabel(label)], f"{score:.2f}")
+            _draw_tag(canvas, box, *style, parts, texts.typeface, size, canvas.shape[0])
     return canvas
 
 
 def visible_box(track: Track, image: Image) -> tuple[int, int, int, int] | None:
     """The part of the box inside the picture, whole pixels; None if nothing of it is there."""
-    if not all(isfinite(side) for side in track.box_xyxy):
+    return _visible(track.box_xyxy, image)
+
+
+def _visible(box_xyxy: Sequence[float], image: Image) -> tuple[int, int, int, int] | None:
+    if not all(isfinite(side) for side in box_xyxy):
         return None
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = track.box_xyxy
+    x1, y1, x2, y2 = box_xyxy
     left, right = (round(min(max(x, 0), width - 1)) for x in (x1, x2))
     top, bottom = (round(min(max(y, 0), height - 1)) for y in (y1, y2))
     return (left, top, right, bottom) if right > left and bottom > top else None
@@ -108,13 +156,19 @@ class _Size:
 
 
 def _draw_tracks(
-    canvas: Image, tracks: Sequence[Track], decision: Decision, texts: Texts, bottom: int
+    canvas: Image,
+    tracks: Sequence[Track],
+    decision: Decision,
+    texts: Texts,
+    bottom: int,
+    *,
+    names_only: bool = False,
 ) -> None:
     size = _Size.of(canvas)
     for track in sorted(tracks, key=lambda t: t.box_xyxy[3]):  # the nearest is drawn last
         box = visible_box(track, canvas)
         if box is not None:
-            _draw_track(canvas, box, track, decision, texts, size, bottom)
+            _draw_track(canvas, box, track, decision, texts, size, bottom, names_only)
 
 
 def _draw_track(
@@ -125,6 +179,7 @@ def _draw_track(
     texts: Texts,
     size: _Size,
     banner_top: int,
+    names_only: bool,
 ) -> None:
     """One person: a box, and a tag with symbol, class, votes and track id."""
     votes = decision.votes.get(track.id, {})
@@ -134,7 +189,7 @@ def _draw_track(
     _draw_box(canvas, box, colour if seen_now else mix(colour, GREY, 0.6), size.line)
     name = texts.labels[label]
     counted = f"{votes.get(label, 0)}/{sum(votes.values())}" if votes and label is not None else ""
-    parts = (name, counted, f"#{track.id}")
+    parts = ("", name, "") if names_only else (name, counted, f"#{track.id}")
     _draw_tag(canvas, box, colour, symbol, parts, texts.typeface, size, banner_top)
 
 

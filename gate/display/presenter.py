@@ -10,7 +10,7 @@ from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.overlay import draw_overlay
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.display.video_recorder import VideoRecorder
-from mask_gate.gate.display.visitor_screen import draw_visitor_screen
+from mask_gate.gate.display.visitor_screen import DEFAULT_SIZE_WH, draw_visitor_screen
 from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import NO_PICTURE, Frame, Image
 from mask_gate.gate.events import Scene
@@ -73,7 +73,10 @@ class Presenter:
         drawn: dict[bool, Image] = {}  # overlays, by whether faces are blurred
         if self._screen is not None and self._visitor_screen:
             image = self._picture(frame, scene, blurs)
-            self._screen.show(draw_visitor_screen(image, scene.tracks, scene.decision, self._texts))
+            size_wh = self._screen.size_wh or DEFAULT_SIZE_WH
+            self._screen.show(
+                draw_visitor_screen(image, scene.tracks, scene.decision, self._texts, size_wh)
+            )
         elif self._screen is not None:
             drawn[blurs] = self._overlay(frame, scene, blurs)
             self._screen.show(drawn[blurs])

@@ -8,6 +8,7 @@ and an earlier recording of the same name is replaced only by a complete one.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -16,15 +17,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mask_gate.gate.display.video_files import SUFFIXES, open_writer, playable
 from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.system.opencv import prepare_opencv
 from mask_gate.gate.system.threads import DoorThread
 
-CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 QUEUE_FRAMES = 8
 LONGEST_GAP_S = 2.0  # a longer silence is cut short, so that a gap never fills the disk
 CLOSE_TIMEOUT_S = 10.0
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 OpenWriter = Callable[[Path, float, tuple[int, int]], cv2.VideoWriter]
 """Opens a video file, given its path, pictures per second, and width and height in pixels."""
@@ -32,22 +35,17 @@ OpenWriter = Callable[[Path, float, tuple[int, int]], cv2.VideoWriter]
 log = logging.getLogger(__name__)
 
 
-def open_writer(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter:
-    """OpenCV's writer, with the codec of the file's suffix."""
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-    return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size_wh)
-
-
 class VideoRecorder:
     """Writes a video file in a thread of its own.
 
     Args:
-        path: the file; its suffix chooses the container, one of `CODECS`.
+        path: the file; its suffix chooses the container, one of `SUFFIXES`, though see `playable`.
         fps: pictures per second in the file.
         queue_frames: so many pictures wait for the encoder; further ones are dropped.
         open_writer: opens the file.
 
     Attributes:
+        path: the file that is written.
         error: why the recording stopped, once it has.
 
     Raises:
@@ -62,17 +60,19 @@ class VideoRecorder:
         queue_frames: int = QUEUE_FRAMES,
         open_writer: OpenWriter = open_writer,
     ) -> None:
-        if path.suffix.lower() not in CODECS:
+        if path.suffix.lower() not in SUFFIXES:
             raise OutputError(
                 f"--record {path}: unknown kind of video; expected a name ending in "
-                f"{', '.join(CODECS)}"
+                f"{', '.join(SUFFIXES)}"
             )
         prepare_opencv()
-        self.path = path
+        self.path, codec = playable(path)
+        if self.path.suffix != path.suffix.lower():
+            log.warning("no encoder for H.264 here: recording to %s as %s", self.path, codec)
         self._dropped = 0
         self.error: str | None = None
-        self._part = path.with_name(f"{path.stem}.part{path.suffix.lower()}")
-        self._check_writable()
+        self._part = self.path.with_name(f"{path.stem}.part{self.path.suffix}")
+        self._check_writable(path)
         self._fps = fps
         self._open_writer = open_writer
         self._size_wh: tuple[int, int] | None = None
@@ -83,12 +83,13 @@ class VideoRecorder:
         self._thread = DoorThread(target=self._run, name="recorder")
         self._thread.start()
 
-    def _check_writable(self) -> None:
+    def _check_writable(self, asked_for: Path) -> None:
         """Find out now, not at the end, whether the file can be written."""
         try:
-            if self.path.is_dir():
+            if self.path.is_dir() or asked_for.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
-            self._part.write_bytes(b"")
+            self._part.unlink(missing_ok=True)
+            os.close(os.open(self._part, _CREATE, 0o640))  # people can be told from one another
         except OSError as error:
             raise OutputError(
                 f"--record {self.path}: cannot write there ({error.strerror}); make the folder or "

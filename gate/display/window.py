@@ -31,6 +31,7 @@ QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})  # 27 is Escape
 
 _HEADER = struct.Struct("<II")  # height, width; then height * width * 3 bytes of BGR
 _READY, _QUIT = b"ready", b"quit"
+_SIZE = b"size"  # then columns and rows of the display
 _FULL = "full-screen"
 _NEW_WINDOWS = 10
 """So many times a window is opened anew that is not painted."""
@@ -80,6 +81,7 @@ class Window:
         self._ready = threading.Event()
         self._changed = threading.Condition()
         self._newest: Image | None = None
+        self._size_wh: tuple[int, int] | None = None
         self._child = start_child(title, full_screen)
         DoorThread(target=self._listen, name="screen-listen").start()
         if not self._ready.wait(START_TIMEOUT_S) or self._gone.is_set():
@@ -96,6 +98,11 @@ class Window:
     def alive(self) -> bool:
         """Whether the window is still there; when not, pictures shown go nowhere."""
         return not self._gone.is_set()
+
+    @property
+    def size_wh(self) -> tuple[int, int] | None:
+        """Columns and rows that a full screen has; None for another, and where nobody knows."""
+        return self._size_wh
 
     def show(self, image: Image) -> None:
         """Show [H, W, 3] uint8 BGR as soon as possible; returns at once, keeps the newest only."""
@@ -120,6 +127,9 @@ class Window:
                     self._ready.set()
                 elif line.strip() == _QUIT:
                     self._asked.set()
+                elif line.startswith(_SIZE):
+                    width, height = map(int, line.split()[1:])
+                    self._size_wh = width, height
         self._gone.set()
         self._ready.set()
         with self._changed:
@@ -154,6 +164,7 @@ def show_pictures(
     ended = threading.Event()
     DoorThread(target=_receive, args=(pictures, newest, ended)).start()
     any_shown = False
+    size_wh: tuple[int, int] | None = None
     while not ended.is_set():
         if newest:
             shown.show(newest.pop())
@@ -165,10 +176,15 @@ def show_pictures(
             _say(replies, _QUIT)
             return
         shown.look()
+        if shown.size_wh is not None and shown.size_wh != size_wh:
+            size_wh = shown.size_wh
+            _say(replies, b"%s %d %d" % (_SIZE, *size_wh))
 
 
 class _Framed:
     """An ordinary window, as large as its first picture until somebody changes that."""
+
+    size_wh: tuple[int, int] | None = None
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -199,6 +215,7 @@ class _FullScreen:
         self._image: Image | None = None
         self._shown_s = 0.0
         self._tries_left = _NEW_WINDOWS
+        self.size_wh: tuple[int, int] | None = None
         self._open()
 
     def show(self, image: Image) -> None:
@@ -228,8 +245,10 @@ class _FullScreen:
 
     def _cover(self) -> None:
         if self._display is None:
+            width, height = cv2.getWindowImageRect(self._title)[2:]
+            self.size_wh = (width, height) if min(width, height) > 0 else None
             return
-        size_wh = self._display.size_wh
+        self.size_wh = size_wh = self._display.size_wh
         if tuple(cv2.getWindowImageRect(self._title)) != (0, 0, *size_wh):
             cv2.moveWindow(self._title, 0, 0)
             cv2.resizeWindow(self._title, *size_wh)

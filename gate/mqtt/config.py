@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
 
 from mask_gate.models.section import Section
+
+_SCHEMES = {"mqtt": False, "tcp": False, "mqtts": True, "ssl": True, "tls": True}
+"""How people write a broker as a URL, and whether it is encrypted."""
+
+
+def check_host(host: str) -> str:
+    """The name or address of a broker, alone.
+
+    Raises:
+        ValueError: it is a URL, or has a port or a path; says what to write instead.
+    """
+    scheme, separator, rest = host.rpartition("://")
+    rest, at, place = rest.rpartition("@") if separator else ("", "", host)
+    name, port, more = _parts(place)
+    if not (separator or at or port or more or name != host or any(map(str.isspace, host))):
+        return host
+    said = [f"host: {name}", f"port: {port}" if port else "", "tls: true" * _is_tls(scheme)]
+    said += ["username and password_file for what stands before the @" if at else ""]
+    raise ValueError(
+        f"a name or an address alone is expected; write {', '.join(filter(None, said))}"
+    )
+
+
+def _is_tls(scheme: str) -> bool:
+    return _SCHEMES.get(scheme.lower(), False)
+
+
+def _parts(place: str) -> tuple[str, str, str]:
+    """Name, port and what follows; an IPv6 address has colons of its own."""
+    place, slash, more = place.partition("/")
+    if place.startswith("["):
+        name, _, port = place[1:].partition("]")
+        return name, port.removeprefix(":"), slash + more
+    if place.count(":") != 1:
+        return place.strip(), "", slash + more
+    name, _, port = place.partition(":")
+    return name, port, slash + more
+
+
+BrokerHost = Annotated[str, Field(min_length=1), AfterValidator(check_host)]
 
 _TOPIC = r"^[^+#/$\x00-\x1f]([^+#\x00-\x1f]*[^+#/\x00-\x1f])?$"
 
@@ -12,7 +54,7 @@ _TOPIC = r"^[^+#/$\x00-\x1f]([^+#\x00-\x1f]*[^+#/\x00-\x1f])?$"
 class MqttConfig(Section):
     """The gate's state for others to see; it hears nothing, so nothing can be opened this way."""
 
-    host: str = Field(min_length=1, description="name or address of the broker")
+    host: BrokerHost = Field(description="name or address of the broker")
     port: int = Field(default=1883, ge=1, le=65535, description="mostly 8883 with tls")
     username: str | None = Field(default=None, min_length=1)
     password_file: str | None = Field(

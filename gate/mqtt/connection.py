@@ -49,7 +49,45 @@ _NEVER = 0
 
 _ABORT, _GRACEFUL = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
+_BROKE_OFF = {
+    True: "the connection broke off",
+    False: "it hung up before it answered; check port and tls, and that it speaks MQTT 5",
+}
+
 Properties = tuple[tuple[str, str], ...]
+
+_PASSING = frozenset({0x88, 0x89, 0x97, 0x9F})
+"""Refusals that may be over at the next try."""
+
+_ADVICE = {
+    0x84: "it speaks MQTT 3.1.1 only, and an opening must be able to expire on its way, which "
+    "takes MQTT 5: take a broker such as mosquitto 2, or switch MQTT 5 on in it",
+    0x85: "let it take ids of up to 65 letters, digits and -",
+    0x86: "check username and password_file",
+    0x87: "check username and password_file, and what it lets this user do",
+    0x88: "it is asked again",
+    0x89: "it is asked again",
+    0x8A: "take this machine off the list of those that it bans",
+    0x8C: "let it take a username with a password",
+    0x90: "let this user write to the topics of this gate (see the broker's acl)",
+    0x95: "let it take packets of 64 KiB",
+    0x97: "it is asked again; raise the quota of this user",
+    0x9A: "let it retain messages, which the state of the gate is sent as",
+    0x9B: "let it take messages of QoS 1",
+    0x9C: "give the host and port of the other one",
+    0x9D: "give the host and port that it has moved to",
+    0x9F: "it is asked again, more rarely",
+}
+"""What to do, by the reason code of its refusal (MQTT 5.0, table 3-1)."""
+
+
+def refusal_advice(code: int) -> str:
+    """What to do about a broker that lets us not in.
+
+    Args:
+        code: of its CONNACK.
+    """
+    return _ADVICE.get(code, "its own log says more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,8 +429,8 @@ class MqttLink:
             client: Client, data: object, flags: object, code: ReasonCode, extras: object
         ) -> None:
             if code.is_failure:
-                connection.ending = f"it refuses us: {code}; check username and password_file"
-                self.refused = True
+                connection.ending = f"it refuses us: {code}; {refusal_advice(code.value)}"
+                self.refused = code.value not in _PASSING
             else:
                 self._began(connection)
 
@@ -434,7 +472,7 @@ class MqttLink:
         with self._changed:
             connection.end()
             self.connection = None
-            self.why_down = connection.ending or "the connection broke off"
+            self.why_down = connection.ending or _BROKE_OFF[bool(connection.since_s)]
             self._changed.notify_all()
         if connection.since_s:
             self._on_down()
@@ -488,6 +526,10 @@ def _account(error: Exception) -> str:
         return f"its certificate is not trusted: {error.verify_message}; check ca_file and host"
     if isinstance(error, ssl.SSLError):
         return f"no TLS with it: {error.reason or error}; check tls and port"
+    if isinstance(error, (KeyError, AssertionError, struct.error, IndexError)):
+        return "what it answers is no MQTT 5; check host and port"
+    if isinstance(error, socket.gaierror):
+        return f"no such host ({error.strerror}); check host, which is a name or an address alone"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

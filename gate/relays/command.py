@@ -11,6 +11,7 @@ from pathlib import Path
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.relays.hook_process import GRACE_S, POLL_S, HookProcess, HookResult
 from mask_gate.gate.relays.relay import Order
+from mask_gate.gate.system import leftovers
 
 Command = tuple[str, ...]
 
@@ -23,7 +24,7 @@ LONE_GRACE_S = 1.0
 OVERSHOOT_S = ALLOW_GRACE_S + GRACE_S + POLL_S
 """So much longer than its `pulse_s` may an opening by a command last before the lock begins."""
 
-_KEPT_ENVIRONMENT = ("PATH", "LANG", "HOME")
+_KEPT_ENVIRONMENT = ("PATH", "LANG", "HOME", "MASK_GATE_DOOR", "MASK_GATE_RELAY")
 
 
 class CommandRelay:
@@ -35,8 +36,9 @@ class CommandRelay:
     itself) and MASK_GATE_UNTIL (the same moment, in seconds of CLOCK_BOOTTIME; 0 with a lock).
 
     An allow hook may run until its lease and a short grace are over; a lock that waits ends it at
-    once (SIGTERM to its group, then SIGKILL). With it, the lock begins at most `OVERSHOOT_S` after
-    the opening was to end.
+    once (SIGTERM, then SIGKILL), together with everything it left running. With it, the lock begins
+    at most `OVERSHOOT_S` after the opening was to end. What a deny hook that ended well left
+    running goes on: it may be what locks.
 
     Args:
         on_allow: the command that unlocks, as a shell would read it, or None.
@@ -68,11 +70,14 @@ class CommandRelay:
 
     def lock(self, order: Order, cancelled: Callable[[], bool]) -> None:
         """See `gate.relays.relay.Relay`."""
-        if self._on_deny is None:
-            return
-        result = self._run(self._on_deny, order, self._limit_s, cancelled)
-        if not result.ok:
-            raise OutputError(f"the deny hook {result.account}")
+        left = leftovers.end(leftovers.below, GRACE_S)  # it could open again after the lock
+        if self._on_deny is not None:
+            result = self._run(self._on_deny, order, self._limit_s, cancelled)
+            if not result.ok:
+                raise OutputError(f"the deny hook {result.account}")
+        if left:
+            processes = ", ".join(map(str, sorted(left)))
+            raise OutputError(f"an allow hook left what cannot be ended (process {processes})")
 
     def close(self) -> None:
         """Nothing is held between two orders."""
@@ -89,11 +94,13 @@ class CommandRelay:
             "MASK_GATE_HOLD_S": f"{order.hold_s:.3f}",
             "MASK_GATE_UNTIL": f"{order.until_s:.3f}",
         }
+        leftovers.reap()
         try:
             process = HookProcess(
                 (*command, order.decision),
                 self._environment | variables,
                 f"{order.event_json}\n".encode(),
+                strays=leftovers.below,
             )
         except OSError as error:
             return HookResult(ok=False, cancelled=False, account=f"could not start: {error}")

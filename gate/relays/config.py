@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from mask_gate.gate.mqtt.config import BrokerHost
 from mask_gate.models.section import Section
 
 MAX_PULSE_S = 10.0
@@ -103,20 +104,26 @@ class SerialRelayConfig(_SwitchConfig):
         return self
 
 
+def _one_topic(topic: str) -> str:
+    if set(topic) & set("+#\0") or not topic:
+        raise ValueError(f"expected one topic, without the wildcards + and #, got {topic!r:.80}")
+    return topic
+
+
+Topic = Annotated[str, AfterValidator(_one_topic)]
+
+
 class MqttRelayConfig(_RelayConfig):
     """A lock or switch that listens on an MQTT topic."""
 
     kind: Literal["mqtt"]
-    host: str = Field(min_length=1)
+    host: BrokerHost
     port: int = Field(default=1883, ge=1, le=65535)
-    topic: str = Field(
-        min_length=1, pattern=r"^[^+#\x00]+$", description="commands go here; never retained"
-    )
+    topic: Topic = Field(description="commands go here; never retained")
     allow: str = Field(default="UNLOCK", description="payload that unlocks")
     deny: str = Field(default="LOCK", description="payload that locks")
-    state_topic: str | None = Field(
+    state_topic: Topic | None = Field(
         default=None,
-        pattern=r"^[^+#\x00]+$",
         description="where the lock tells its state; when given, a change must be confirmed there",
     )
     allowed_state: str = Field(default="UNLOCKED", description="state payload of an unlocked lock")

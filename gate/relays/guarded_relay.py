@@ -11,14 +11,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import IO, Any, cast
+from uuid import uuid4
 
-from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Signal, SignalKind
-from mask_gate.gate.errors import OutputError
+from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.events import Event
-from mask_gate.gate.relays.guardian import MAX_LINE, GuardianSettings
+from mask_gate.gate.relays.guardian import MARK, MAX_LINE, GuardianSettings, lock_once
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import CHECK_BY_HAND, END_S
 from mask_gate.gate.system.processes import module_command, start
@@ -59,7 +60,8 @@ class GuardedRelay:
         on_fault: called with one sentence that names the relay, from a thread of this object, when
             something failed.
         on_done: called with signal id, `allow` or `deny`, and relay name, when it was carried out.
-        owner: descriptor that says who owns this door; the guardian keeps it open.
+        owner: descriptors that say who owns this door; the guardian keeps them open.
+        marks: variables by which the guardian and all that it starts are known as this door's.
         limits: how long a guardian may take.
         command: starts a guardian, which speaks as `gate.relays.guardian` does.
 
@@ -76,7 +78,8 @@ class GuardedRelay:
         *,
         on_fault: Callable[[str], None],
         on_done: OnDone = lambda signal_id, decision, relay: None,
-        owner: int | None = None,
+        owner: Sequence[int] = (),
+        marks: Mapping[str, str] = MappingProxyType({}),
         limits: GuardianLimits = GuardianLimits(),
         command: Sequence[str] = tuple(module_command("gate.relays.guardian")),
     ) -> None:
@@ -86,7 +89,8 @@ class GuardedRelay:
         self._command = command
         self._on_fault = on_fault
         self._on_done = on_done
-        self._owner = owner
+        self._owner = tuple(owner)
+        self._environment = {**os.environ, **marks, MARK: uuid4().hex}
         self._writing = threading.Lock()
         self._closing = threading.Event()
         self._ready = threading.Event()
@@ -95,7 +99,12 @@ class GuardedRelay:
         self._spawned_s = self._beaten_s = 0.0
         self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
-        self._guardian = self._spawn()
+        try:
+            self._guardian = self._spawn(self._settings)
+        except OutputError:
+            with contextlib.suppress(GateError):
+                lock_once(settings.relay)  # nobody else will
+            raise
         DoorThread(target=self._supervise, name="guarded-relay").start()
         self._await_ready()
 
@@ -164,10 +173,19 @@ class GuardedRelay:
             OutputError: the last lock could not be carried out.
         """
         self.let_go()
-        self._await_exit(self._settings.patience_s + END_S + self._limits.answer_s)
+        self._await_end()
+        if self._guardian.returncode is None or self._guardian.returncode < 0:  # it was killed
+            self._lock_by_replacement()
+            _stdin(self._guardian).close()
+            self._await_end()
         if self._guardian.returncode != 0:
             fault = self._last_fault or f"{self.name}: its guardian did not end well"
             raise OutputError(fault if CHECK_BY_HAND in fault else f"{fault}; {CHECK_BY_HAND}")
+
+    def _await_end(self) -> None:
+        """Wait for as long as the last lock may take, and the start of a guardian for it."""
+        starting_s = 0.0 if self._ready.is_set() else self._limits.start_s
+        self._await_exit(starting_s + self._settings.patience_s + END_S + self._limits.answer_s)
 
     def _await_exit(self, patience_s: float) -> None:
         """Wait for the guardian's end, then kill it: none is left behind if the kernel lets us."""
@@ -186,20 +204,16 @@ class GuardedRelay:
             fault = self._last_fault or f"not ready in {self._limits.start_s:g} s; check the device"
             raise OutputError(f"relay {self.name}: {fault}")
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, settings: GuardianSettings) -> subprocess.Popen[bytes]:
         self._spawned_s = time.monotonic()
         try:
-            guardian = start(
-                self._command,
-                bufsize=0,
-                pass_fds=() if self._owner is None else (self._owner,),
-            )
+            guardian = start(self._command, self._environment, bufsize=0, pass_fds=self._owner)
         except OSError as error:
             why = f"no process can be started ({error.strerror})"
             raise OutputError(f"relay {self.name}: {why}") from error
         pipe = _stdin(guardian)
         with contextlib.suppress(OSError):
-            _write_line(guardian, asdict(self._settings))
+            _write_line(guardian, asdict(settings))
         os.set_blocking(pipe.fileno(), False)
         return guardian
 
@@ -229,25 +243,21 @@ class GuardedRelay:
                 return None
             _stdin(self._guardian).close()
             try:
-                self._guardian = self._spawn()
+                self._guardian = self._spawn_next()
             except OutputError as error:
                 return str(error)
-            self._order_lock()
         return None
 
     def _lock_by_replacement(self) -> None:
         """A guardian for nothing but the last lock, where one can be had."""
         with contextlib.suppress(OutputError):
-            last = self._spawn()
+            last = self._spawn_next()
             _stdin(self._guardian).close()
             self._guardian = last
-            self._order_lock()
 
-    def _order_lock(self) -> None:
-        """A new guardian does not know how the last one left the relay."""
-        order = Order(unlocks=False, id="", reason="output_fault", time_s=uptime_s())
-        with contextlib.suppress(OSError):
-            _write_line(self._guardian, {"order": asdict(order)})
+    def _spawn_next(self) -> subprocess.Popen[bytes]:
+        self._ready.clear()
+        return self._spawn(replace(self._settings, lock_first=True))
 
     def _read_answers(self) -> bool:
         """Handle what the guardian says until it ends; whether it ever was ready."""

@@ -3,6 +3,9 @@
 The gate talks to it through a pipe, one JSON object a line: orders, and a heartbeat. When the pipe
 ends, or while the door is open a heartbeat is late, the guardian locks by itself. It answers
 through a pipe of its own: that the relay is ready and locked, what was done, what failed.
+
+Before it touches the relay it ends whatever a guardian before it has left behind, which knows
+nothing of the lock to come: that guardian itself, if it hangs, and commands on their way.
 """
 
 from __future__ import annotations
@@ -22,9 +25,13 @@ from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.relays.relay import Order, Relay, open_relay
 from mask_gate.gate.relays.worker import CLOSE_S, RelayWorker
+from mask_gate.gate.system import leftovers
 
 STUCK_S = 8.0
 """A lock that is kept waiting longer, beside its own limit, hangs in its device."""
+
+MARK = "MASK_GATE_RELAY"
+"""Variable of the environment of a guardian and of all that it starts; says which relay it is."""
 
 MAX_LINE = 1_000_000
 """Of the pipes between gate and guardian, in bytes; who writes a longer one is not understood."""
@@ -40,6 +47,7 @@ class GuardianSettings:
         relay: settings of the relay (see `gate.relays.config`), as plain values.
         heartbeat_s: a silence of the gate longer than this locks an open door.
         refresh_s: while idle, the relay is locked again this often; None never.
+        lock_first: it follows another guardian, and cannot know how that one left the relay.
         close_s: how long the last lock is tried, or for as long as one try takes.
         stuck_s: a lock that is kept waiting longer, beside its own limit, hangs in its device:
             another guardian takes over.
@@ -48,6 +56,7 @@ class GuardianSettings:
     relay: Mapping[str, object]
     heartbeat_s: float
     refresh_s: float | None = None
+    lock_first: bool = False
     close_s: float = CLOSE_S
     stuck_s: float = STUCK_S
 
@@ -63,6 +72,20 @@ class GuardianSettings:
         return max(self.close_s, self.limit_s)
 
 
+def lock_once(settings: Mapping[str, object]) -> None:
+    """Lock a relay in this process, where no other can be had to guard it.
+
+    Raises:
+        OutputError: that does not work either.
+    """
+    relay = open_relay(settings)
+    order = Order(unlocks=False, id="", reason="output_fault", time_s=uptime_s())
+    try:
+        relay.lock(order, lambda: False)
+    finally:
+        relay.close()
+
+
 def main() -> int:
     """Guard until the pipe on standard input ends; returns the exit code."""
     answer_pipe = os.dup(1)
@@ -76,12 +99,22 @@ def main() -> int:
     settings = GuardianSettings(**json.loads(first[0]))
     answer = _Answers(answer_pipe)
     logging.getLogger("mask_gate").addHandler(_LogToGate(answer))
+    if settings.lock_first:
+        _end_predecessor(answer)
+    leftovers.adopt_orphans()  # what a command leaves behind stays ours to end
     try:
         relay = open_relay(settings.relay)
     except GateError as error:
         answer(refused=str(error))
         return OutputError.exit_code
     return _run(relay, settings, lines, first[1:], answer)
+
+
+def _end_predecessor(answer: _Answers) -> None:
+    left = leftovers.end(lambda: leftovers.marked(MARK, [os.environ.get(MARK, "")]))
+    if left:
+        processes = ", ".join(map(str, left))
+        answer(fault=f"the guardian before left what cannot be ended (process {processes})")
 
 
 def _run(
@@ -97,6 +130,8 @@ def _run(
         refresh_s=settings.refresh_s,
         patience_s=settings.patience_s,
     )
+    if settings.lock_first:
+        worker.send(Order(unlocks=False, id="", reason="output_fault", time_s=uptime_s()))
     answer(ready=relay.name)
     try:
         try:

@@ -1,4 +1,4 @@
-"""One hook process: started in a group of its own, fed, bounded, and ended with all of its group.
+"""One hook process: started in a group of its own, fed, bounded, and ended with what it left.
 
 POSIX only. Made for relay scripts, so every way out is bounded in time: a hook that hangs, floods
 its output, ignores SIGTERM or leaves processes behind costs at most its limit plus `GRACE_S` and
@@ -14,8 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from mask_gate.gate.system import leftovers
 
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of a hook's output that are kept; the rest is read and thrown away, so it never blocks."""
@@ -48,12 +50,13 @@ class HookResult:
 
 
 class HookProcess:
-    """A running command; `wait` is called once and leaves nothing of it behind.
+    """A running command; `wait` is called once and ends it.
 
     Args:
         argv: the command and its arguments.
         env: its whole environment.
         stdin: what it may read.
+        strays: finds what it left running outside of its group.
         reap_s: how long it may take to vanish once it was killed.
 
     Raises:
@@ -66,20 +69,34 @@ class HookProcess:
         env: Mapping[str, str],
         stdin: bytes,
         *,
+        strays: leftovers.Find = lambda: (),
         reap_s: float = REAP_S,
     ) -> None:
+        self._strays = strays
+        self._strayed: Collection[int] | None = None
         self._reap_s = reap_s
         self._unsent = memoryview(stdin)
         self._output = bytearray()
-        self._process = subprocess.Popen(
-            argv,
-            env=env,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        # It has the reading end too: what it lets go on in the background may write when we are
+        # gone, and is not killed for it.
+        reader, writer = os.pipe()
+        self._reader = os.fdopen(reader, "rb", buffering=0)
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                env=env,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=writer,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(reader,),
+            )
+        except BaseException:
+            self._reader.close()
+            raise
+        finally:
+            os.close(writer)
 
     def wait(self, limit_s: float, cancelled: Callable[[], bool], *, linger: bool) -> HookResult:
         """Block until the hook is over, `limit_s` has passed, or `cancelled()` has turned true.
@@ -87,8 +104,8 @@ class HookProcess:
         Args:
             limit_s: seconds of real time from now.
             cancelled: asked every few hundredths of a second.
-            linger: let what the hook left in the background (a pulse, say) live on until limit or
-                cancellation; else it is ended together with the hook.
+            linger: end what the hook left in the background (a pulse, say) at the limit or at
+                cancellation; else it may go on for as long as it likes, if the hook ended well.
         """
         deadline = time.monotonic() + limit_s
         with self._pipes() as pipes:
@@ -97,7 +114,8 @@ class HookProcess:
                     break
                 self._pump(pipes, POLL_S)
             code = self._process.poll()
-            self._end_group(gently=self._is_running(linger))
+            if linger or code != 0:
+                self._end(gently=self._is_running(linger), strays=linger)
             self._pump(pipes, 0.0)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(self._reap_s)
@@ -110,9 +128,8 @@ class HookProcess:
 
     @contextlib.contextmanager
     def _pipes(self) -> Iterator[selectors.BaseSelector]:
-        stdin, stdout = self._process.stdin, self._process.stdout
+        stdin, stdout = self._process.stdin, self._reader
         assert stdin is not None
-        assert stdout is not None
         with stdin, stdout, selectors.DefaultSelector() as pipes:
             for pipe, event in ((stdin, selectors.EVENT_WRITE), (stdout, selectors.EVENT_READ)):
                 os.set_blocking(pipe.fileno(), False)
@@ -142,15 +159,33 @@ class HookProcess:
 
     def _is_running(self, linger: bool) -> bool:
         code = self._process.poll()
-        return code is None or (linger and code == 0 and self._signal_group(0))
+        return code is None or (linger and code == 0 and self._goes_on())
 
-    def _end_group(self, gently: bool) -> None:
+    def _goes_on(self) -> bool:
+        """Whether something of it lives on in the background."""
+        if self._signal_group(0):
+            return True
+        if self._strayed is None:  # a look takes long: one is enough until they are to end
+            self._strayed = self._strays()
+        self._strayed = leftovers.running(self._strayed)
+        return bool(self._strayed)
+
+    def _end(self, gently: bool, strays: bool) -> None:
         patience = time.monotonic() + GRACE_S
-        if gently and self._signal_group(signal.SIGTERM):
-            while self._signal_group(0) and time.monotonic() < patience:
+        if gently and self._signal(signal.SIGTERM, strays):
+            while self._signal(0, strays) and time.monotonic() < patience:
                 time.sleep(POLL_S)
                 self._process.poll()  # a dead leader counts as a member until it is reaped
-        self._signal_group(signal.SIGKILL)
+        self._signal(signal.SIGKILL, strays)
+
+    def _signal(self, number: int, strays: bool) -> bool:
+        """Send to all of it, to each once; False when nothing of it is left."""
+        found = leftovers.send(self._outside, number) if strays else ()
+        return self._signal_group(number) or bool(found)
+
+    def _outside(self) -> list[int]:
+        """What has left its group."""
+        return [pid for pid in self._strays() if leftovers.group(pid) != self._process.pid]
 
     def _is_still_there(self) -> bool:
         """Whether the hook, or somebody else's process that it left behind, is still there."""

@@ -31,10 +31,10 @@ from mask_gate.gate.runtime.parts import (
     Detector,
     Parts,
     build_gate,
-    check_assets,
     open_presenter,
     start_message,
 )
+from mask_gate.gate.runtime.preflight import check_door
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.runtime.signals import Signals
 from mask_gate.gate.system.systemd import status_words
@@ -170,7 +170,7 @@ class DoorRun:
                 )
             )
             stack.callback(self._loop_ended)  # before the door is let go of, which may take a while
-            check_assets(config)
+            check_door(config)
             camera = stack.enter_context(self._open_camera(entrance.controller))
             detector = shared.detector.get()
             entrance.name_model(detector.model_id)

@@ -7,6 +7,7 @@ of a run that was killed may still be on.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ from mask_gate.gate.domain import SignalKind
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door
 from mask_gate.gate.door.output import Output, PrintedRelay
-from mask_gate.gate.door.ownership import Ownership, runtime_folder
+from mask_gate.gate.door.ownership import Ownership, runtime_folders
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.errors import ConfigError, GateError, OutputError, OwnedError
 from mask_gate.gate.events import EventMaker, Scene
@@ -81,6 +82,7 @@ def open_entrance(
     on_status: OnStatus,
     on_signal: OnSignal,
     view: ConsoleFeed | None = None,
+    more_outputs: Iterable[Output] = (),
 ) -> Iterator[Entrance]:
     """The door: owned and locked from now on, and locked once more at the end.
 
@@ -91,6 +93,7 @@ def open_entrance(
         on_status: told of state, reason and door.
         on_signal: sees to it that a signal locks the door.
         view: what the console hears of this door by, where there is a console.
+        more_outputs: react to the door too; closed at the end.
 
     Raises:
         OutputError: another process keeps the door, a relay cannot be had, or a required record
@@ -101,7 +104,8 @@ def open_entrance(
     events = EventMaker(config.gate)
     reporter = Reporter(events, on_status)
     relays: list[GuardedRelay] = []
-    door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(relays))
+    beating: list[Ownership | GuardedRelay] = []
+    door = Door(config.door, clock, reporter.signal, on_tick=lambda: _beat(beating))
     records, outputs = contextlib.ExitStack(), contextlib.ExitStack()
     missing: list[GateError] = []  # what the gate cannot be without, told once the door is locked
 
@@ -111,17 +115,21 @@ def open_entrance(
 
     with contextlib.ExitStack() as stack:
         owner = stack.enter_context(_ownership(config, mode, missing))
+        if owner is not None:
+            beating.append(owner)
         stack.enter_context(on_signal(door.close, let_go_of_outputs))
         stack.enter_context(records)  # closed last: it hears of the last lock too
         stack.enter_context(outputs)
         stack.callback(door.close)
         audit = _open_audit(config, mode, records, missing)
         controller = _controller(config, door, reporter, clock, audit)
-        for output in _outputs(config, mode, say, controller, audit, owner, missing):
+        own = _outputs(config, mode, say, controller, audit, owner, missing)
+        for output in itertools.chain(own, more_outputs):
             outputs.callback(output.close)
             reporter.add(output)
             if isinstance(output, GuardedRelay):
                 relays.append(output)
+                beating.append(output)
         outputs.callback(_let_go, relays)  # closed first: one that hangs keeps no other waiting
         _keep_records(config, mode, reporter, audit, records)
         door.start(timer=not mode.replay)
@@ -140,14 +148,16 @@ def _let_go(relays: Iterable[GuardedRelay]) -> None:
         relay.let_go()
 
 
-def _beat(relays: Iterable[GuardedRelay]) -> None:
-    for relay in relays:
-        relay.beat()
+def _beat(beating: Iterable[Ownership | GuardedRelay]) -> None:
+    for one in beating:
+        one.beat()
 
 
 @contextlib.contextmanager
-def _ownership(config: GateConfig, mode: RunMode, missing: list[GateError]) -> Iterator[int | None]:
-    """The descriptor that says that the door is ours, where one is moved; None where none is had.
+def _ownership(
+    config: GateConfig, mode: RunMode, missing: list[GateError]
+) -> Iterator[Ownership | None]:
+    """What says that the door is ours, where one is moved; None where that cannot be had.
 
     Raises:
         OwnedError: another process keeps the door, so it is not ours to lock.
@@ -156,8 +166,8 @@ def _ownership(config: GateConfig, mode: RunMode, missing: list[GateError]) -> I
         owner = None
         if mode.moves:
             try:
-                found = Ownership(config.gate, runtime_folder(os.environ))
-                owner = stack.enter_context(contextlib.closing(found)).fileno()
+                found = Ownership(config.gate, runtime_folders(os.environ))
+                owner = stack.enter_context(contextlib.closing(found))
             except OwnedError:
                 raise
             except OutputError as error:
@@ -206,7 +216,7 @@ def _outputs(
     say: SayLine,
     controller: DoorController,
     audit: Audit | None,
-    owner: int | None,
+    owner: Ownership | None,
     missing: list[GateError],
 ) -> Iterator[Output]:
     """What reacts to the door, the relays first: each that can be had, for it must be locked."""
@@ -222,7 +232,8 @@ def _outputs(
                     guardian_settings(relay, config),
                     on_fault=controller.output_failed,
                     on_done=done,
-                    owner=owner,
+                    owner=() if owner is None else owner.descriptors,
+                    marks={} if owner is None else owner.marks,
                 )
             except OutputError as error:
                 missing.append(error)

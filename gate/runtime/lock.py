@@ -10,11 +10,11 @@ from uuid import uuid4
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.domain import Reason, Signal, SignalKind
-from mask_gate.gate.door.ownership import WAIT_S, Ownership, runtime_folder
+from mask_gate.gate.door.ownership import SILENT_S, WAIT_S, Ownership, runtime_folders
 from mask_gate.gate.errors import OutputError, OwnedError
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
-from mask_gate.gate.relays.guardian import STUCK_S, GuardianSettings
+from mask_gate.gate.relays.guardian import GuardianSettings
 
 log = logging.getLogger(__name__)
 
@@ -22,30 +22,40 @@ log = logging.getLogger(__name__)
 def lock_relays(config: GateConfig) -> None:
     """Lock every relay: after a crash, or by hand. What keeps the door has the time to lock it.
 
+    An owner that does not answer is ended; one that cannot be ended is told, and hinders no lock.
+
     Raises:
         OutputError: another process keeps the door and goes on, or a lock did not work.
     """
     signal = Signal(SignalKind.DENY, Reason.STOPPING, uptime_s(), uuid4().hex)
+    faults: list[OutputError] = []
     with contextlib.ExitStack() as stack:
-        owner: int | None = None
+        owned: Ownership | None = None
         try:
-            found = Ownership(config.gate, runtime_folder(os.environ), wait_s=STUCK_S + WAIT_S)
-            owner = stack.enter_context(contextlib.closing(found)).fileno()
-        except OwnedError:
-            raise
+            folders = runtime_folders(os.environ)
+            owned = Ownership(config.gate, folders, wait_s=WAIT_S, silent_s=SILENT_S)
+            stack.callback(owned.close)
+        except OwnedError as error:
+            if error.works:
+                raise
+            faults.append(error)
         except OutputError as error:  # what matters is the lock
             log.warning("%s", error)
-        faults = []
         for relay in config.all_relays:
             try:
                 settings = guardian_settings(_for_locking(relay), config)
-                output = GuardedRelay(settings, on_fault=log.error, owner=owner)
+                output = GuardedRelay(
+                    settings,
+                    on_fault=log.error,
+                    owner=() if owned is None else owned.descriptors,
+                    marks={} if owned is None else owned.marks,
+                )
                 with contextlib.closing(output):
                     output.send(signal, {"signal": "deny", "reason": signal.reason.value})
             except OutputError as error:  # the others are locked all the same
                 faults.append(error)
-        if faults:
-            raise OutputError("; ".join(map(str, faults)))
+    if faults:
+        raise OutputError("; ".join(map(str, faults)))
 
 
 def guardian_settings(relay: RelayConfig, config: GateConfig) -> GuardianSettings:

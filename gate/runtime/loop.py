@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.1
 """One look for a frame takes no longer, so that a stop is seen soon."""
+
+Box = tuple[float, float, float, float]
+"""Corners xyxy in pixels of a frame."""
 
 _KEPT_LATENCIES = 10_000
 
@@ -85,6 +88,8 @@ class Gate:
     Args:
         detector: finds faces, in pixels of the frame; may raise anything.
         controller: has the door and the clock; a `ReplayClock` is moved on by the frames.
+        second_look: whether a further look at the face in a box of a frame bears out that it
+            complies; may raise anything. None where the policy wants no such looks.
         show: draws a frame, if anything does.
         on_turn: called at each turn of the loop, when a frame has been dealt with or is not there.
     """
@@ -99,6 +104,7 @@ class Gate:
         policy: Policy,
         controller: DoorController,
         limits: Limits,
+        second_look: Callable[[Frame, Box], bool] | None = None,
         show: Callable[[Frame, Scene], None] = lambda frame, scene: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
@@ -110,6 +116,7 @@ class Gate:
         self._controller = controller
         self._door, self._clock = controller.door, controller.clock
         self._limits = limits
+        self._second_look = second_look
         self._show = show
         self._on_turn = on_turn
         self._trust = _Trust(limits.fault_frames)
@@ -127,6 +134,15 @@ class Gate:
             CameraError: a clip turned out to be damaged.
         """
         began_s = time.perf_counter()
+        for _ in self.scenes(stop, seconds):
+            pass
+        latencies_s = tuple(sorted(self._latencies_s))
+        return Summary(self._count, time.perf_counter() - began_s, latencies_s)
+
+    def scenes(
+        self, stop: Callable[[], bool], seconds: float | None = None
+    ) -> Generator[tuple[Frame, Scene]]:
+        """As `run`, giving each frame with what came of it; closing it locks the door too."""
         self._door.start(timer=not isinstance(self._clock, ReplayClock))
         try:
             for frame in self._frames(stop, seconds):
@@ -134,6 +150,7 @@ class Gate:
                     self._check(frame)
                     detections = self._detector(frame)
                     tracks = self._tracker.update(detections, frame.time_s)
+                    self._look_again(tracks, frame)
                     decision = self._decide(tracks, frame)
                 except _Repeated:  # no news: it must not renew a lease
                     continue
@@ -143,10 +160,9 @@ class Gate:
                 self._latencies_s.append(scene.latency_s)
                 self._newest = frame
                 self._show(frame, scene)
+                yield frame, scene
         finally:
             self._door.close()
-        latencies_s = tuple(sorted(self._latencies_s))
-        return Summary(self._count, time.perf_counter() - began_s, latencies_s)
 
     def _frames(self, stop: Callable[[], bool], seconds: float | None) -> Iterator[Frame]:
         """Frames as they come; while one is overdue, the door is told so again and again."""
@@ -192,6 +208,16 @@ class Gate:
             raise _FrameFault(reason)
         if self._frame_check.repeated:
             raise _Repeated
+
+    def _look_again(self, tracks: tuple[Track, ...], frame: Frame) -> None:
+        """Make the look that the policy wants, at a face that is seen in this frame."""
+        wanted = self._policy.second_look
+        if self._second_look is None or wanted is None:
+            return
+        for track in tracks:
+            if track.id == wanted.id and track.last_seen_s == frame.time_s:
+                is_borne_out = self._second_look(frame, track.box_xyxy)
+                self._policy.hear(track.id, is_borne_out, frame.time_s)
 
     def _decide(self, tracks: tuple[Track, ...], frame: Frame) -> Decision:
         """What the policy decides, unless the model's answer is late or not trusted again yet.

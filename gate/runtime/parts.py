@@ -31,6 +31,7 @@ from mask_gate.gate.detector.engine_trials import EngineTrials
 from mask_gate.gate.detector.engines import engine_options
 from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
+from mask_gate.gate.detector.second_look import SecondLook
 from mask_gate.gate.detector.selftest import SelfTest
 from mask_gate.gate.display.presenter import Presenter
 from mask_gate.gate.display.sound import check_sounds
@@ -86,7 +87,7 @@ def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
         CameraError: there is no picture to be had.
     """
     camera = open_camera(
-        config.camera.source, realtime=not mode.replay, folder_fps=config.camera.folder_fps
+        config.camera.opened_as(), realtime=not mode.replay, folder_fps=config.camera.folder_fps
     )
     with contextlib.closing(camera):
         if mode.replay and camera.is_live:
@@ -146,15 +147,21 @@ def _selftest(doors: Sequence[GateConfig]) -> SelfTesting:
 
     def test(detect: Callable[[Frame], Detections], point: OperatingPoint | None) -> list[str]:
         said: list[str] = []
-        tried: list[tuple[float, VoteThresholds]] = []
+        tried: list[tuple[float, VoteThresholds, float | None]] = []
         for door in doors:
+            policy = door.policy
             high_score, _ = door.tracker.scores(point)
-            thresholds = high_score, door.policy.votes(point)
+            doubt = policy.second_look_score if policy.second_looks else None
+            thresholds = high_score, policy.votes(point), doubt
             if thresholds not in tried:
                 tried.append(thresholds)
-                said += SelfTest(ASSETS / "selftest", high_score=high_score, votes=thresholds[1])(
-                    detect
+                test_by = SelfTest(
+                    ASSETS / "selftest",
+                    high_score=high_score,
+                    votes=thresholds[1],
+                    second_look_score=doubt,
                 )
+                said += test_by(detect)
         return list(dict.fromkeys(said))
 
     return test
@@ -175,13 +182,14 @@ def build_gate(
         frame_check=FrameCheck(config.quality),
         detector=detector,
         tracker=Tracker(config.tracker, point),
-        policy=Policy(config.policy, config.policy.votes(point)),
+        policy=Policy(config.policy, config.policy.votes(point), config.policy.looks()),
         controller=controller,
         limits=Limits(
             camera_s=config.camera.timeout_s,
             result_s=config.door.decision_max_age_s,
             fault_frames=config.detector.fault_frames,
         ),
+        second_look=SecondLook(detector, config.policy.compliant, config.policy.second_look_score),
         show=show,
         on_turn=on_turn,
     )
@@ -244,11 +252,7 @@ def open_console(
     if views is None:
         yield
         return
-    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"console.enabled: needs {', '.join(missing)}; pip install 'mask-gate[console]'"
-        )
+    check_console(config)
     password = None if config.console.password_file is not None else new_password()
     if password is not None:
         say(f"console: the password of this run is {password}")
@@ -266,6 +270,19 @@ def open_console(
     )
     with contextlib.closing(Console(settings, views, say)):
         yield
+
+
+def check_console(config: GateConfig) -> None:
+    """See that what a console needs is installed, where one is wanted.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    missing = [name for name in CONSOLE_NEEDS if importlib.util.find_spec(name) is None]
+    if config.console.enabled and missing:
+        raise ConfigError(
+            f"console.enabled: needs {', '.join(missing)}; pip install 'mask-gate[console]'"
+        )
 
 
 def check_assets(config: GateConfig) -> None:

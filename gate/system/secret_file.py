@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from mask_gate.gate.errors import OutputError
 
@@ -12,8 +13,20 @@ MAX_KEY_BYTES = 64 * 1024
 """Of a TLS key, which may be in one file with its certificates."""
 
 
+def is_open_to_all(path: Path) -> bool:
+    """Whether every user of this machine may do something with a file."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IRWXO)
+    except OSError:
+        return False
+
+
 def read_secret(path: str, most_bytes: int = MAX_BYTES) -> bytes:
     """Bytes of a secret, without the newline that editors put at the end of a file.
+
+    Args:
+        path: of the file.
+        most_bytes: a larger one is none.
 
     Raises:
         OutputError: the file is no secret: missing, empty, too large, or open to every user.
@@ -39,3 +52,23 @@ def read_secret(path: str, most_bytes: int = MAX_BYTES) -> bytes:
     if not secret:
         raise OutputError(f"secret file {path}: expected a secret, got an empty file")
     return secret
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a line to a file that other users cannot read; one that is there is replaced.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot be written ({why})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -32,7 +33,9 @@ class Terminal(logging.Handler):
     def __init__(self, wall: Callable[[], datetime] = local_now, descriptor: int = 2) -> None:
         super().__init__()
         self._wall = wall
-        self._lines = LineWriter(os.dup(descriptor), lambda why: None, lambda lost: None)
+        with contextlib.suppress(OSError):  # without a free descriptor it is this one
+            descriptor = os.dup(descriptor)
+        self._lines = LineWriter(descriptor, lambda why: None, lambda lost: None)
 
     def say(self, text: str) -> None:
         """One line, with the time of day before it, and the door whose thread this is."""

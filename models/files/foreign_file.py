@@ -66,7 +66,7 @@ def foreign(path: Path) -> str | None:
         return "is a tar archive; unpack it and give the file in it"
     for magic, kind in _KINDS:
         if head.startswith(magic):
-            return f"is {kind}, no weights of a network here"
+            return f"is {kind}, not the file that was meant"
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 100_000_000:
         return (
             "is a safetensors file; save it with torch.save(safetensors.torch.load_file("
@@ -89,7 +89,8 @@ def _foreign_text(path: Path, head: bytes) -> str | None:
         return None
     if any(not letter.isprintable() and letter not in "\t\r\n" for letter in start):
         return None
-    return f"is a text that begins with {start.splitlines()[0][:40]!r}, no weights; get it again"
+    begins = start.splitlines()[0][:40]
+    return f"is a text that begins with {begins!r}, not the file that was meant; get it again"
 
 
 def _foreign_zip(path: Path) -> str | None:

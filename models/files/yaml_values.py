@@ -76,7 +76,8 @@ def read_yaml(text: str) -> YamlValues:
         reader.read()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YamlTextError(mark.line + 1 if mark else 1, f"not YAML: {error.problem}") from None
+        what = f"not YAML: {error.problem}{_hint(str(error.problem), text)}"
+        raise YamlTextError(mark.line + 1 if mark else 1, what) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlTextError(line, f"not YAML: character U+{error.character:04X}") from None
@@ -86,6 +87,16 @@ def read_yaml(text: str) -> YamlValues:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise YamlTextError(reader.line, f"not YAML: {what}") from None
     return found
+
+
+def _hint(problem: str, text: str) -> str:
+    """What to do about two slips that the parser's own words do not give away."""
+    if r"'\t'" in problem:
+        return "; indent with blanks, not with tabs"
+    cut = next((line for line in text.splitlines() if re.search(r"[^\s#'\"].* #", line)), None)
+    if cut is not None and "<stream end>" in problem:
+        return "; what stands behind ' #' is a comment: put the value in quotes"
+    return ""
 
 
 class _Reader:

@@ -18,7 +18,7 @@ from mask_gate.gate.config.sections import DetectorConfig
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.display import video_recorder as recorder
 from mask_gate.gate.door.lease import DoorConfig
-from mask_gate.gate.door.ownership import WAIT_S, runtime_folder
+from mask_gate.gate.door.ownership import WAIT_S, runtime_folders
 from mask_gate.gate.errors import CameraError, ConfigError, ModelError, OutputError
 from mask_gate.gate.mqtt import connection as mqtt_link
 from mask_gate.gate.mqtt import state_publisher as mqtt_state
@@ -235,7 +235,7 @@ class TestTheBox:
 
     def test_the_owner_of_the_door_is_told_where_root_looks_for_it_too(self):
         folder = f"/run/{one('RuntimeDirectory')}"
-        assert str(runtime_folder({"RUNTIME_DIRECTORY": folder})) == "/run/mask-gate"
+        assert str(runtime_folders({"RUNTIME_DIRECTORY": folder})[0]) == "/run/mask-gate"
         assert one("RuntimeDirectoryPreserve") == "yes"
 
 

@@ -34,6 +34,7 @@ def test_a_decision_has_exactly_the_agreed_fields(maker):
     event = dict(maker.of_decision(scene(tracks=[track()]), is_open=False))
     assert len(event.pop("id")) == 32
     assert event == {
+        "schema": 1,
         "ts": "2025-01-01T08:00:00.123Z",
         "time_s": 10.0,
         "gate": "lobby",

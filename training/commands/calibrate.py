@@ -11,16 +11,25 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
 
 from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.calibrated_head import fold
 from mask_gate.models.networks.device import choose_device
+from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.dataset_writer import write_file
 from mask_gate.training.data.preflight import checked_split
+from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.errors import UsageError, run_command
 from mask_gate.training.evaluation.choose_operating_point import (
     Aims,
@@ -28,8 +37,11 @@ from mask_gate.training.evaluation.choose_operating_point import (
     describe,
     fit_operating_point,
 )
+from mask_gate.training.evaluation.face_matches import FaceMatches
 from mask_gate.training.evaluation.inference import input_size_of, predictions_of
 from mask_gate.training.evaluation.plots import draw_reliability
+from mask_gate.training.evaluation.presentation_run import choose_faces, show_faces
+from mask_gate.training.evaluation.presentations import WAYS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     text = "folder with train.txt and valid.txt that the weights were trained by"
     parser.add_argument("--lists", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
     parser.add_argument("--split", default="valid", help="images to fit on (default valid)")
     aims = Aims()
     text = f"aim: false accepts of a class (default {aims.false_accepts:g})"
@@ -59,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     text = f"smallest face, in parts of the picture's longer side (default {aims.min_face:g})"
     parser.add_argument("--min-face", type=float, default=aims.min_face, metavar="X", help=text)
+    text = "choose thresholds by the faces shown tilted, in odd light and so on as well"
+    parser.add_argument("--presentations", action="store_true", help=text)
     text = "input side to fit for and to run at from now on; the weights' own"
     parser.add_argument("--imgsz", type=int, metavar="PX", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -74,17 +89,27 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     _check_alike(checkpoint, looked_at)
     checkpoint.input_size = size = input_size_of(checkpoint, arguments.imgsz)
     data, samples = checked_split(
-        Path(arguments.data), arguments.split, print, skip_bad=False, lists=arguments.lists
+        Path(arguments.data),
+        arguments.split,
+        print,
+        skip_bad=False,
+        lists=arguments.lists,
+        classes=ClassMap.parse(arguments.map),
     )
     _check_unseen(looked_at, data, arguments.split)
     device = choose_device(arguments.device)
     network = looked_at.network().to(device)
     predictions = list(predictions_of(network, [s.image for s in samples], size, device))
+    shown = None
+    if arguments.presentations:
+        shown = _shown(data.split(arguments.split), samples, network, size, device)
+    told = "" if shown is None else f" and {len(shown.images)} presentations of their faces"
     named = {
-        "fitted_on": f"{len(samples)} images of {arguments.split}, data {data.fingerprint()[:16]}",
+        "fitted_on": f"{len(samples)} images of {arguments.split}{told}, "
+        f"data {data.fingerprint()[:16]}",
         "fitted_with": fingerprint(fit_on),
     }
-    fit = fit_operating_point(samples, predictions, size, aims, named)
+    fit = fit_operating_point(samples, predictions, size, aims, named, shown=shown)
     _save(arguments.out, checkpoint, fit)
     print(describe(fit))
     told = "" if arguments.fit_on is None else f", taken over from {fit_on}"
@@ -93,6 +118,26 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         draw_reliability({"as trained": fit.before, "calibrated": fit.after}, arguments.plot)
     if arguments.json:
         write_file(arguments.json, json.dumps(fit.point.to_plain(), indent=1).encode())
+
+
+def _shown(
+    records: Sequence[AnnotatedImage],
+    samples: Sequence[Sample],
+    network: DetectionNetwork,
+    size: int,
+    device: torch.device,
+) -> FaceMatches:
+    """The faces of the samples in every core way; `images` tells the sample of each."""
+    place_of = {record.stem: place for place, record in enumerate(records)}
+    faces = choose_faces(records, None, 0)
+    core = [way for way in WAYS if way.is_core]
+    bar = tqdm(faces, "showing", unit="face", disable=None, leave=False)
+    found = show_faces(
+        bar, lambda record: samples[place_of[record.stem]], network, size, device, ways=core
+    )
+    images = np.array([place_of[record.stem] for record, _ in faces], np.int64)
+    parts = [replace(matches, images=images) for matches in found.values()]
+    return reduce(FaceMatches.beside, parts)
 
 
 def _aims(arguments: argparse.Namespace) -> Aims:

@@ -22,6 +22,7 @@ from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape
 from mask_gate.training.data.augment import Augmenter
 from mask_gate.training.data.box_rules import parse_number
 from mask_gate.training.data.check import check
+from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.counts import (
     ALL,
     Counts,
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--data", type=Path, required=True, metavar="DIR", help=where)
         where = "folder with train.txt and valid.txt, where they are not in the data"
         sub.add_argument("--lists", type=Path, metavar="DIR", help=where)
+        sub.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
         text = "of everything drawn by chance (default 0)"
         sub.add_argument("--seed", type=_whole(0), default=0, metavar="N", help=text)
         return sub
@@ -199,8 +201,12 @@ def _whole(low: int) -> Callable[[str], int]:
 
 
 def _open(arguments: argparse.Namespace) -> DatasetFolder:
-    dataset = DatasetFolder.open(arguments.data, arguments.lists, arguments.seed)
-    _say(f"{len(dataset.images)} images; {dataset.split_note}")
+    classes = ClassMap.parse(arguments.map)
+    dataset = DatasetFolder.open(arguments.data, arguments.lists, arguments.seed, classes)
+    found = dataset.layout_note or f"{len(dataset.images)} images"
+    _say(f"{found}; {dataset.split_note}")
+    if told := classes.told():
+        _say(f"classes: {told}")
     return dataset
 
 
@@ -221,7 +227,11 @@ def _progress(items: Iterable[T], verb: str) -> Iterable[T]:
 
 def _check(arguments: argparse.Namespace) -> int:
     found = check(
-        arguments.data, arguments.lists, arguments.seed, lambda names: _progress(names, "checking")
+        arguments.data,
+        arguments.lists,
+        arguments.seed,
+        lambda names: _progress(names, "checking"),
+        classes=ClassMap.parse(arguments.map),
     )
     problems = (*found.problems, *found.leaks)
     if arguments.report is not None:
@@ -246,8 +256,9 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _count(arguments: argparse.Namespace) -> int:
-    rows = count_splits(_open(arguments))
-    _say(counts_table(rows))
+    dataset = _open(arguments)
+    rows = count_splits(dataset)
+    _say(counts_table(rows, dataset.classes))
     if arguments.plot is not None:
         write_file(arguments.plot, counts_picture(rows))
         _say(f"picture: {arguments.plot}")
@@ -376,7 +387,7 @@ def _split(arguments: argparse.Namespace) -> int:
         return 0
     for folder, parts in _new_splits(images, groups, arguments).items():
         stems = {name: [image.stem for image in part] for name, part in parts.items()}
-        write_split_lists(folder, stems)
+        write_split_lists(folder, stems, dataset.image_names)
         _say(f"\n{folder}:\n{counts_table([count(name, part) for name, part in parts.items()])}")
         _say_twins(images, stems, pairs)
     return 0

@@ -23,6 +23,7 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.nms import suppress
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 from mask_gate.training.data.check import too_many
+from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.dataset_writer import write_file
 from mask_gate.training.data.image_file import IMAGE_SUFFIXES, decode_image
 from mask_gate.training.data.open_images import images_of, open_images
@@ -74,6 +75,18 @@ def _run(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     size = input_size_of(checkpoint, arguments.imgsz)
     network = checkpoint.network().to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
+        _do(arguments, checkpoint, network, size, device)
+
+
+def _do(
+    arguments: argparse.Namespace,
+    checkpoint: Checkpoint,
+    network: DetectionNetwork,
+    size: int,
+    device: torch.device,
+) -> None:
+    """What was asked for."""
     if arguments.passages:
         _passages(arguments)
     elif arguments.presentations:
@@ -98,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     where = "folder with train.txt and valid.txt, where they are not in the data"
     parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
+    parser.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
     parser.add_argument("--split", default="valid")
     parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
     text = "instead: N passages of each kind played to mask-gate, with false accepts and rejects"
@@ -109,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-of-domain", type=Path, metavar="DIR", help=text)
     parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    text = "compute in bfloat16: several times faster on many processors, scores nearly the same"
+    parser.add_argument("--bfloat16", action="store_true", help=text)
     parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
     parser.add_argument(
         "--one-label",
@@ -137,7 +153,12 @@ def _evaluate(
     device: torch.device,
 ) -> None:
     data, samples = checked_split(
-        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+        Path(arguments.data),
+        arguments.split,
+        print,
+        arguments.skip_bad,
+        arguments.lists,
+        ClassMap.parse(arguments.map),
     )
     images = [sample.image for sample in samples]
     pairs = list(zip(samples, predictions_of(network, images, size, device), strict=True))
@@ -222,7 +243,12 @@ def _passages(arguments: argparse.Namespace) -> None:
     if arguments.passages < 0:
         raise UsageError(f"--passages {arguments.passages}: expected a number above 0")
     data, samples = checked_split(
-        Path(arguments.data), arguments.split, print, arguments.skip_bad, arguments.lists
+        Path(arguments.data),
+        arguments.split,
+        print,
+        arguments.skip_bad,
+        arguments.lists,
+        ClassMap.parse(arguments.map),
     )
     people = people_of(samples)
     if not people:

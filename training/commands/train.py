@@ -11,9 +11,10 @@ from pathlib import Path
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.models.networks.device import choose_device
 from mask_gate.training.config import TrainConfig, config_path
+from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.preflight import LoadedSplits, checked_dataset
-from mask_gate.training.errors import require, run_command
+from mask_gate.training.errors import UsageError, require, run_command
 from mask_gate.training.evaluation.plots import draw_comparison
 from mask_gate.training.learning.allocator import keep_freed_memory
 from mask_gate.training.learning.comparison import comparison_table
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
     )
     parser.add_argument("--tensorboard", action="store_true", help="write its logs too")
+    parser.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="override the config"
     )
@@ -63,6 +65,8 @@ def _train(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     if arguments.workers is not None:
         overrides.append(f"workers={arguments.workers}")
     configs = [read_config(TrainConfig, config_path(c), overrides) for c in arguments.config]
+    own_names = ClassMap.parse(arguments.map).meant
+    configs = [c.model_copy(update={"map": {**c.map, **own_names}}) for c in configs]
     if arguments.tensorboard:
         require("tensorboard")
 
@@ -79,10 +83,11 @@ def _train(arguments: argparse.Namespace, group: ProcessGroup) -> None:
         say,
     )
     path = Path(arguments.data)
+    classes = _class_map(configs)
     if group.is_first or arguments.skip_bad:  # only a full check knows what to leave out
-        data = checked_dataset(path, say, arguments.skip_bad, arguments.lists)
+        data = checked_dataset(path, say, arguments.skip_bad, arguments.lists, classes)
     else:
-        data = DatasetFolder.open(path, arguments.lists)
+        data = DatasetFolder.open(path, arguments.lists, classes=classes)
     say(f"{len(data.images)} images, {data.split_note}")
     splits = LoadedSplits(data)
     compared = []
@@ -94,6 +99,19 @@ def _train(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     if compared:
         say(comparison_table(compared))
         draw_comparison(compared, context.out / "comparison.png")
+
+
+def _class_map(configs: Sequence[TrainConfig]) -> ClassMap:
+    """What the class names of the data set mean, which all configs must agree on.
+
+    Raises:
+        UsageError: they do not, or a name means nothing.
+    """
+    first = configs[0]
+    for config in configs[1:]:
+        if config.map != first.map:
+            raise UsageError(f"map: {first.name} and {config.name} differ; train them one by one")
+    return ClassMap(first.map)
 
 
 if __name__ == "__main__":

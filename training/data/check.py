@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.training.data.class_names import ClassMap
 from mask_gate.training.data.counts import count
-from mask_gate.training.data.dataset import DatasetFolder, scan, size_problem, stem_of
-from mask_gate.training.data.image_file import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, decode_image
+from mask_gate.training.data.dataset import OUR_NAMES, DatasetFolder, scan, size_problem
+from mask_gate.training.data.image_file import MAX_IMAGE_BYTES, decode_image
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.errors import DataError, Problem
 
@@ -50,6 +51,7 @@ def check(
     seed: int = 0,
     progress: Progress = lambda names: names,
     skip_bad: bool = False,
+    classes: ClassMap = OUR_NAMES,
 ) -> CheckResult:
     """Look at everything in a data set.
 
@@ -59,11 +61,12 @@ def check(
         seed: for the split of a data set without lists.
         progress: wraps the names of the images while they are decoded.
         skip_bad: leave bad images out, if they are few enough, instead of calling them problems.
+        classes: what the class names of the data set mean.
 
     Raises:
         DataError: there is no data set at `path` at all.
     """
-    dataset, found = scan(path, lists, seed)
+    dataset, found = scan(path, lists, seed, classes)
     problems = list(found)
     stems_of_pixels = _decode_all(dataset, problems, progress)
     skipped: Mapping[str, Problem] = {}
@@ -84,11 +87,8 @@ def _decode_all(
     """Decode every image file; the stems of annotated images by the hash of their pixels."""
     files = dataset.files
     record_of = {record.image_path: record for record in dataset.images}
-    names = [
-        name
-        for name in files.names_in("images")
-        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-    ]
+    stem_of = {name: stem for stem, name in dataset.image_names.items()}
+    names = sorted(stem_of)
 
     def look_at(name: str) -> tuple[str, tuple[Problem, ...]]:
         return _look_at(dataset, name, record_of.get(files.path(name)))
@@ -96,7 +96,7 @@ def _decode_all(
     stems_of_pixels: dict[str, list[str]] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter
         for name, (pixels, faults) in zip(progress(names), pool.map(look_at, names), strict=True):
-            problems += [fault.of_image(stem_of(name)) for fault in faults]
+            problems += [fault.of_image(stem_of[name]) for fault in faults]
             record = record_of.get(files.path(name))
             if record is not None and pixels:
                 stems_of_pixels.setdefault(pixels, []).append(record.stem)
@@ -120,14 +120,22 @@ def _look_at(
 
 
 def _missing_classes(dataset: DatasetFolder) -> list[Problem]:
-    """A class without a face in train cannot be learned, without one in valid not be measured."""
+    """A class without a face in train cannot be learned, without one in valid not be measured.
+
+    One that no image of the data set shows is left out of both, and a note says so.
+    """
     problems = []
+    shown = dataset.classes_shown()
+    if shown.sum() < 2:
+        what = f"shows {shown.sum()} of the classes {', '.join(CLASS_NAMES)}, expected two or three"
+        problems.append(Problem(str(dataset.files.root), what, "add images of the others"))
+        return problems
     for split in ("train", "valid"):
         if split not in dataset.stems_of_split:
             continue
         boxes = count(split, dataset.split(split)).boxes
-        for name, faces in zip(CLASS_NAMES, boxes, strict=True):
-            if faces == 0:
+        for name, faces, is_known in zip(CLASS_NAMES, boxes, shown, strict=True):
+            if faces == 0 and is_known:
                 what = f"no face of class {name} in {split}"
                 mend = "add such images, or split again with `mask-gate-data split`"
                 problems.append(Problem(str(dataset.files.root), what, mend))
@@ -159,7 +167,10 @@ def _leaks(dataset: DatasetFolder, same: list[list[str]]) -> tuple[Problem, ...]
 
 
 def _notes(dataset: DatasetFolder, same: list[list[str]]) -> list[str]:
-    notes = [dataset.split_note]
+    notes = [*filter(None, [dataset.layout_note]), dataset.split_note]
+    if told := dataset.classes.told():
+        notes.append(f"classes: {told}")
+    notes += unlearnt_notes(dataset)
     faceless = sum(len(image.labels) == 0 for image in dataset.images)
     unlisted = len(dataset.images) - sum(len(stems) for stems in dataset.stems_of_split.values())
     if faceless:
@@ -170,6 +181,16 @@ def _notes(dataset: DatasetFolder, same: list[list[str]]) -> list[str]:
         named = "; ".join(" = ".join(stems) for stems in same[:5])
         notes.append(f"{len(same)} groups of images have the same pixels: {named}")
     return notes
+
+
+def unlearnt_notes(dataset: DatasetFolder) -> list[str]:
+    """One sentence for each class that no image shows."""
+    return [
+        f"no image shows {name}: it is left out of the loss, and a network trained on this data "
+        "alone cannot tell it"
+        for name, is_shown in zip(CLASS_NAMES, dataset.classes_shown(), strict=True)
+        if not is_shown
+    ]
 
 
 def leave_out(

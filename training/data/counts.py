@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.class_names import ClassMap
+from mask_gate.training.data.dataset import OUR_NAMES, DatasetFolder
 from mask_gate.training.data.preview import COLOUR_OF_LABEL_RGB
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.splits import class_counts
@@ -56,9 +57,14 @@ def sum_counts(name: str, parts: Sequence[Counts]) -> Counts:
     return Counts(name, images, tuple(map(sum, boxes)), tuple(map(sum, images_with)))
 
 
-def counts_table(rows: Sequence[Counts]) -> str:
-    """Boxes of each class, and below them the images that have at least one such face."""
-    header = ["", "images", *CLASS_NAMES, "all boxes"]
+def counts_table(rows: Sequence[Counts], classes: ClassMap = OUR_NAMES) -> str:
+    """Boxes of each class, and below them the images that have at least one such face.
+
+    Args:
+        rows: of the table.
+        classes: what the data set's own names mean; they stand beside ours.
+    """
+    header = ["", "images", *map(classes.heading, CLASS_NAMES), "all boxes"]
     table = [header]
     table += [[r.name, str(r.images), *map(str, r.boxes), str(sum(r.boxes))] for r in rows]
     table += [["images with at least one face of the class"]]

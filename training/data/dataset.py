@@ -2,39 +2,66 @@
 
 Layouts, in a folder or in a zip archive such as Kaggle's `archive.zip` as it comes:
 `images/NAME.png` (or jpg, webp, bmp) with `annotations/NAME.xml` (Pascal VOC) or `labels/NAME.txt`
-(YOLO, with `classes.names` beside `labels`). `train.txt`, `valid.txt` and perhaps `test.txt` name
-the images of each split, one stem (or `images/NAME.png`) a line; without them the split is seeded.
+(YOLO, with `classes.names` beside `labels`), and what other tools make of these: VOCdevkit,
+Roboflow's `train/images`, LabelImg, CVAT, Label Studio, and COCO (`training.data.layout`).
+`train.txt`, `valid.txt` and perhaps `test.txt` name the images of each split, one stem (or
+`images/NAME.png`) a line; without them folders such as `train` do, or the split is seeded.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_gate.models.labels import MaskLabel
 from mask_gate.training.data.archive import DataFiles, FolderFiles, open_data_files
-from mask_gate.training.data.class_names import check_class_names
+from mask_gate.training.data.class_names import (
+    UNKNOWN,
+    ClassMap,
+    labels_of_numbers,
+    read_class_names,
+)
+from mask_gate.training.data.class_yaml import DataYaml, read_data_yaml
 from mask_gate.training.data.image_file import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_BYTES,
     decode_image,
     image_size_wh,
 )
+from mask_gate.training.data.layout import (
+    SPLITS,
+    Layout,
+    find_layout,
+    find_lists,
+    split_of_path,
+)
 from mask_gate.training.data.samples import AnnotatedImage, Sample
+from mask_gate.training.data.sheets import (
+    MAX_SHEET_BYTES,
+    Described,
+    ImageFinder,
+    SheetReader,
+)
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
+from mask_gate.training.data.text_file import decode_text
 from mask_gate.training.data.voc import MAX_XML_BYTES, read_voc
 from mask_gate.training.data.yolo_txt import MAX_TXT_BYTES, read_yolo
 from mask_gate.training.errors import DataError, Problem
 
-SPLITS = ("train", "valid", "test")
-CLASS_LIST = "classes.names"
 MAX_LIST_BYTES = 16_000_000
+MOST_TOLD_OF_A_CLASS = 20
+OUR_NAMES = ClassMap()
+# Suffixes of images that people convert, or that annotations name, beside those that are read.
+_OTHER_SUFFIXES = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".svg")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +74,9 @@ class DatasetFolder:
         stems_of_split: the stems of each split, in the order of its list.
         is_listed: whether the split comes from lists; if not, it was seeded.
         split_note: one sentence on where the split comes from, for a command to print.
+        image_names: the image file of every stem, also of images without a sound annotation.
+        layout_note: one sentence on what was found, where it is not this project's own layout.
+        classes: what the class names of the data set mean.
         left_out: the stems that a split has lost because their images are bad, by split.
     """
 
@@ -55,11 +85,18 @@ class DatasetFolder:
     stems_of_split: Mapping[str, tuple[str, ...]]
     is_listed: bool
     split_note: str
+    image_names: Mapping[str, str] = field(default_factory=dict)
+    layout_note: str = ""
+    classes: ClassMap = OUR_NAMES
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def open(
-        cls, path: str | Path, lists: str | Path | None = None, seed: int = 0
+        cls,
+        path: str | Path,
+        lists: str | Path | None = None,
+        seed: int = 0,
+        classes: ClassMap = OUR_NAMES,
     ) -> DatasetFolder:
         """Read every annotation and list; pixels are left for `load`.
 
@@ -67,11 +104,12 @@ class DatasetFolder:
             path: folder or archive of the data set.
             lists: folder with the split lists, where they are not in `path`.
             seed: for the split of a data set without lists.
+            classes: what its class names mean.
 
         Raises:
             DataError: with every problem found.
         """
-        dataset, problems = scan(Path(path), None if lists is None else Path(lists), seed)
+        dataset, problems = scan(Path(path), None if lists is None else Path(lists), seed, classes)
         if problems:
             raise DataError(problems)
         return dataset
@@ -117,7 +155,12 @@ class DatasetFolder:
         Raises:
             DataError: the file cannot be read.
         """
-        return self.files.read(f"images/{record.image_path.name}", MAX_IMAGE_BYTES)
+        return self.files.read(self.files.name_of(record.image_path), MAX_IMAGE_BYTES)
+
+    def classes_shown(self) -> NDArray[np.bool_]:
+        """[3] whether the data set shows a face of each class at all."""
+        labels = [image.labels for image in self.images]
+        return np.bincount(np.concatenate([*labels, np.zeros(0, np.int64)]), minlength=3) > 0
 
     def fingerprint(self) -> str:
         """SHA-256 over stems, sizes, boxes, labels and splits; equal data in any format agree."""
@@ -132,7 +175,7 @@ class DatasetFolder:
 
 
 def scan(
-    path: Path, lists: Path | None = None, seed: int = 0
+    path: Path, lists: Path | None = None, seed: int = 0, classes: ClassMap = OUR_NAMES
 ) -> tuple[DatasetFolder, tuple[Problem, ...]]:
     """What can be read of a data set, and every problem of what cannot.
 
@@ -140,24 +183,54 @@ def scan(
         path: folder or archive of the data set.
         lists: folder with the split lists, where they are not in `path`.
         seed: for the split of a data set without lists.
+        classes: what its class names mean.
 
     Raises:
         DataError: there is no data set at `path` at all.
     """
     files = open_data_files(path)
     list_files = files if lists is None else _list_folder(lists)
-    problems = list(files.problems)
-    images = _read_images(files, problems)
+    layout = find_layout(files)
+    problems = [*files.problems, *layout.problems]
+    if not layout.images:
+        mend = "put them into the folder `images`"
+        problems.append(Problem(str(files.root), "no images", mend))
+    table = _class_table(files, layout, problems)
+    if layout.kind == "sheet":
+        images, split_of = _read_sheets(files, layout, classes, problems)
+    else:
+        images = _read_images(files, layout, table, classes, problems)
+        split_of = {**layout.split_of, **_splits_of_yaml(layout, table)}
     stems = {image.stem for image in images}
     bad = {problem.stem for problem in problems if problem.stem is not None}
-    stems_of_split = _read_lists(list_files, stems, bad, problems)
+    named = layout.lists if lists is None else find_lists(list_files.names)
+    finder = ImageFinder(dict(layout.images), _normal)
+    reader = _ListReader(list_files, finder, stems, bad, problems)
+    stems_of_split = reader.read(named)
     is_listed = bool(stems_of_split)
     if is_listed:
         note = f"split by the lists in {list_files.root}"
     else:
-        stems_of_split, note = _seeded_split(images, seed)
-    dataset = DatasetFolder(files, images, stems_of_split, is_listed, note)
-    return dataset.without(bad), tuple(problems)
+        stems_of_split, note, is_listed = _split_without_lists(images, split_of, seed)
+    dataset = DatasetFolder(
+        files, images, stems_of_split, is_listed, note, layout.images, layout.note, classes
+    )
+    return dataset.without(bad), tuple(_summed(problems))
+
+
+def _summed(problems: list[Problem]) -> list[Problem]:
+    """The same, a class name that is unknown again and again told once."""
+    times = Counter(problem.what for problem in problems if problem.what.startswith(UNKNOWN))
+    told: list[Problem] = []
+    for problem in problems:
+        count = times.get(problem.what, 0)
+        if count > MOST_TOLD_OF_A_CLASS:
+            times[problem.what] = -count
+            what = f"{problem.what}, {count} boxes of it in all"
+            told.append(replace(problem, what=what))
+        elif count >= 0:
+            told.append(problem)
+    return told
 
 
 def _list_folder(lists: Path) -> DataFiles:
@@ -178,83 +251,109 @@ def size_problem(record: AnnotatedImage, size_wh: tuple[int, int]) -> Problem:
     )
 
 
-def stem_of(name: str) -> str:
-    """Name without folder and suffix; composed, so that Korean names of macOS and Linux agree."""
-    return unicodedata.normalize("NFC", PurePosixPath(name).stem)
+def _normal(name: str) -> str:
+    """A path in the form in which names are compared: `/` between folders, composed letters."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def _by_stem(
-    files: DataFiles, folder: str, suffixes: Sequence[str], problems: list[Problem]
-) -> dict[str, str]:
-    """Stem to name of the files in a folder, with the problems of strangers and doubles."""
-    name_of: dict[str, str] = {}
-    for name in files.names_in(folder):
-        where, stem = str(files.path(name)), stem_of(name)
-        if PurePosixPath(name).suffix.lower() not in suffixes:
-            what = f"not one of the files expected in `{folder}` ({', '.join(suffixes)})"
-            problems.append(Problem(where, what, "move it away or convert it"))
-        elif stem in name_of:
-            what = f"the same stem as {PurePosixPath(name_of[stem]).name}"
-            problems.append(Problem(where, what, "rename one of the two and its annotation"))
-        else:
-            name_of[stem] = name
-    return name_of
+def _class_table(files: DataFiles, layout: Layout, problems: list[Problem]) -> DataYaml:
+    """The names behind the numbers in label files, and the splits that a data.yaml gives."""
+    name = layout.class_list
+    if layout.kind != "yolo":
+        return DataYaml()
+    if name is None:
+        where = str(files.path("classes.names"))
+        what = "missing; the numbers in `labels` have no meaning without it"
+        problems.append(Problem(where, what, "write the class names in order, one a line"))
+        return DataYaml()
+    where = str(files.path(name))
+    try:
+        data = files.read(name, MAX_TXT_BYTES)
+        if name.lower().endswith((".yaml", ".yml")):
+            return read_data_yaml(data, where)
+        return DataYaml(where, read_class_names(data, where))
+    except DataError as error:
+        problems += error.problems
+        return DataYaml()
 
 
-def _read_images(files: DataFiles, problems: list[Problem]) -> tuple[AnnotatedImage, ...]:
+def _splits_of_yaml(layout: Layout, table: DataYaml) -> dict[str, str]:
+    """The split of each stem whose folder a data.yaml names."""
+    return {
+        stem: split
+        for stem, name in layout.images.items()
+        for split, folders in table.folders.items()
+        if any(f"/{name}".find(f"/{folder}/") >= 0 for folder in folders)
+    }
+
+
+def _read_images(
+    files: DataFiles,
+    layout: Layout,
+    table: DataYaml,
+    classes: ClassMap,
+    problems: list[Problem],
+) -> tuple[AnnotatedImage, ...]:
     """Every image whose annotation reads, sorted by stem."""
-    is_voc, is_yolo = (bool(files.names_in(folder)) for folder in ("annotations", "labels"))
-    root = str(files.root)
-    if is_voc and is_yolo:
-        what = "both `annotations` and `labels` hold files"
-        problems.append(Problem(root, what, "keep one of the two in this data set"))
-    image_names = _by_stem(files, "images", IMAGE_SUFFIXES, problems)
-    folder, suffix = ("labels", ".txt") if is_yolo and not is_voc else ("annotations", ".xml")
-    label_names = _by_stem(files, folder, (suffix,), problems)
-    if folder == "labels":
-        _check_class_list(files, problems)
-    if not image_names:
-        problems.append(Problem(root, "no images", "put them into the folder `images`"))
-    for stem in sorted(image_names.keys() - label_names.keys()):
-        mend = f"add {folder}/{stem}{suffix} (with no box in it, if it shows no face)"
-        where = str(files.path(image_names[stem]))
-        what = "an image without annotation"
-        problems.append(Problem(where, what, mend).of_image(stem))
-    for stem in sorted(label_names.keys() - image_names.keys()):
-        where = str(files.path(label_names[stem]))
-        what, mend = "an annotation without image", "add its image or remove it"
-        problems.append(Problem(where, what, mend).of_image(stem))
+    numbers: tuple[int, ...] = tuple(MaskLabel)  # without a list that is told already
+    if table.names:
+        numbers, unknown = labels_of_numbers(table.names, classes, table.where)
+        problems += unknown
     images = []
-    for stem in sorted(image_names.keys() & label_names.keys()):
+    for stem in sorted(layout.annotations):
+        image, label = layout.images[stem], layout.annotations[stem]
         try:
-            images.append(_read_one(files, image_names[stem], label_names[stem], stem))
+            images.append(_read_one(files, image, label, stem, numbers, classes))
         except DataError as error:
             problems += [problem.of_image(stem) for problem in error.problems]
     return tuple(images)
 
 
-def _read_one(files: DataFiles, image: str, label: str, stem: str) -> AnnotatedImage:
+def _read_one(
+    files: DataFiles,
+    image: str,
+    label: str,
+    stem: str,
+    numbers: tuple[int, ...],
+    classes: ClassMap,
+) -> AnnotatedImage:
     where = str(files.path(label))
     boxes_xyxy: NDArray[np.float32]
-    if label.endswith(".txt"):
+    if label.lower().endswith(".txt"):
         size_wh = image_size_wh(files.read(image, MAX_IMAGE_BYTES), str(files.path(image)))
-        boxes_xyxy, labels = read_yolo(files.read(label, MAX_TXT_BYTES), where, size_wh)
+        boxes_xyxy, labels = read_yolo(files.read(label, MAX_TXT_BYTES), where, size_wh, numbers)
     else:
-        annotation = read_voc(files.read(label, MAX_XML_BYTES), where)
-        _check_filename(annotation.filename, stem, where)
+        annotation = read_voc(files.read(label, MAX_XML_BYTES), where, classes)
+        _check_filename(annotation.filename, image, label, where)
         size_wh, boxes_xyxy, labels = annotation.size_wh, annotation.boxes_xyxy, annotation.labels
     return AnnotatedImage(files.path(image), files.path(label), size_wh, boxes_xyxy, labels, stem)
 
 
-def _check_filename(filename: str, stem: str, where: str) -> None:
-    """A `<filename>` may be missing or have another image suffix, but names the same image."""
-    mend = f"write the name of the image, {stem}.*, into <filename>"
+def _check_filename(filename: str, image: str, label: str, where: str) -> None:
+    """A `<filename>` may be missing, or have no suffix or another, but names the same image.
+
+    Nothing is opened by that name, so folders in it, of this machine or of another, say nothing.
+    """
+    own = {spelling for name in (image, label) for spelling in _spellings(name)}
+    if not filename or own & set(_spellings(filename)):
+        return
+    mend = f"write the name of the image, {PurePosixPath(image).name}, into <filename>"
     if _leads_outside(filename):
         what = f"<filename> {filename!r} is outside the dataset root"
-        raise DataError(Problem(where, what, mend))
-    if filename and stem_of(filename) != stem:
+    else:
         what = f"<filename> {filename!r} is another image than the one this file is named after"
-        raise DataError(Problem(where, what, mend))
+    raise DataError(Problem(where, what, mend))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """The name without folders, as it is and with each of its image suffixes taken off."""
+    base = PurePosixPath(_normal(name)).name.strip()  # XML does not keep blanks around a text
+    spellings = [base]
+    for suffix in (".xml", *IMAGE_SUFFIXES, *_OTHER_SUFFIXES, *IMAGE_SUFFIXES):
+        if base.lower().endswith(suffix):
+            base = base[: -len(suffix)].strip()
+            spellings.append(base)
+    return tuple(spellings)
 
 
 def _leads_outside(name: str) -> bool:
@@ -262,104 +361,206 @@ def _leads_outside(name: str) -> bool:
     return parts.is_absolute() or ".." in parts.parts or name[1:2] == ":"
 
 
-def _check_class_list(files: DataFiles, problems: list[Problem]) -> None:
-    where = str(files.path(CLASS_LIST))
-    if CLASS_LIST not in files.names:
-        what = "missing; the numbers in `labels` have no meaning without it"
-        problems.append(Problem(where, what, "write the class names in order, one a line"))
-        return
-    try:
-        check_class_names(files.read(CLASS_LIST, MAX_TXT_BYTES), where)
-    except DataError as error:
-        problems += error.problems
-
-
-def _read_lists(
-    files: DataFiles, stems: set[str], bad: set[str], problems: list[Problem]
-) -> dict[str, tuple[str, ...]]:
-    """The stems of each split list there is, `bad` ones too; nothing, when there is none."""
-    stems_of_split: dict[str, tuple[str, ...]] = {}
-    for split in SPLITS:
-        if f"{split}.txt" in files.names:
-            where = str(files.path(f"{split}.txt"))
-            data = files.read(f"{split}.txt", MAX_LIST_BYTES)
-            stems_of_split[split] = _read_list(data, where, stems, bad, problems)
-    if not stems_of_split:
-        return {}
-    for split in SPLITS[:2]:
-        where = str(files.path(f"{split}.txt"))
-        if split not in stems_of_split:
-            what = f"missing, though {', '.join(stems_of_split)} has a list"
-            problems.append(Problem(where, what, "write it, or remove every split list"))
-        elif not stems_of_split[split]:
-            problems.append(Problem(where, "names no image", "write one stem a line"))
-    _check_overlap(files, stems_of_split, problems)
-    return stems_of_split
-
-
-def _read_list(
-    data: bytes, where: str, stems: set[str], bad: set[str], problems: list[Problem]
-) -> tuple[str, ...]:
-    listed: dict[str, int] = {}
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+def _read_sheets(
+    files: DataFiles, layout: Layout, classes: ClassMap, problems: list[Problem]
+) -> tuple[tuple[AnnotatedImage, ...], dict[str, str]]:
+    """Every image that a sheet describes rightly, sorted by stem, and the split of each."""
+    finder = ImageFinder(dict(layout.images), _normal)
+    found: dict[str, AnnotatedImage] = {}
+    split_of = dict(layout.split_of)
+    described: set[str] = set()
+    for sheet in layout.sheets:
+        where = str(files.path(sheet))
         try:
-            entry = raw.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            what = f"byte {raw[error.start]:#04x} at column {error.start + 1} is not UTF-8"
-            problems.append(Problem(where, what, "save the list as UTF-8", number))
+            images = SheetReader(files.read(sheet, MAX_SHEET_BYTES), where, classes).read()
+        except DataError as error:
+            problems += error.problems
             continue
-        if not entry:
-            continue
-        stem = _listed_stem(entry)
-        if _leads_outside(entry):
-            what, mend = f"{entry!r} is outside the dataset root", "name the image by its stem"
-        elif stem in listed:
-            what, mend = f"{entry!r} again, first on line {listed[stem]}", "remove one of the two"
-        elif stem in bad:
-            listed[stem] = number
-            what, mend = f"no annotated image {entry!r}", "mend the image or remove the line"
-            problems.append(Problem(where, what, mend, number, stem))
-            continue
-        elif stem not in stems:
-            near = difflib.get_close_matches(stem, stems, n=1, cutoff=0.8)
-            what = f"no annotated image {entry!r}"
-            mend = f"did you mean {near[0]}?" if near else "remove the line or add the image"
-        else:
-            listed[stem] = number
-            continue
-        problems.append(Problem(where, what, mend, number))
-    return tuple(listed)
+        split = split_of_path(sheet)
+        for image in images:
+            stem = finder.stem_of(image.file, str(PurePosixPath(sheet).parent))
+            if stem is None:
+                what = f"names {image.file!r}, which is not one image here"
+                problems.append(Problem(where, what, "add the image or export again"))
+            elif stem in described:
+                what = f"describes {image.file!r} again"
+                problems.append(Problem(where, what, "keep one description").of_image(stem))
+            else:
+                described.add(stem)
+                if split is not None:
+                    split_of[stem] = split
+                try:
+                    found[stem] = _annotated(files, layout.images[stem], sheet, stem, image)
+                except DataError as error:
+                    problems += [problem.of_image(stem) for problem in error.problems]
+    for stem in sorted(layout.images.keys() - described):
+        where = str(files.path(layout.images[stem]))
+        mend = f"describe it in {layout.sheets[0]} (without boxes, if it shows no face)"
+        problems.append(Problem(where, "an image without annotation", mend).of_image(stem))
+    return tuple(found[stem] for stem in sorted(found)), split_of
 
 
-def _listed_stem(entry: str) -> str:
-    """The stem a list line means: `NAME`, or a path such as `images/NAME.png`."""
-    suffix = PurePosixPath(entry).suffix.lower()
-    name = PurePosixPath(entry).name
-    return stem_of(name) if suffix in IMAGE_SUFFIXES else unicodedata.normalize("NFC", name)
+def _annotated(
+    files: DataFiles, image: str, sheet: str, stem: str, described: Described
+) -> AnnotatedImage:
+    if described.problems:
+        raise DataError(described.problems)
+    size_wh = described.size_wh
+    if size_wh is None:
+        size_wh = image_size_wh(files.read(image, MAX_IMAGE_BYTES), str(files.path(image)))
+    boxes = np.array(described.boxes_xyxy, np.float32).reshape(-1, 4)
+    labels = np.array(described.labels, np.int64)
+    return AnnotatedImage(files.path(image), files.path(sheet), size_wh, boxes, labels, stem)
 
 
-def _check_overlap(
-    files: DataFiles, stems_of_split: Mapping[str, tuple[str, ...]], problems: list[Problem]
-) -> None:
-    names = list(stems_of_split)
-    for index, first in enumerate(names):
-        for second in names[index + 1 :]:
-            both = sorted(set(stems_of_split[first]) & set(stems_of_split[second]))
-            if both:
-                named = ", ".join(both[:5])
-                what = f"images that appear in both {first} and {second}: {len(both)} ({named})"
-                where = str(files.path(f"{second}.txt"))
-                problems.append(Problem(where, what, "keep each image in one split"))
+class _ListReader:
+    """Reads the split lists of a data set.
+
+    Args:
+        files: what holds the lists.
+        finder: of all images.
+        stems: of the images with a sound annotation.
+        bad: of the others.
+        problems: hears what is wrong.
+    """
+
+    def __init__(
+        self,
+        files: DataFiles,
+        finder: ImageFinder,
+        stems: set[str],
+        bad: set[str],
+        problems: list[Problem],
+    ) -> None:
+        self._files = files
+        self._finder = finder
+        self._stems = stems
+        self._bad = bad
+        self._problems = problems
+
+    def read(self, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """The stems of each split there is a list of, bad ones too; nothing, without lists."""
+        stems_of_split: dict[str, tuple[str, ...]] = {}
+        for split, names in lists.items():
+            listed: dict[str, int] = {}
+            for name in names:
+                self._read_list(name, listed)
+            stems_of_split[split] = tuple(listed)
+        if not stems_of_split:
+            return {}
+        for split in SPLITS[:2]:
+            if split not in stems_of_split:
+                where = str(self._files.path(f"{split}.txt"))
+                what = f"missing, though {', '.join(stems_of_split)} has a list"
+                mend = "write it, or remove every split list"
+                self._problems.append(Problem(where, what, mend))
+            elif not stems_of_split[split]:
+                where = str(self._files.path(lists[split][0]))
+                self._problems.append(Problem(where, "names no image", "write one stem a line"))
+        self._check_overlap(lists, stems_of_split)
+        return stems_of_split
+
+    def _read_list(self, name: str, listed: dict[str, int]) -> None:
+        where = str(self._files.path(name))
+        data = self._files.read(name, MAX_LIST_BYTES)
+        for number, entry in self._lines(data, where):
+            stem, is_clear = self._stem_of(entry, name)
+            if not is_clear:
+                what = f"{entry!r} names two images: one has it as name, one as stem"
+                mend = "write the whole name of the file that is meant"
+            elif stem in listed:
+                what, mend = (
+                    f"{entry!r} again, first on line {listed[stem]}",
+                    "remove one of the two",
+                )
+            elif stem in self._bad:
+                listed[stem] = number
+                what, mend = f"no annotated image {entry!r}", "mend the image or remove the line"
+                self._problems.append(Problem(where, what, mend, number, stem))
+                continue
+            elif stem in self._stems:
+                listed[stem] = number
+                continue
+            elif _leads_outside(entry):
+                what, mend = f"{entry!r} is outside the dataset root", "name the image by its stem"
+            else:
+                near = difflib.get_close_matches(stem, self._stems, n=1, cutoff=0.8)
+                what = f"no annotated image {entry!r}"
+                mend = f"did you mean {near[0]}?" if near else "remove the line or add the image"
+            self._problems.append(Problem(where, what, mend, number))
+
+    def _stem_of(self, entry: str, name: str) -> tuple[str, bool]:
+        """The stem a list line means, and whether it is clear which of two.
+
+        It is `NAME`, or a path such as `images/NAME.png`, of this machine or of another.
+        """
+        for spelling in (entry, entry.strip()):
+            text = _normal(spelling)
+            by_name = self._finder.stem_of(text, str(PurePosixPath(name).parent))
+            by_stem = text if text in self._stems | self._bad else None
+            if by_name and by_stem and by_name != by_stem:
+                return text, False
+            if by_name or by_stem:
+                return by_name or by_stem or "", True
+        base = PurePosixPath(text).name
+        for suffix in (*IMAGE_SUFFIXES, *_OTHER_SUFFIXES):
+            if base.lower().endswith(suffix):
+                return base[: -len(suffix)], True
+        return ("" if _leads_outside(text) else base), True
+
+    def _lines(self, data: bytes, where: str) -> Iterator[tuple[int, str]]:
+        """The lines that are not empty, each with its number."""
+        try:
+            lines: Sequence[str | bytes] = re.split("\r\n|[\r\n]", decode_text(data, where))
+        except DataError:
+            lines = data.splitlines()
+        for number, raw in enumerate(lines, start=1):
+            try:
+                entry = raw if isinstance(raw, str) else raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                what = f"byte {data.splitlines()[number - 1][error.start]:#04x} at column "
+                what += f"{error.start + 1} is not UTF-8"
+                self._problems.append(Problem(where, what, "save the list as UTF-8", number))
+                continue
+            if entry.strip():
+                yield number, entry
+
+    def _check_overlap(
+        self, lists: Mapping[str, tuple[str, ...]], stems_of_split: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        names = list(stems_of_split)
+        for index, first in enumerate(names):
+            for second in names[index + 1 :]:
+                both = sorted(set(stems_of_split[first]) & set(stems_of_split[second]))
+                if both:
+                    named = ", ".join(both[:5])
+                    what = f"images that appear in both {first} and {second}: {len(both)} ({named})"
+                    where = str(self._files.path(lists[second][0]))
+                    self._problems.append(Problem(where, what, "keep each image in one split"))
 
 
-def _seeded_split(
-    images: tuple[AnnotatedImage, ...], seed: int
-) -> tuple[dict[str, tuple[str, ...]], str]:
-    train, valid = stratified_parts(images, (1 - VALID_SHARE, VALID_SHARE), seed)
+def _split_without_lists(
+    images: tuple[AnnotatedImage, ...], split_of: Mapping[str, str], seed: int
+) -> tuple[dict[str, tuple[str, ...]], str, bool]:
+    """The split that folders give, or a seeded one of what they leave; and whether they gave it."""
+    by_folder: dict[str, list[AnnotatedImage]] = {}
+    for image in images:
+        by_folder.setdefault(split_of.get(image.stem, ""), []).append(image)
+    if {"train", "valid"} <= by_folder.keys():
+        stems = {
+            split: tuple(image.stem for image in by_folder[split])
+            for split in SPLITS
+            if split in by_folder
+        }
+        return stems, "split by the folders that the images are in", True
+    test = by_folder.pop("test", []) if len(by_folder) > 1 else []
+    seen = {image.stem for image in test}
+    rest = tuple(image for image in images if image.stem not in seen)
+    train, valid = stratified_parts(rest, (1 - VALID_SHARE, VALID_SHARE), seed)
     note = (
         f"no train.txt and valid.txt: split by seed {seed}, stratified by the rarest class, "
         f"{len(train)} train and {len(valid)} valid images; near twins were not looked for "
         "(`mask-gate-data split` does, and writes the lists)"
     )
-    stems = {"train": train, "valid": valid}
-    return {name: tuple(image.stem for image in part) for name, part in stems.items()}, note
+    parts = {"train": train, "valid": valid, **({"test": tuple(test)} if test else {})}
+    return {name: tuple(image.stem for image in part) for name, part in parts.items()}, note, False

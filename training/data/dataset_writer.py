@@ -11,6 +11,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_gate.training.data.archive import is_image_name
 from mask_gate.training.data.class_names import class_names_text
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.samples import AnnotatedImage
@@ -102,11 +103,9 @@ class DatasetWriter:
         """Write `train.txt` and the others: stems for VOC, image paths as Darknet has for YOLO."""
         if self._layout == "yolo":
             self._write("classes.names", class_names_text().encode())
-            stems_of_split = {
-                split: [f"images/{self._name_of_stem[stem]}" for stem in stems]
-                for split, stems in stems_of_split.items()
-            }
-        for split, lines in stems_of_split.items():
+        for split, stems in stems_of_split.items():
+            paths = {stem: f"images/{self._name_of_stem[stem]}" for stem in stems}
+            lines = paths.values() if self._layout == "yolo" else _entries(paths)
             self._write(f"{split}.txt", "".join(f"{line}\n" for line in lines).encode())
 
     def _write(self, name: str, content: bytes) -> None:
@@ -125,8 +124,28 @@ def write_file(path: Path, content: bytes) -> None:
         raise _unwritable(path, error) from None
 
 
-def write_split_lists(folder: Path, stems_of_split: Mapping[str, Sequence[str]]) -> None:
-    """Write `train.txt` and the others, one stem a line, into `folder`, made where it is missing.
+def _entries(name_of_stem: Mapping[str, str]) -> list[str]:
+    """What a list says of each image: its stem, or its file where a stem could be read as another.
+
+    `photo.jpg` is the stem of `photo.jpg.webp`, and the name of another image.
+    """
+    return [
+        stem if stem == stem.strip() and not is_image_name(stem) and "\\" not in stem else name
+        for stem, name in name_of_stem.items()
+    ]
+
+
+def write_split_lists(
+    folder: Path,
+    stems_of_split: Mapping[str, Sequence[str]],
+    name_of_stem: Mapping[str, str],
+) -> None:
+    """Write `train.txt` and the others, one image a line, into `folder`, made where it is missing.
+
+    Args:
+        folder: for the lists.
+        stems_of_split: the images of each split.
+        name_of_stem: the file of each image in its data set.
 
     Raises:
         OutputError: one of the lists is there already, or the disk refuses.
@@ -140,7 +159,8 @@ def write_split_lists(folder: Path, stems_of_split: Mapping[str, Sequence[str]])
     except OSError as error:
         raise _unwritable(folder, error) from None
     for split, stems in stems_of_split.items():
-        write_file(folder / f"{split}.txt", "".join(f"{stem}\n" for stem in stems).encode())
+        lines = _entries({stem: name_of_stem[stem] for stem in stems})
+        write_file(folder / f"{split}.txt", "".join(f"{line}\n" for line in lines).encode())
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

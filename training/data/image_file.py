@@ -36,6 +36,7 @@ _KINDS = (
     (b"MM\0*", "a TIFF image"),
     (b"\0\0\1\0", "an icon"),
     (b"PK\3\4", "a zip archive"),
+    (b"version https://git-lfs", "a Git LFS pointer (`git lfs pull` gets the image)"),
     (b"<", "an HTML or XML document"),
 )
 _READ = ("JPEG", "PNG", "WebP", "BMP")

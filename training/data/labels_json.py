@@ -11,11 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.image_file import decode_image
@@ -31,7 +39,14 @@ class LabelledBox(BaseModel):
     """One face, corners in pixels."""
 
     xyxy: tuple[Corner, Corner, Corner, Corner]
-    label: Literal["with_mask", "without_mask", "mask_weared_incorrect"]
+    label: str
+
+    @field_validator("label")
+    @classmethod
+    def _is_a_class(cls, label: str) -> str:
+        if label not in CLASS_NAMES:
+            raise ValueError(f"expected one of {', '.join(CLASS_NAMES)}")
+        return label
 
 
 class LabelledPicture(BaseModel):

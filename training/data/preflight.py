@@ -7,14 +7,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mask_gate.training.data.check import check, leave_out, tell_skipped
-from mask_gate.training.data.dataset import DatasetFolder, scan
+from mask_gate.training.data.check import check, leave_out, tell_skipped, unlearnt_notes
+from mask_gate.training.data.class_names import ClassMap
+from mask_gate.training.data.dataset import OUR_NAMES, DatasetFolder, scan
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import DataError
 
 
 def checked_dataset(
-    path: Path, say: Callable[[str], None], skip_bad: bool = False, lists: Path | None = None
+    path: Path,
+    say: Callable[[str], None],
+    skip_bad: bool = False,
+    lists: Path | None = None,
+    classes: ClassMap = OUR_NAMES,
 ) -> DatasetFolder:
     """The data set at `path`, once every file of it has been read and found in order.
 
@@ -24,6 +29,7 @@ def checked_dataset(
             and one for each image that is left out.
         skip_bad: leave out the images that are bad, where they are few enough.
         lists: folder with the split lists, where they are not in `path`.
+        classes: what the class names of the data set mean.
 
     Raises:
         DataError: with every problem found.
@@ -32,10 +38,12 @@ def checked_dataset(
     def shown(names: Iterable[str]) -> Iterable[str]:
         return tqdm(names, "checking", unit="image", leave=False, disable=None)
 
-    result = check(path, lists, progress=shown, skip_bad=skip_bad)
+    result = check(path, lists, progress=shown, skip_bad=skip_bad, classes=classes)
     if result.problems:
         raise DataError(result.problems)
     tell_skipped(say, result.dataset, result.skipped)
+    for note in unlearnt_notes(result.dataset):
+        say(note)
     if result.leaks:
         say(f"warning: {' | '.join(map(str, result.leaks))}")
     return result.dataset
@@ -47,6 +55,7 @@ def checked_split(
     say: Callable[[str], None],
     skip_bad: bool = False,
     lists: Path | None = None,
+    classes: ClassMap = OUR_NAMES,
 ) -> tuple[DatasetFolder, list[Sample]]:
     """The data set at `path` and the samples of one of its splits; other pixels are not looked at.
 
@@ -56,11 +65,12 @@ def checked_split(
         say: hears one line for each image that is left out.
         skip_bad: leave out the images that are bad, where they are few enough.
         lists: folder with the split lists, where they are not in `path`.
+        classes: what the class names of the data set mean.
 
     Raises:
         DataError: there is no such split, or with every problem found.
     """
-    dataset, found = scan(path, lists)
+    dataset, found = scan(path, lists, classes=classes)
     problems, samples = list(found), []
     records = dataset.split(split)
     for record in tqdm(records, f"reading {split}", unit="image", leave=False, disable=None):

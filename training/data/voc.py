@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.box_rules import box_faults, format_number, parse_number
-from mask_gate.training.data.class_names import label_of, unknown_class
+from mask_gate.training.data.class_names import LEFT_OUT, ClassMap
 from mask_gate.training.errors import DataError, Problem
 
+OUR_NAMES = ClassMap()
 MAX_XML_BYTES = 1_000_000
 MAX_XML_DEPTH = 50
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -43,17 +44,18 @@ class VocAnnotation:
     labels: NDArray[np.int64]
 
 
-def read_voc(data: bytes, where: str) -> VocAnnotation:
+def read_voc(data: bytes, where: str, classes: ClassMap = OUR_NAMES) -> VocAnnotation:
     """Read one annotation.
 
     Args:
         data: the bytes of the XML file.
         where: what messages call the file.
+        classes: what its class names mean.
 
     Raises:
         DataError: with every problem of this file; nothing in it is repaired or skipped.
     """
-    return _VocReader(where).read(_parse(data, where))
+    return _VocReader(where, classes).read(parse_xml(data, where, MAX_XML_BYTES))
 
 
 def write_voc(annotation: VocAnnotation) -> bytes:
@@ -91,13 +93,17 @@ def _child(parent: etree._Element, tag: str, text: str) -> None:
     etree.SubElement(parent, tag).text = text
 
 
-def _parse(data: bytes, where: str) -> etree._Element:
-    """The root element of a document that is small, well formed, shallow and free of a DTD."""
-    if len(data) > MAX_XML_BYTES:
+def parse_xml(data: bytes, where: str, max_bytes: int) -> etree._Element:
+    """The root element of a document that is small, well formed, shallow and free of a DTD.
+
+    Raises:
+        DataError: it is not.
+    """
+    if len(data) > max_bytes:
         raise DataError(
             Problem(
                 where,
-                f"the file has {len(data)} bytes, more than {MAX_XML_BYTES}",
+                f"the file has {len(data)} bytes, more than {max_bytes}",
                 "an annotation of one image is far smaller; check what this file is",
             )
         )
@@ -148,8 +154,9 @@ def _check_depth(root: etree._Element, where: str) -> None:
 class _VocReader:
     """Walks one annotation and collects every problem on the way."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, classes: ClassMap) -> None:
         self._where = where
+        self._classes = classes
         self._problems: list[Problem] = []
 
     def read(self, root: etree._Element) -> VocAnnotation:
@@ -160,7 +167,8 @@ class _VocReader:
         faces = [self._face(element, size_wh) for element in root.findall("object")]
         if self._problems or size_wh is None:
             raise DataError(self._problems)
-        boxes, labels = zip(*(face for face in faces if face), strict=True) if faces else ((), ())
+        kept = [face for face in faces if face and face[1] != LEFT_OUT]
+        boxes, labels = zip(*kept, strict=True) if kept else ((), ())
         return VocAnnotation(
             filename=(root.findtext("filename") or "").strip(),
             size_wh=size_wh,
@@ -224,9 +232,9 @@ class _VocReader:
         found = self._text(element, "name")
         if found is None:
             return None
-        label = label_of(found[1])
+        label = self._classes.label_of(found[1])
         if label is None:
-            self._problems.append(unknown_class(found[1], self._where, _line_of(found[0])))
+            self._problems.append(self._classes.unknown(found[1], self._where, _line_of(found[0])))
         return label
 
     def _corner(self, bounds: etree._Element, tag: str) -> float | None:

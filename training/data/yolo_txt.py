@@ -1,5 +1,6 @@
 """YOLO annotations: one text file an image, `class cx cy w h` a line, in shares of the image size.
 
+A sixth column, as detectors write it, is a confidence and is passed over.
 An empty file says "no faces here". Ten decimals are written and pixels are rounded to thousandths
 on the way in, so that corners on that grid (whole numbers above all) come back exactly from
 images of up to a million pixels a side; foreign files with six decimals read as well.
@@ -10,8 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.models.labels import MaskLabel
 from mask_gate.training.data.box_rules import OUTSIDE_TOLERANCE_PX, box_faults, parse_number
+from mask_gate.training.data.class_names import LEFT_OUT
+from mask_gate.training.data.text_file import decode_text
 from mask_gate.training.errors import DataError, Problem
 
 MAX_TXT_BYTES = 1_000_000
@@ -22,7 +25,10 @@ COLUMNS = ("class", "cx", "cy", "w", "h")
 
 
 def read_yolo(
-    data: bytes, where: str, size_wh: tuple[int, int]
+    data: bytes,
+    where: str,
+    size_wh: tuple[int, int],
+    labels_of_numbers: tuple[int, ...] = tuple(MaskLabel),
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Read one label file.
 
@@ -30,6 +36,7 @@ def read_yolo(
         data: the bytes of the text file.
         where: what messages call the file.
         size_wh: width and height of its image in pixels.
+        labels_of_numbers: the class that each number in it means.
 
     Returns:
         Boxes [N, 4] float32 xyxy in pixels, and labels [N] int64.
@@ -49,16 +56,18 @@ def read_yolo(
             problems.append(Problem(where, what, "remove one of the two lines", number))
             continue
         first_line_of[columns] = number
-        fault = _column_fault(columns, size_wh)
+        fault = _column_fault(columns, size_wh, len(labels_of_numbers))
         if fault is not None:
             problems.append(Problem(where, fault[0], fault[1], number))
             continue
-        box_xyxy = _corners([float(text) for text in columns[1:]], size_wh)
+        box_xyxy = _corners([float(text) for text in columns[1:5]], size_wh)
         problems += [
             Problem(where, fault, "correct the box", number)
             for fault in box_faults(box_xyxy, size_wh)
         ]
-        faces.append((box_xyxy, int(columns[0])))
+        label = labels_of_numbers[int(float(columns[0]))]
+        if label != LEFT_OUT:
+            faces.append((box_xyxy, label))
     if problems:
         raise DataError(problems)
     return (
@@ -88,26 +97,26 @@ def _lines(data: bytes, where: str) -> list[str]:
     if len(data) > MAX_TXT_BYTES:
         what = f"the file has {len(data)} bytes, more than {MAX_TXT_BYTES}"
         raise DataError(Problem(where, what, "check what this file is"))
-    try:
-        return data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        what = f"byte {data[error.start]:#04x} at position {error.start} is not UTF-8 text"
-        mend = "a label file holds plain numbers; write it again"
-        raise DataError(Problem(where, what, mend)) from None
+    return decode_text(data, where).splitlines()
 
 
-def _column_fault(columns: tuple[str, ...], size_wh: tuple[int, int]) -> tuple[str, str] | None:
+def _column_fault(
+    columns: tuple[str, ...], size_wh: tuple[int, int], classes: int
+) -> tuple[str, str] | None:
     """What is wrong with one line before any pixel is looked at, and what to do."""
     if any("," in text for text in columns):
         return "values are separated by commas", "separate them by single spaces"
-    if len(columns) != len(COLUMNS):
+    if len(columns) not in (len(COLUMNS), len(COLUMNS) + 1):
+        if len(columns) > len(COLUMNS) and len(columns) % 2 == 1:
+            return "an outline of points, no box", "export boxes (detection), not segmentation"
         return f"{len(columns)} columns, expected 5", f"write `{' '.join(COLUMNS)}` on each line"
-    if not (columns[0].isascii() and columns[0].isdigit()):
-        return f"class {columns[0]!r} is no whole number", f"use 0 to {len(CLASS_NAMES) - 1}"
-    if int(columns[0]) >= len(CLASS_NAMES):
-        what = f"class {columns[0]} does not exist, there are {len(CLASS_NAMES)}"
-        return what, f"use 0 to {len(CLASS_NAMES) - 1}"
-    for name, text, side in zip(COLUMNS[1:], columns[1:], size_wh * 2, strict=True):
+    number = parse_number(columns[0])  # 1.0e+00 is how NumPy writes 1
+    if number is None or number < 0 or number != int(number):
+        return f"class {columns[0]!r} is no whole number", f"use 0 to {classes - 1}"
+    if number >= classes:
+        what = f"class {columns[0]} does not exist, there are {classes}"
+        return what, f"use 0 to {classes - 1}"
+    for name, text, side in zip(COLUMNS[1:], columns[1:5], size_wh * 2, strict=True):
         value = parse_number(text)
         if value is None:
             return f"{name} is {text!r}, expected a number from 0 to 1", "correct the line"
@@ -116,7 +125,15 @@ def _column_fault(columns: tuple[str, ...], size_wh: tuple[int, int]) -> tuple[s
                 f"{name} is {text}, outside 0 to 1",
                 "divide pixels by the width (x) or height (y) of the image",
             )
-    return None
+    return _confidence_fault(columns[5:])
+
+
+def _confidence_fault(rest: tuple[str, ...]) -> tuple[str, str] | None:
+    """A sixth column is the confidence of a detector; the box is read all the same."""
+    if not rest or ((value := parse_number(rest[0])) is not None and 0 <= value <= 1):
+        return None
+    what = f"the sixth column is {rest[0]!r}, expected a confidence from 0 to 1, or none"
+    return what, f"write `{' '.join(COLUMNS)}` on each line"
 
 
 def _corners(shares: list[float], size_wh: tuple[int, int]) -> list[float]:

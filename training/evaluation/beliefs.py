@@ -61,9 +61,32 @@ def equal_loss(
     if len(scores) < wanted:
         return {"min_score": None, **dict.fromkeys(CLASS_NAMES)}
     min_score = float(scores[wanted - 1])
-    taken = _believed_proper(faces, thresholds, min_score)
-    shares = {CLASS_NAMES[label]: _share(taken[faces.truth == label]) for label in MaskLabel}
-    return {"min_score": min_score, **shares}
+    return {"min_score": min_score, **_shares(faces, thresholds, min_score)}
+
+
+def at_most_believed(
+    faces: FaceMatches, thresholds: Thresholds, most: Mapping[MaskLabel, float]
+) -> dict[str, float | None]:
+    """How many of each class are believed proper where of others at most these shares are.
+
+    Args:
+        faces: labelled faces only.
+        thresholds: for the margin.
+        most: the largest share of a class that may be believed proper.
+
+    Returns:
+        The lowest such `min_score` for with_mask and, by class name, the share believed proper
+        from there on (None without such faces).
+    """
+    min_score = 0.0
+    for label, share in most.items():
+        wrong = faces.truth == label
+        taken = faces.scores[wrong & _believed_proper(faces, thresholds, 0.0)]
+        allowed = int(share * wrong.sum())
+        if len(taken) > allowed:
+            above = np.nextafter(np.sort(taken)[::-1][allowed], np.inf)
+            min_score = max(min_score, float(above))
+    return {"min_score": min_score, **_shares(faces, thresholds, min_score)}
 
 
 def cells(counts: Mapping[str, int]) -> str:
@@ -75,13 +98,12 @@ def cells(counts: Mapping[str, int]) -> str:
     return " / ".join(f"{100 * counts[name] / of:5.1f}" for name in names)
 
 
-def equal_loss_line(shares: Mapping[str, float | None], believed_share: float, where: str) -> str:
-    """What `equal_loss` found, in a sentence; `where` says of which faces."""
-    told = f"{believed_share:.0%} of the proper ones believed, {where}: "
+def believed_line(shares: Mapping[str, float | None]) -> str:
+    """What `equal_loss` or `at_most_believed` found, in words."""
     if shares["min_score"] is None:
-        return f"{told}at no score"
-    others = [f"{name} {shares[name]:.1%}" for name in CLASS_NAMES[1:] if shares[name] is not None]
-    return f"{told}so are {', '.join(others) or 'no others'} (score {shares['min_score']:.3f})"
+        return "at no score"
+    told = [f"{name} {shares[name]:.1%}" for name in CLASS_NAMES if shares[name] is not None]
+    return f"{', '.join(told)} (from score {shares['min_score']:.3f} on)"
 
 
 def _believed_proper(
@@ -91,5 +113,9 @@ def _believed_proper(
     return np.asarray(sure & (faces.label == MaskLabel.WITH_MASK))
 
 
-def _share(mask: NDArray[np.bool_]) -> float | None:
-    return float(mask.mean()) if len(mask) else None
+def _shares(
+    faces: FaceMatches, thresholds: Thresholds, min_score: float
+) -> dict[str, float | None]:
+    believed = _believed_proper(faces, thresholds, min_score)
+    of_class = {CLASS_NAMES[label]: believed[faces.truth == label] for label in MaskLabel}
+    return {name: float(mask.mean()) if len(mask) else None for name, mask in of_class.items()}

@@ -98,6 +98,7 @@ def fit_operating_point(
     aims: Aims,
     named: Mapping[str, str],
     seed: int = 0,
+    shown: FaceMatches | None = None,
 ) -> Fit:
     """Calibrate, choose thresholds, and measure both by cross-fitting over images.
 
@@ -108,6 +109,8 @@ def fit_operating_point(
         aims: what thresholds are chosen by.
         named: `fitted_on` and `fitted_with` of the block.
         seed: of the folds.
+        shown: faces of the samples shown in other ways, uncalibrated; `images` says of which
+            sample. They count beside the samples for all but `face_score`.
 
     Raises:
         UsageError: too few faces, or scores that tell nothing.
@@ -124,8 +127,12 @@ def fit_operating_point(
     def fit(raw: FaceMatches) -> tuple[Calibration, FaceMatches, Thresholds]:
         calibration = _fit(raw)
         seen = near([calibrated(rows, calibration) for rows in predictions])
-        chosen = np.isin(seen.images, raw.images)
-        return calibration, seen, choose_thresholds(seen[chosen], aims)
+        chosen = seen[np.isin(seen.images, raw.images)]
+        if shown is None:
+            return calibration, seen, choose_thresholds(chosen, aims)
+        others = shown.with_scores(_recalibrated(shown, calibration))
+        thresholds = choose_thresholds(chosen, aims, others[np.isin(others.images, raw.images)])
+        return calibration, seen.beside(others), thresholds
 
     raw = near(predictions)
     fold_of = np.random.default_rng(seed).permutation(np.arange(len(samples)) % FOLDS)
@@ -154,8 +161,13 @@ def fit_operating_point(
     )
 
 
-def choose_thresholds(seen: FaceMatches, aims: Aims) -> Thresholds:
+def choose_thresholds(
+    seen: FaceMatches, aims: Aims, shown: FaceMatches | None = None
+) -> Thresholds:
     """Thresholds that meet `aims` on these faces; where both cannot be met, rejects win.
+
+    `shown` are further presentations of faces, which count for all but the face score: how often
+    something is missed or seen where nothing is, only whole pictures tell.
 
     Whatever the errors allow, a class is believed from `_BELIEF` on, if its own faces reach that.
     """
@@ -164,6 +176,8 @@ def choose_thresholds(seen: FaceMatches, aims: Aims) -> Thresholds:
         raise UsageError(f"no face of {aims.min_face:g} of the picture's longer side or more")
     face_score = scores[int(aims.missed * len(scores))]
     face_score = _down(float(np.clip(face_score, 0.02, _HIGHEST_FACE_SCORE)))
+    if shown is not None:
+        seen = seen.beside(shown)
     min_scores, margins = {}, []
     for label in MaskLabel:
         said = seen.label == label
@@ -223,12 +237,17 @@ def _ghosts(seen: FaceMatches, thresholds: Thresholds) -> int:
 
 def _scores(seen: FaceMatches, calibration: Calibration | None) -> NDArray[np.float64]:
     """[N] objectness times the best class, as trained or calibrated."""
+    return seen.with_scores(_recalibrated(seen, calibration)).scores
+
+
+def _recalibrated(seen: FaceMatches, calibration: Calibration | None) -> NDArray[np.float64]:
+    """[N, 1 + C] objectness and classes, as trained or calibrated."""
     rows = np.zeros((len(seen.truth), 5 + seen.class_scores.shape[1]), np.float32)
     rows[:, 2:4] = seen.sides_px[:, None]
     rows[:, 4], rows[:, 5:] = seen.objectness, seen.class_scores
     if calibration is not None:
         rows = calibrated(rows, calibration)
-    return np.asarray(rows[:, 4] * rows[:, 5:].max(1), np.float64)
+    return rows[:, 4:].astype(np.float64)
 
 
 def _down(score: float) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_gate.models.boxes import pairwise_iou_xyxy
+from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.models.nms import suppress
 from mask_gate.training.data.samples import Sample
@@ -65,9 +66,7 @@ class FaceMatches:
             for index, (sample, found) in enumerate(zip(samples, predictions, strict=True))
             for row in _seen(index, sample, found, input_size, min_iou)
         ]
-        table = np.array(rows, np.float64).reshape(len(rows), -1)
-        if not rows:
-            table = np.zeros((0, 11))
+        table = np.array(rows, np.float64).reshape(len(rows), 8 + len(CLASS_NAMES))
         images, truth, label = table[:, :3].astype(np.int64).T
         scores, margins, objectness, sizes, sides_px = table[:, 3:8].T
         classes = table[:, 8:]
@@ -89,6 +88,27 @@ class FaceMatches:
     def __getitem__(self, mask: NDArray[np.bool_]) -> FaceMatches:
         """Those a boolean mask chooses."""
         return FaceMatches(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+    def beside(self, others: FaceMatches) -> FaceMatches:
+        """These and others of the same images."""
+        names = self.__dataclass_fields__
+        return FaceMatches(*(np.concatenate([getattr(self, n), getattr(others, n)]) for n in names))
+
+    def with_scores(self, rows: NDArray[np.float64]) -> FaceMatches:
+        """The same matches with other probabilities, as after a calibration.
+
+        Args:
+            rows: [N, 1 + C] objectness and classes; those of missed faces do not count.
+        """
+        scores = rows[:, :1] * rows[:, 1:] * self.was_seen[:, None]
+        ranked = np.sort(scores, axis=1)
+        return replace(
+            self,
+            scores=ranked[:, -1],
+            margins=ranked[:, -1] - ranked[:, -2],
+            objectness=rows[:, 0] * self.was_seen,
+            class_scores=rows[:, 1:] * self.was_seen[:, None],
+        )
 
     @property
     def is_face(self) -> NDArray[np.bool_]:

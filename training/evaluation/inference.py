@@ -52,7 +52,7 @@ def predictions_of(
             )
             batch = torch.from_numpy(squares[..., ::-1].transpose(0, 3, 1, 2).copy())
             batch = batch.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
-            yield from network.predict(batch).cpu().numpy()
+            yield from network.predict(batch).float().cpu().numpy()
     finally:
         network.train(was_training)
 

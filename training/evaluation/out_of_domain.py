@@ -18,10 +18,10 @@ from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.evaluation.beliefs import (
     MATCH_IOU,
+    believed_line,
     cells,
     count_beliefs,
     equal_loss,
-    equal_loss_line,
 )
 from mask_gate.training.evaluation.choose_operating_point import Thresholds
 from mask_gate.training.evaluation.face_matches import FaceMatches
@@ -145,7 +145,8 @@ def elsewhere_table(summary: Mapping[str, object]) -> str:
     lines.append(f"{'':24}" + "".join(f"{name:>23}" for name in names))
     for label, counts in confusion.items():
         lines.append(f"{label:24}" + "".join(f"{counts[name]:>23}" for name in names))
-    lines += ["", equal_loss_line(equal, BELIEVED_SHARE, "these faces")]
+    told = f"of these believed proper, where {BELIEVED_SHARE:.0%} of the proper ones are"
+    lines += ["", f"{told}: {believed_line(equal)}"]
     each = ", ".join(f"{name} {ap50[name]:.3f}" for name in CLASS_NAMES)
     lines.append(f"strict mAP@0.5 {summary['map50']:.3f} ({each})")
     return "\n".join(lines)

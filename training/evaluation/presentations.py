@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_gate.models.letterbox import BORDER_GREY
 from mask_gate.training.data.samples import Sample
 
 Image = NDArray[np.uint8]
@@ -49,7 +50,8 @@ def present(
 ) -> Sample:
     """A square picture with one face of a sample in its middle, shown in one way.
 
-    The picture goes on mirrored where the sample ends. The box is that of the ellipse in the
+    Where the sample ends there is the grey of a letterbox: a mirrored rest would show more faces.
+    The box is that of the ellipse in the
     labelled box, turned with the picture.
 
     Args:
@@ -71,7 +73,7 @@ def present(
     matrix = np.asarray(cv2.getRotationMatrix2D(centre, way.degrees, gain / scale), np.float64)
     matrix[:, 2] += size / 2 - np.array(centre)
     turned = cv2.warpAffine(
-        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=(BORDER_GREY,) * 3
     )
     angle = np.radians(way.degrees)
     half_wh = np.array([x2 - x1, y2 - y1]) / 2 * gain

@@ -90,6 +90,8 @@ class DetectionLoss:
         config: terms and gains.
         assigner: which cells answer for which face.
         device: where the raw maps are.
+        shown: whether the training data shows each class; of one that it never shows it does not
+            say either who is not of it, and that class is left out of the class term.
 
     Raises:
         UsageError: class weights for another number of classes.
@@ -102,6 +104,7 @@ class DetectionLoss:
         config: LossConfig,
         assigner: AssignConfig,
         device: torch.device | None = None,
+        shown: Sequence[bool] | None = None,
     ) -> None:
         weights = config.class_weights or (1.0,) * num_classes
         if len(weights) != num_classes:
@@ -114,6 +117,7 @@ class DetectionLoss:
         self.config = config
         self.assigner = assigner
         self.class_weights = torch.tensor(weights, device=device)
+        self.shown = torch.tensor(shown or (True,) * num_classes, device=device)
         self._anchors_wh = [torch.tensor(scale.anchors_wh, device=device) for scale in scales]
 
     def __call__(
@@ -194,7 +198,7 @@ class DetectionLoss:
         """[P]: cross-entropies summed over classes, times the weight of the true class."""
         focal = self.config.classes if isinstance(self.config.classes, Focal) else None
         wanted = one_hot(labels, self.num_classes).to(chosen.dtype)
-        per_class = cross_entropy(chosen[:, 5:], wanted, focal).sum(1)
+        per_class = (cross_entropy(chosen[:, 5:], wanted, focal) * self.shown.to(chosen)).sum(1)
         return per_class * self.class_weights.to(chosen)[labels]
 
     def _objectness_terms(

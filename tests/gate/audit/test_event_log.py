@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,22 @@ class TestEventLog:
         assert [record.message for record in caplog.records] == [
             "events cannot be written to /dev/full: No space left on device; they are lost"
         ]
+
+    def test_a_pipe_that_nobody_reads_costs_one_warning_until_somebody_does(self, tmp_path, caplog):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        log = EventLog(str(pipe))
+        for number in range(20):
+            log.write({"n": number})
+        until_s = time.monotonic() + 60
+        while not caplog.records and time.monotonic() < until_s:
+            time.sleep(0.01)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        log.write({"last": 1})
+        log.close()
+        assert os.read(reader, 65536).endswith(b'{"last": 1}\n')
+        os.close(reader)
+        assert [record.message for record in caplog.records][:1] == [
+            f"events cannot be written to {pipe}: Broken pipe; they are lost"
+        ]
+        assert caplog.text.count("they are lost") == 1

@@ -1,5 +1,6 @@
 """The capture process: what gets into the buffer, what it says, and how it ends."""
 
+import itertools
 import math
 import os
 import resource
@@ -16,11 +17,12 @@ from mask_gate.gate.camera.capture_process import (
     BACK_OFF_S,
     FIRST_PATIENCE_S,
     PATIENCE_S,
+    REFUSAL_PAUSES_S,
     STOOD_STILL_S,
     Capturer,
-    Word,
     order,
 )
+from mask_gate.gate.camera.capture_word import REFUSALS, Word
 from mask_gate.gate.camera.frame_buffer import FrameBuffer
 from mask_gate.gate.camera.http_stream import StreamError
 from mask_gate.gate.camera.source import Source, SourceKind
@@ -42,6 +44,7 @@ class FakeCapture:
         self._stamps = list(stamps or [])
         self._stamp_s = None
         self.is_inter_coded = inter_coded
+        self.has_clock = True
         self.key_frames = set()
         self.passed_over = 0
         self.count = 0
@@ -167,6 +170,25 @@ class TestAnOldPicture:
         capturer(FakeCapture(clock, *[PICTURE] * 20, stamps=stamps)).attempt()
         assert clock() - buffer.newest(0).time_s == pytest.approx(0.03, abs=1e-3)
 
+    @pytest.mark.parametrize("fps", [10, 15, 20, 30])
+    def test_is_not_known_by_stamps_that_are_made_up(self, capturer, buffer, clock, fps):
+        """FFmpeg says 25 pictures a second of a stream that carries no times."""
+        stamps = [number / 25 for number in range(300)]
+        capture = FakeCapture(clock, *[PICTURE] * 300, stamps=stamps, period_s=1 / fps)
+        capture.has_clock = False
+        assert capturer(capture).attempt() is Word.CLOSED
+        assert capturer.said[2:] == [Word.FRAME] * 300
+        assert buffer.newest(0).time_s == clock()
+
+    def test_without_a_clock_that_tells_changes_was_taken_before_the_one_before(
+        self, capturer, buffer, clock
+    ):
+        capture = FakeCapture(clock, *[PICTURE] * 3, inter_coded=True)
+        capture.has_clock, capture.key_frames = False, {1}
+        capturer(capture).attempt()
+        assert capturer.said[2:] == [Word.DROPPED, Word.FRAME, Word.FRAME]
+        assert buffer.newest(0).time_s == pytest.approx(clock() - 0.04)
+
     def test_and_nothing_else_for_too_long_ends_the_connection(self, capturer, clock):
         stamps = [number * 0.04 for number in range(20)] + [0.8 + n * 1e-4 for n in range(500)]
         begin_s = clock()
@@ -219,8 +241,7 @@ class TestAnOpening:
     def test_that_fails_is_told(self, capturer):
         assert capturer(None).attempt() is Word.UNREACHED
         assert capturer(StreamError("no")).attempt() is Word.UNREACHED
-        assert capturer(StreamError("status 401", 401)).attempt() is Word.REFUSED
-        assert capturer(StreamError("status 404", 404)).attempt() is Word.UNREACHED
+        assert capturer(StreamError("status 401", Word.REFUSED)).attempt() is Word.REFUSED
 
     def test_an_error_inside_opencv_is_a_loss(self, capturer, clock):
         capture = FakeCapture(clock, cv2.error("select() failed"))
@@ -246,6 +267,29 @@ class TestAnOpening:
              BACK_OFF_S[1]]
         )  # fmt: skip
         assert max(BACK_OFF_S) < 1.0
+
+    @pytest.mark.parametrize("word", sorted(REFUSALS))
+    def test_that_is_refused_is_tried_five_times_in_eight_minutes(self, buffer, clock, word):
+        """Cameras lock an account after five wrong passwords or so."""
+        tries, said = [], []
+
+        def refused():
+            tries.append(clock())
+            raise StreamError("no", word)
+
+        def sleep(seconds):
+            clock.advance(seconds)
+            said.append(Word.WAITING)
+            if clock() > 1000.0 + 520.0:
+                raise KeyboardInterrupt
+
+        capturer = Capturer(refused, buffer, said.append, lambda: False, max_age_s=1, clock=clock)
+        with pytest.raises(KeyboardInterrupt):
+            capturer.run(sleep)
+        waited_s = [after - before for before, after in itertools.pairwise(tries)]
+        assert waited_s == pytest.approx(REFUSAL_PAUSES_S, abs=2.5)
+        assert said.count(word) == len(tries) == 5
+        assert min(REFUSAL_PAUSES_S) >= 30.0
 
     def test_is_not_paused_after_one_that_took_long_by_itself(self, capturer, clock, buffer):
         pauses = []

@@ -1,13 +1,14 @@
 """Basic and Digest, held against the examples of RFC 7616, RFC 2617 and RFC 2069."""
 
 import base64
+import hashlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.gate.camera import http_auth
-from mask_gate.gate.camera.http_auth import authorization
+from mask_gate.gate.camera.http_auth import authorization, is_stale
 
 NONCE = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
 CNONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
@@ -73,6 +74,38 @@ class TestDigest:
         ]:
             assert answer(challenge) is None
             assert answer(challenge, "Basic realm=x").startswith("Basic ")
+
+    def test_answers_with_a_session_key(self, monkeypatch):
+        monkeypatch.setattr(http_auth.secrets, "token_hex", lambda size: CNONCE)
+        said = answer(asked("md5-sess"))
+        assert 'response="e783283f46242139c486a698fec7211d"' in said  # by curl's own digest
+        assert "algorithm=md5-sess" in said
+
+    @pytest.mark.parametrize(
+        "realm", ['""', '"a, b=c"', r'"say \"hi\" \\ there"', "bare", '"Caf\xe9"', '"Basic x=1"']
+    )
+    def test_answers_in_any_realm(self, realm):
+        assert answer(f"Digest realm={realm}, nonce=y").startswith("Digest ")
+
+    def test_takes_the_best_of_several_in_one_header(self):
+        both = f'Basic realm="a, Digest b", {asked("MD5")}, {asked("SHA-256")}'
+        assert "algorithm=SHA-256" in answer(both)
+
+    def test_a_realm_is_hashed_as_the_bytes_that_came_and_names_as_utf_8(self, monkeypatch):
+        monkeypatch.setattr(http_auth.secrets, "token_hex", lambda size: CNONCE)
+        realm, user, password = "Eingang Süd".encode(), "관리자", "ä"
+        said = answer(
+            f'Digest realm="{realm.decode("latin-1")}", nonce="y"', user=user, password=password
+        )
+        secret = hashlib.md5(b":".join([user.encode(), realm, password.encode()])).hexdigest()
+        action = hashlib.md5(b"GET:/dir/index.html").hexdigest()
+        assert hashlib.md5(f"{secret}:y:{action}".encode()).hexdigest() in said
+        assert f'username="{user}"'.encode() in said.encode("latin-1")
+
+    def test_that_has_only_grown_old_says_so(self):
+        for words, stale in [("stale=TRUE", True), ('stale="true"', True), ("stale=false", False)]:
+            assert is_stale([f'Digest realm="x", nonce="y", {words}']) is stale
+        assert not is_stale([asked("MD5"), "Basic realm=stale"])
 
     def test_a_user_with_quotes_stays_inside_them(self):
         assert r'username="a\"b\\c"' in answer(asked("MD5"), user='a"b\\c')

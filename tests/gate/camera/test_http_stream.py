@@ -1,16 +1,19 @@
 """One GET without an end: what is told to whom, and how long and how much is waited for."""
 
 import contextlib
+import gzip
 import re
 import socket
 import threading
 import time
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.gate.camera import http_stream
+from mask_gate.gate.camera.capture_word import Word
 from mask_gate.gate.camera.http_stream import (
     MAX_AWAY_S,
     MAX_HEAD,
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.process
 
 PATIENCE_S = 60.0
 SOON_S = 0.4
+CRLF = b"\r\n"
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +130,7 @@ class TestARequest:
         place = serve(lambda request, connection: refusal)
         with pytest.raises(StreamError, match="status 401") as told:
             HttpStream(f"http://{account}{place}/", PATIENCE_S)
-        assert told.value.status == 401
+        assert told.value.word is (Word.REFUSED if account else Word.LOGIN_WANTED)
         assert "wrong" not in str(told.value)
         assert len(serve.requests) <= 2  # or a camera locks the account
 
@@ -144,6 +148,32 @@ class TestARequest:
         assert len(there) == 1
         assert there[0].startswith("GET /b ")
 
+    def test_takes_the_password_along_to_the_same_host_encrypted_only(self, serve):
+        home = ("http", "cam", 80)
+        assert http_stream._may_know(home, ("https", "cam", 443))
+        assert not http_stream._may_know(home, ("http", "cam", 8080))
+        assert not http_stream._may_know(home, ("https", "other", 443))
+
+    def test_answers_again_where_its_answer_has_only_grown_old(self, serve):
+        def answer(request, connection):
+            if 'nonce="2"' in request:
+                return OK
+            stale = b", stale=true" if 'nonce="1"' in request else b""
+            nonce = b"2" if stale else b"1"
+            return (
+                b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="x", nonce="%b"%b\r\n\r\n'
+                % (nonce, stale)
+            )
+
+        with opened(f"http://user:pw@{serve(answer)}/"):
+            assert len(serve.requests) == 3
+
+    def test_with_an_unknown_question_for_a_password_says_so(self, serve):
+        refusal = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Negotiate\r\n\r\n"
+        with pytest.raises(StreamError) as told:
+            HttpStream(f"http://user:pw@{serve(lambda r, c: refusal)}/", PATIENCE_S)
+        assert told.value.word is Word.LOGIN_UNKNOWN
+
     @pytest.mark.parametrize(
         ("location", "told"),
         [("/again", "without end"), ("file:///etc/passwd", "not http"), ("ftp://x/", "not http")],
@@ -152,6 +182,43 @@ class TestARequest:
         answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode()
         with pytest.raises(StreamError, match=told):
             HttpStream(f"http://{serve(lambda r, c: answer)}/", PATIENCE_S)
+
+
+class TestAnAnswer:
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 206 Part\r\nX: 1\r\n\r\n",
+            b"HTTP/1.1 200\n\n",
+            b"ICY 200 OK\r\nX: 1\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 102 Wait\r\nX: 2\r\n\r\nHTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ],
+    )
+    def test_may_begin_in_many_ways(self, serve, head):
+        with opened(f"http://{serve(lambda r, c: head + b'body')}/") as stream:
+            assert body_of(stream, 4) == b"body"
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+    def test_is_unpacked_though_nobody_asked_for_it_packed(self, serve, pack, chunked):
+        head, body = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n", pack(b"body" * 100)
+        if chunked:
+            head += b"Transfer-Encoding: chunked\r\n"
+            body = chunks(body[:9], body[9:])
+        with opened(f"http://{serve(lambda r, c: head + CRLF + body)}/") as stream:
+            assert body_of(stream, 400) == b"body" * 100
+        assert "Accept-Encoding: identity" in serve.requests[0]
+
+    @pytest.mark.parametrize("body", [b"not packed", gzip.compress(bytes(60_000_000))])
+    def test_that_cannot_be_unpacked_or_grows_too_much_is_refused(self, serve, body):
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+        with (
+            opened(f"http://{serve(lambda r, c: head + body)}/") as stream,
+            pytest.raises(StreamError, match="unpacked"),
+        ):
+            body_of(stream, 60_000_000)
 
 
 class TestBounds:

@@ -1,15 +1,19 @@
 """OpenCV's captures: real files through FFmpeg, and which node a device's link leads to."""
 
+import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
 import pytest
 
 from mask_gate.gate.camera import opencv_capture
+from mask_gate.gate.camera.capture_word import Word
 from mask_gate.gate.camera.opencv_capture import open_device, open_stream
 from mask_gate.gate.camera.source import Source, SourceKind
 
@@ -140,3 +144,72 @@ class TestADevice:
 
     def test_that_is_away_is_none(self, tmp_path):
         assert open_device(Source(SourceKind.DEVICE, str(tmp_path / "video9"))) is None
+
+
+REFUSED = """
+import sys
+from mask_gate.gate.camera.capture_process import _open_or_say_why
+from mask_gate.gate.camera.decoder_errors import DecoderErrors
+from mask_gate.gate.camera.http_stream import StreamError
+from mask_gate.gate.camera.opencv_capture import prepare_capture
+from mask_gate.gate.camera.source import Source, SourceKind
+import os
+answer = os.dup(1)
+complaints = DecoderErrors()
+prepare_capture()
+for url in sys.argv[1:]:
+    try:
+        _open_or_say_why(Source(SourceKind.URL, url), complaints)
+    except StreamError as error:
+        os.write(answer, error.word.name.encode() + b" ")
+"""
+
+
+class TestWhatFfmpegSays:
+    @pytest.fixture
+    def rtsp(self):
+        """Starts a server of RTSP that answers every DESCRIBE with one status."""
+        listeners = []
+
+        def start(status):
+            listener = socket.create_server(("127.0.0.1", 0))
+            listeners.append(listener)
+
+            def talk(connection):
+                with contextlib.suppress(OSError), connection:
+                    while request := connection.recv(65536):
+                        number = re.search(rb"CSeq: *(\d+)", request)[1]
+                        said = status if request.startswith(b"DESCRIBE") else b"200 OK"
+                        challenge = b'WWW-Authenticate: Digest realm="x", nonce="y"\r\n'
+                        head = b"RTSP/1.0 %b\r\nCSeq: %b\r\nPublic: DESCRIBE\r\n%b\r\n"
+                        connection.sendall(head % (said, number, challenge))
+
+            def run():
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = listener.accept()
+                        threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+            threading.Thread(target=run, daemon=True).start()
+            return f"127.0.0.1:{listener.getsockname()[1]}/door"
+
+        yield start
+        for listener in listeners:
+            listener.close()
+
+    def test_of_a_stream_it_cannot_open_becomes_its_word(self, rtsp):
+        locked = rtsp(b"401 Unauthorized")
+        urls = [
+            f"rtsp://user:wrong@{locked}", f"rtsp://{locked}", f"rtsp://{rtsp(b'404 Not Found')}",
+            f"rtsp://{rtsp(b'453 Not Enough Bandwidth')}", f"rtsp://{rtsp(b'500 Error')}",
+            "rtsp://127.0.0.1:9/",
+        ]  # fmt: skip
+        ended = subprocess.run(
+            [sys.executable, "-c", REFUSED, *urls],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        )
+        words = [Word.REFUSED, Word.LOGIN_WANTED, Word.MISSING, Word.BUSY, Word.FAULTY,
+                 Word.UNREACHED]  # fmt: skip
+        assert ended.stdout.decode().split() == [word.name for word in words]

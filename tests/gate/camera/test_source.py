@@ -1,5 +1,7 @@
 """What the words after `--camera` mean; nothing is opened here."""
 
+from urllib.parse import unquote, urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,14 @@ def test_other_words_are_refused_with_a_sentence():
         ("rtsp://cam:99999/live", "not a valid URL"),
         ("rtsp://cam:door/live", "not a valid URL"),
         ("http://[::1/live", "not a valid URL"),
+        ("rtsp://admin:pa#ss@cam/live", "write %23 for #"),
+        ("rtsp://admin:p@ss#1@127.0.0.1:554/stream1", "%40 for @"),
+        ("rtsp://admin:12#34@cam/live", "%23"),
+        ("rtsp://admin:p/ss@cam/live", "%2F for /"),
+        ("rtsp://admin:p?ss@cam/live", "camera.password_file"),
+        ("file:///tmp/x.mp4", "without file://"),
+        ("rtmp://host/live", "RTSP too"),
+        ("gst://videotestsrc", "v4l2loopback"),
         ("cam\nera", "control characters"),
         ("cam\x1b[31m", "control characters"),
     ]:
@@ -64,6 +74,28 @@ def test_credentials_are_hidden():
         ("rtsp://cam/user=u&password=p&channel=1", "rtsp://cam/user=***&password=***&channel=***"),
     ]:
         assert masked(url) == shown
+
+
+def test_a_login_beside_the_url_may_hold_any_letter():
+    for password in ("S3cret", "p@ss#1", "a/b?c%41:d&[e]", " 관리자 ", "%23"):
+        source = parse_source("rtsp://cam:554/live?x=1").with_login("ad:min", password)
+        parts = urlsplit(source.address)
+        assert (unquote(parts.username), unquote(parts.password)) == ("ad:min", password)
+        assert (parts.hostname, parts.port, parts.path, parts.query) == ("cam", 554, "/live", "x=1")
+        assert str(source) == "rtsp://***@cam:554/live?x=***"
+        assert source.has_login
+
+
+def test_an_unescaped_at_in_a_password_is_understood():
+    source = parse_source("http://admin:p@ss@cam/live")
+    assert (urlsplit(source.address).password, urlsplit(source.address).hostname) == ("p@ss", "cam")
+    assert parse_source("http://cam:80/v?mail=a@b").kind is SourceKind.URL
+
+
+@pytest.mark.parametrize("words", ["0", "clip.mp4", "demo", "rtsp://user@cam/live"])
+def test_a_login_is_for_a_url_that_has_none(words):
+    with pytest.raises(ConfigError):
+        parse_source(words).with_login("admin", "S3cret")
 
 
 def messages_about(url: str) -> str:

@@ -1,15 +1,18 @@
 """mask-gate-audit: says whether the chain is whole, and hands out only what is."""
 
+import contextlib
 import csv
 import io
 import json
 import os
+import re
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -367,3 +370,104 @@ def test_letters_that_a_terminal_lacks_are_shown_as_their_code(repo_root, tmp_pa
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert b"\\ubb38 1" in ended.stdout
+
+
+class TestFollowing:
+    @pytest.fixture
+    def following(self, tmp_path):
+        """`tail --follow` of a file, and its lines as they come."""
+        path = tmp_path / "audit.sqlite"
+        Audit(path, "lobby").close()
+        code = "import sys, mask_gate.gate.commands.audit as a; sys.exit(a.main())"
+        command = [sys.executable, "-c", code, "tail", "-n", "1", "--follow", "--file", str(path)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            yield path, process
+            process.kill()
+
+    def test_shows_rows_as_they_come_also_after_the_file_was_set_aside(self, following):
+        path, process = following
+        assert "stop" in process.stdout.readline()
+        with contextlib.closing(Audit(path, "lobby")) as audit:
+            audit.alarm("while it runs")
+            assert "start" in process.stdout.readline()
+            assert "while it runs" in process.stdout.readline()
+        assert "stop" in process.stdout.readline()
+        path.rename(path.with_suffix(".aside"))
+        with contextlib.closing(Audit(path, "lobby")) as audit:
+            audit.check(30.0)
+            line = process.stdout.readline()
+            assert re.match(r" +1 .* start ", line), line
+
+    def test_ends_with_ctrl_c(self, following):
+        _, process = following
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30.0) == 130
+        assert process.stderr.read() == ""
+
+
+class TestReport:
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "audit.sqlite"
+        now = datetime.now(UTC)
+        for days, reason in ((2, "no_mask"), (0, "mask_incorrect")):
+            wall = now - timedelta(days=days)
+            with contextlib.closing(Audit(path, "lobby", wall=lambda wall=wall: wall)) as audit:
+                audit.check(30.0)
+                votes = {"without_mask": 3}
+                event = {
+                    "id": "d1", "type": "signal", "signal": "deny", "state": "deny", "door":
+                    "locked", "reason": reason, "faces": 1, "latency_ms": 1.0,
+                    "tracks": [{"id": 1, "label": "without_mask", "score": 0.9, "votes": votes}],
+                }  # fmt: skip
+                audit.write(event)
+        return path
+
+    def report(self, path, *flags):
+        return main(["report", "--file", str(path), *flags])
+
+    def test_counts_each_day_and_says_why(self, path, capsys):
+        assert self.report(path, "--days", "3") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["Date", "Openings", "Denials", "Faults", "Mask", "No", "mask",
+                                    "Worn", "wrong"]  # fmt: skip
+        assert [line.split()[2] for line in lines[1:4]] == ["1", "0", "1"]
+        assert lines[4].split()[:3] == ["Total", "0", "2"]
+        assert {line.rsplit(None, 1)[0] for line in lines[6:]} == {
+            "somebody wears no mask", "a mask leaves nose or mouth free"
+        }  # fmt: skip
+
+    def test_is_a_spreadsheet_or_a_page_by_the_name_of_its_file(self, path, tmp_path):
+        assert self.report(path, "--days", "3", "--out", str(tmp_path / "r.csv")) == 0
+        days = list(csv.DictReader((tmp_path / "r.csv").open(newline="")))
+        assert [day["without_mask"] for day in days] == ["1", "0", "1"]
+        page = tmp_path / "r.html"
+        assert self.report(path, "--days", "3", "--out", str(page), "--language", "ko") == 0
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<svg ") == 2
+        assert '<html lang="ko">' in text
+        assert "미착용 2" in text
+        assert not re.search(r"https?://(?!www\.w3\.org)|<script", text)
+
+    def test_of_a_day_without_anything_is_a_row_of_zeros(self, path, capsys):
+        assert self.report(path, "--days", "40", "--format", "csv") == 0
+        rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+        assert len(rows) == 41
+        assert rows[1][1:] == ["0"] * 6
+
+    def test_of_a_broken_chain_is_none(self, path, capsys):
+        with sqlite3.connect(path) as connection:
+            connection.execute("DROP TRIGGER rows_never_change")
+            connection.execute("UPDATE rows SET decision = 'allow' WHERE kind = 'event'")
+        connection.close()
+        assert self.report(path) == 1
+        assert "it was changed" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("days", ["0", "-1", "x", "999999999"])
+    def test_of_days_that_cannot_be_is_refused_in_a_sentence(self, path, days, capsys):
+        with contextlib.suppress(SystemExit):
+            assert self.report(path, "--days", days) == 2
+        assert "expected" in capsys.readouterr().err

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mask_gate.gate.camera.video_devices import VideoDevice, VideoMode
 from mask_gate.gate.commands import set_up
 from mask_gate.gate.commands.gate import main
 from mask_gate.gate.config.schema import GateConfig, load_config
 from mask_gate.gate.console.login import Password
 from mask_gate.gate.errors import CameraError, ConfigError, OutputError
+from mask_gate.gate.system.secret_file import read_secret
 
 
 class TestInit:
@@ -34,28 +36,51 @@ class TestInit:
         assert "cannot be written" in capsys.readouterr().err
 
 
+class TestToken:
+    def test_is_written_for_us_alone_told_once_and_good_for_a_console(self, tmp_path, capsys):
+        path = tmp_path / "metrics"
+        tokens = set()
+        for _ in range(2):
+            assert main(["--set-token", str(path)]) == 0
+            token = read_secret(str(path)).decode()
+            assert capsys.readouterr().out.rstrip().endswith(f": {token}")
+            tokens.add(token)
+        assert len(tokens) == 2
+        assert min(map(len, tokens)) >= 32
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_that_cannot_be_written_is_told(self, tmp_path, capsys):
+        assert main(["--set-token", str(tmp_path / "no" / "metrics")]) == OutputError.exit_code
+        assert "cannot be written" in capsys.readouterr().err
+
+
 class TestCameras:
-    def test_without_one_there_is_a_sentence(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(set_up, "list_cameras", lambda: [])
+    def test_without_one_there_is_a_sentence(self, monkeypatch, capsys):
+        monkeypatch.setattr(set_up, "video_devices", lambda: [])
         assert main(["--list-cameras"]) == CameraError.exit_code
         assert "--camera demo" in capsys.readouterr().err
 
-    def test_names_that_stay_the_same_come_first_and_once(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(set_up, "_size", lambda path: "640 x 480")
-        by_id = tmp_path / "v4l" / "by-id"
-        by_id.mkdir(parents=True)
-        for number in (0, 1):
-            (tmp_path / f"video{number}").touch()
-        (by_id / "usb-cam").symlink_to(tmp_path / "video1")
-        assert set_up.list_cameras(tmp_path) == [
-            (str(by_id / "usb-cam"), "640 x 480"),
-            (str(tmp_path / "video0"), "640 x 480"),
+    def test_are_shown_with_what_they_offer_and_how_to_name_them(self, capsys):
+        lasting, node = Path("/dev/v4l/by-id/usb-cam"), Path("/dev/video0")
+        modes = (VideoMode("MJPG", 640, 480, (30.0, 7.5)), VideoMode("H264", 1280, 720, ()))
+        set_up.print_cameras(
+            [
+                VideoDevice(lasting, node, "Webcam", modes),
+                VideoDevice(Path("/dev/video2"), Path("/dev/video2"), "Other"),
+                VideoDevice(Path("/dev/video3"), Path("/dev/video3"), fault="no rights"),
+            ]
+        )
+        assert capsys.readouterr().out.splitlines() == [
+            "/dev/v4l/by-id/usb-cam",
+            "    Webcam, now /dev/video0",
+            "    MJPG 640 x 480 at 30, 7.5 fps",
+            "    H264 1280 x 720",
+            "/dev/video2",
+            "    Other, now /dev/video2",
+            "    this name may be another camera's after the next start",
+            "/dev/video3",
+            "    no rights",
         ]
-
-    def test_what_is_no_camera_is_said_to_give_no_picture(self, tmp_path):
-        (tmp_path / "video0").touch()
-        ((_, size),) = set_up.list_cameras(tmp_path)
-        assert "no picture" in size or "no rights" in size
 
 
 class TestSamples:

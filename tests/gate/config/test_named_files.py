@@ -26,24 +26,14 @@ def test_a_gate_that_names_none_is_right():
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("detector: {weights: FILE}", "detector.weights"),
         ("console: {enabled: true, password_file: FILE}", "console.password_file"),
         ("console: {enabled: true, kiosk_password_file: FILE}", "console.kiosk_password_file"),
         ("console: {enabled: true, metrics_token_file: FILE}", "console.metrics_token_file"),
-        (
-            "console: {enabled: true, tls_certificate: FILE, tls_key: FILE}",
-            "console.tls_certificate",
-        ),
-        (
-            "console: {enabled: true, tls_certificate: /etc/hostname, tls_key: FILE}",
-            "console.tls_key",
-        ),
         (
             "console: {enabled: true, guard_password_files: {kim: FILE}}",
             "console.guard_password_files.kim",
         ),
         ("mqtt: {host: broker, username: gate, password_file: FILE}", "mqtt.password_file"),
-        ("mqtt: {host: broker, tls: true, ca_file: FILE}", "mqtt.ca_file"),
         (
             "relays: [{kind: webhook, url: 'https://door.example/', secret_file: FILE}]",
             "relays.0.secret_file",
@@ -62,6 +52,22 @@ def test_a_secret_that_every_user_can_read_is_refused(keys, secret):
     secret.chmod(0o644)
     with pytest.raises(ConfigError, match=r"^console\.(password_file|tls_key): .*chmod o="):
         check(f"console: {{enabled: true, {keys.replace('FILE', str(secret))}}}")
+
+
+@pytest.mark.parametrize(
+    ("rights", "said"),
+    [(0o644, "console.tls_key: secret file .* open to every user"), (0o640, "cannot be used")],
+)
+def test_a_key_that_every_user_can_read_or_that_is_none_is_refused(secret, rights, said):
+    secret.chmod(rights)
+    with pytest.raises(ConfigError, match=said):
+        check(f"console: {{enabled: true, tls_certificate: {secret}, tls_key: {secret}}}")
+
+
+@pytest.mark.parametrize("name", ["secret", "gone"])
+def test_certificates_to_trust_must_be_some(secret, name):
+    with pytest.raises(ConfigError, match=r"^mqtt\.ca_file: .*(certificates|no such file)"):
+        check(f"mqtt: {{host: broker, tls: true, ca_file: {secret.with_name(name)}}}")
 
 
 def test_a_console_that_is_off_needs_none(tmp_path):

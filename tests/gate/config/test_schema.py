@@ -1,6 +1,7 @@
 """gate.yaml: complete, strict, and every slip named with file, line and key."""
 
 import itertools
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -144,7 +145,7 @@ class TestSlips:
             (
                 "camera:\n  zzz: 1",
                 "gate.yaml:2: camera.zzz: no such key; "
-                "expected one of source, timeout_s, folder_fps",
+                "expected one of source, user, password_file, timeout_s, folder_fps",
             ),
             (
                 "policy:\n  hold_s: 3\n  hold_s: 4",
@@ -168,8 +169,8 @@ class TestSlips:
                 "gate.yaml:2: policy.min_frames: input should be a valid integer, got 2.5",
             ),
             (
-                "policy:\n  window_s: '1'",
-                "gate.yaml:2: policy.window_s: input should be a valid number, got '1'",
+                "policy:\n  window_s: '1 s'",
+                "gate.yaml:2: policy.window_s: input should be a valid number, got '1 s'",
             ),
             (
                 "outputs:\n  sound: 1",
@@ -212,7 +213,8 @@ class TestSlips:
             ),
             (
                 "relays:\n- {kind: mqtt, host: a, topic: 'a#'}",
-                "gate.yaml:2: relays.0.mqtt.topic: string should match pattern",
+                "gate.yaml:2: relays.0.mqtt.topic: expected one topic, without the wildcards + and "
+                "#, got 'a#'",
             ),
             (
                 "detector:\n  start_s: 100",
@@ -461,6 +463,90 @@ class TestNumbersAndWords:
         assert fault(text).startswith(said)
 
 
+class TestNumbers:
+    """Numbers are read as people mean them where only a number can be meant."""
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ('{port: "1884"}', 1884),
+            ("{port: 1884.0}", 1884),
+            ("{port: 188.4e1}", 1884),
+        ],
+    )
+    def test_in_quotes_or_with_a_point_are_whole(self, text, value):
+        config = parse_config(f"mqtt: {text[:-1]}, host: a}}", "gate.yaml")
+        assert config.mqtt.port == value
+
+    @pytest.mark.parametrize(
+        ("text", "value"), [('"2.5"', 2.5), ('"2"', 2.0), ("'.5'", 0.5), ("2", 2.0)]
+    )
+    def test_in_quotes_have_decimals(self, text, value):
+        config = parse_config(f"camera: {{folder_fps: {text}}}", "gate.yaml")
+        assert config.camera.folder_fps == value
+
+    @pytest.mark.parametrize("text", ['"017"', '"1_000"', '"1:30"', '"nan"', '""', '"1e2"', "9.5"])
+    def test_of_another_kind_are_refused(self, text):
+        said = fault(f"mqtt: {{host: a, port: {text}}}")
+        assert said.startswith("gate.yaml:1: mqtt.port: input should be a valid integer")
+
+    def test_and_the_home_folder_is_found_before_a_path(self, monkeypatch):
+        monkeypatch.setenv("HOME", "/home/gate")
+        text = 'detector: {weights: "~/best.pth"}\naudit: {path: "~/door.sqlite"}'
+        config = parse_config(text, "gate.yaml")
+        assert config.detector.weights == "/home/gate/best.pth"
+        assert config.audit.path == "/home/gate/door.sqlite"
+
+    def test_stay_text_where_text_can_be_meant(self):
+        config = parse_config('relays: [{kind: gpio, pin: "17"}]', "gate.yaml")
+        assert config.relays[0].pin == "17"
+
+
+class TestBrokerHosts:
+    """A broker's host is a name or an address alone; whoever writes a URL is told what to write."""
+
+    @pytest.mark.parametrize("host", ["localhost", "192.168.1.5", "broker.lan", "::1", "fe80::1"])
+    def test_are_names_and_addresses(self, host):
+        assert parse_config(f'mqtt: {{host: "{host}"}}', "gate.yaml").mqtt.host == host
+
+    @pytest.mark.parametrize("place", ["mqtt", "relays.0.mqtt"])
+    @pytest.mark.parametrize(
+        ("host", "mend"),
+        [
+            ("mqtt://127.0.0.1:1883", "write host: 127.0.0.1, port: 1883"),
+            ("mqtts://broker.lan", "write host: broker.lan, tls: true"),
+            ("tcp://broker.lan:1884/a", "write host: broker.lan, port: 1884"),
+            ("broker.lan:1884", "write host: broker.lan, port: 1884"),
+            ("broker.lan/", "write host: broker.lan"),
+            ("broker lan", "a name or an address alone is expected"),
+            ("[::1]:1884", "write host: ::1, port: 1884"),
+            ("mqtt://gate:s3cret@broker", "write host: broker, username and password_file for"),
+        ],
+    )
+    def test_that_are_urls_are_told_with_the_mend(self, place, host, mend):
+        text = f'mqtt: {{host: "{host}"}}'
+        if place != "mqtt":
+            text = f'relays: [{{kind: mqtt, topic: a, host: "{host}"}}]'
+        said = fault(text)
+        assert said.startswith(f"gate.yaml:1: {place}.host: a name or an address alone is expected")
+        assert mend in said
+        assert "s3cret" not in said
+
+
+class TestSlipsOfYaml:
+    """Where the parser's own words say too little, the mend stands behind them."""
+
+    @pytest.mark.parametrize(
+        ("text", "mend"),
+        [
+            ("camera:\n\tsource: demo", "; indent with blanks, not with tabs"),
+            ("camera: {source: rtsp://a:b #1@host/s}", "; what stands behind ' #' is a comment"),
+        ],
+    )
+    def test_get_their_mend(self, text, mend):
+        assert mend in fault(text)
+
+
 class TestNoText:
     """Whatever is in the file, the answer is a configuration or one sentence per fault."""
 
@@ -496,3 +582,40 @@ class TestFlags:
     def test_are_checked_like_the_file_and_called_by_their_own_names(self):
         with pytest.raises(ConfigError, match=r"^--device: expected auto, cpu or cuda"):
             with_flags(GateConfig(), {"--device": (("detector", "device"), "tpu")})
+
+
+class TestALoginOfACamera:
+    def config(self, tmp_path, words, password="p@ss#1\n"):
+        secret = tmp_path / "camera.password"
+        secret.write_text(password)
+        secret.chmod(0o600)
+        text = f"camera: {{source: {words}, user: admin, password_file: {secret}}}"
+        return parse_config(text, "gate.yaml")
+
+    def test_stands_beside_its_url(self, tmp_path):
+        config = self.config(tmp_path, "rtsp://cam/live")
+        assert config.camera.opened_as().address == "rtsp://admin:p%40ss%231@cam/live"
+        assert "p@ss" not in json.dumps(config.model_dump(mode="json"))
+
+    def test_is_no_matter_for_another_kind_of_camera_or_one_given_by_a_flag(self, tmp_path):
+        assert self.config(tmp_path, "0").camera.opened_as().address == "0"
+        config = self.config(tmp_path, "rtsp://cam/live")
+        flagged = with_flags(config, {"--camera": (("camera", "source"), "http://other/")})
+        assert flagged.camera.opened_as().address == "http://other/"
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            ("source: 'rtsp://a:b@cam/', user: c, password_file: d", "has a user already"),
+            ("source: 'rtsp://cam/', user: c", "both user and password_file"),
+            ("source: 'rtsp://cam/', password_file: c", "both user and password_file"),
+        ],
+    )
+    def test_is_given_once_and_whole(self, words, told):
+        with pytest.raises(ConfigError, match=told):
+            parse_config(f"camera: {{{words}}}", "gate.yaml")
+
+    def test_that_cannot_be_read_is_told(self, tmp_path):
+        config = self.config(tmp_path, "rtsp://cam/live", "")
+        with pytest.raises(ConfigError, match=r"camera\.password_file"):
+            config.camera.opened_as()

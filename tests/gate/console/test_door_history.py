@@ -17,7 +17,7 @@ from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import Row
 from mask_gate.gate.audit.rows import start_detail
 from mask_gate.gate.audit.store import AuditStore
-from mask_gate.gate.console.door_history import MOST_S, read_today
+from mask_gate.gate.console.door_history import MOST_S, read_past_days, read_today
 from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.console.login import write_password
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
@@ -111,7 +111,7 @@ class TestWhatIsRead:
         state = recalled(path)
         assert (state.today.openings, state.today.denials) == (1, 2)
         assert state.today.people == {"with_mask": 1, "without_mask": 1, "mask_weared_incorrect": 0}
-        assert state.today.people_by_hour()["with_mask"][12] == 1
+        assert state.today.people_by_hour()[12]["with_mask"] == 1
         assert [event["id"] for event in state.events.newest_first()] == ["c", "b", "a"]
 
     def test_the_same_number_in_another_run_is_another_person(self, path):
@@ -123,6 +123,16 @@ class TestWhatIsRead:
         record(path, signal(MaskLabel.WITH_MASK, "a"), wall=NOON - timedelta(days=1))
         record(path, signal(MaskLabel.WITH_MASK, "b"))
         assert [past.event["id"] for past in read_today(path, NOON, 1)] == ["b"]
+
+    def test_the_days_before_are_counted_each_for_itself(self, path):
+        for days, name in ((3, "a"), (1, "b"), (1, "c"), (0, "d")):
+            record(path, signal(MaskLabel.WITH_MASK, name), wall=NOON - timedelta(days=days))
+        tally = read_past_days(path, NOON.date())
+        openings = [
+            tally.day((NOON - timedelta(days=days)).date().isoformat()).openings
+            for days in range(4)
+        ]
+        assert openings == [0, 2, 0, 1]
 
     def test_the_newest_are_known_where_there_are_too_many(self, path):
         record(path, *(signal(MaskLabel.WITH_MASK, str(n)) for n in range(9)))

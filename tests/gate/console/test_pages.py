@@ -7,16 +7,19 @@ import csv
 import io
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
 
+from mask_gate.gate.audit.tally import Tally
 from mask_gate.gate.console.door_pages import DoorContext
 from mask_gate.gate.console.door_state import DoorState
+from mask_gate.gate.console.event_views import EVENT_TYPES
 from mask_gate.gate.console.login import Account, Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import COOKIE, SiteSettings
 from mask_gate.gate.console.pages import STATIC, Pages
+from mask_gate.gate.console.periods import Period
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
 from mask_gate.gate.console.rate_limit import ALL_STRANGERS, PER_ADDRESS, Rate, RateLimiter
 from mask_gate.gate.console.templates import TEMPLATES
@@ -48,6 +51,7 @@ ALLOWED = {
     ("GET", "/api/kiosk"): {Role.GUARD, Role.VISITOR},
     ("GET", "/api/chart.svg"): {Role.GUARD},
     ("GET", "/api/events"): {Role.GUARD},
+    ("GET", "/counts.csv"): {Role.GUARD},
     ("GET", "/events.csv"): {Role.GUARD},
     ("GET", "/events.json"): {Role.GUARD},
     ("GET", "/healthz"): set(Role),
@@ -65,6 +69,7 @@ OF_A_DOOR = {
     "/api/kiosk": {Role.GUARD, Role.VISITOR},
     "/api/chart.svg": {Role.GUARD},
     "/api/events": {Role.GUARD},
+    "/counts.csv": {Role.GUARD},
     "/events.csv": {Role.GUARD},
     "/events.json": {Role.GUARD},
 }
@@ -105,7 +110,7 @@ class Bench:
                 f"{gate}-{name}" if name else gate,
                 config or {"gate": gate},
                 DoorState(clock),
-                LivePictures(languages["en"], PrivacyConfig(), limit, lambda demand: None, clock),
+                LivePictures(languages, PrivacyConfig(), limit, lambda demand: None, clock),
             )
             for name in doors or ("",)
         ]
@@ -637,6 +642,18 @@ def test_metrics_have_the_names_that_dashboards_use(bench, repo_root):
     assert set(re.findall(r"mask_gate_\w+", json.dumps(json.loads(dashboard)))) <= told
 
 
+def test_metrics_are_those_that_the_manual_lists(bench, repo_root):
+    bench.hear()
+    text = bench.as_(Role.SCRAPER).get("/metrics").text
+    told = set(re.findall(r"^# TYPE (\S+ \S+)$", text, re.MULTILINE))
+    manual = (repo_root / "docs/events.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(mask_gate_\w+)` \| (\w+) \|", manual, re.MULTILINE)
+    assert {f"{name} {kind}" for name, kind in listed} == told
+    assert re.search(
+        r'^mask_gate_build_info\{python="[^"]+",version="[^"]+"\} 1\.0', text, re.MULTILINE
+    )
+
+
 @pytest.mark.parametrize(("token", "code"), [("", 401), ("wrong", 401), (TOKEN + "x", 401)])
 def test_a_wrong_token_reads_no_metrics(bench, token, code):
     client = bench.as_(Role.NOBODY)
@@ -648,7 +665,83 @@ def test_all_words_of_the_pages_are_used_and_exist():
     text = "".join(path.read_text() for path in TEMPLATES.glob("*.html"))
     for name in ("pages", "door_pages", "event_views", "chart"):
         text += (TEMPLATES.parents[1] / f"gate/console/{name}.py").read_text()
-    used = set(re.findall(r"page\.(\w+)|page\[\"(\w+)\"", text))
+    text += (TEMPLATES.parents[1] / "gate/commands/audit_report.py").read_text()
+    used = set(re.findall(r"page\.(\w+)|page\[[\"'](\w+)[\"']", text))
     used = {one or other for one, other in used}
+    used.discard("get")  # a method, of what an event is called
     dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "locked"}
+    dynamic |= {*Period, *EVENT_TYPES}
     assert used | dynamic == set(load_texts("en").page)
+
+
+class TestLanguageOfABrowser:
+    @pytest.mark.parametrize(
+        ("header", "code"),
+        [("ko-KR,ko;q=0.9,en;q=0.8", "ko"), ("de-DE,ko;q=0.3,en;q=0.7", "en"), ("fr", "en"),
+         ("ko;q=0,en", "en"), ("", "en"), ("*", "en"), ("ko;q=x", "en"), (",;=,q" * 99, "en"),
+         ("KO", "ko")],
+    )  # fmt: skip
+    def test_is_the_one_that_the_browser_likes_best(self, bench, header, code):
+        answer = bench.as_(Role.NOBODY).get("/login", headers={"accept-language": header})
+        assert f'<html lang="{code}">' in answer.text
+
+    def test_that_was_chosen_counts_more_than_what_the_browser_likes(self, bench):
+        client = bench.as_(Role.NOBODY)
+        client.get("/login?lang=en")
+        answer = client.get("/login", headers={"accept-language": "ko"})
+        assert '<html lang="en">' in answer.text
+
+    def test_of_a_page_is_that_of_all_its_words(self, bench):
+        bench.deny()
+        client = bench.as_(Role.GUARD)
+        korean = {"accept-language": "ko"}
+        kinds = {event["type_text"] for event in client.get("/api/events", headers=korean).json()}
+        assert kinds == {"판단", "신호"}
+        assert 'value="signal">신호</option>' in client.get("/", headers=korean).text
+        assert "미착용" in client.get("/api/chart.svg", headers=korean).text
+
+
+class TestPeriods:
+    @pytest.fixture
+    def client(self, bench):
+        past, today = Tally(), bench.state.today.today
+        maker = EventMaker("lobby", wall=lambda: datetime.now(UTC) - timedelta(days=9))
+        for track in (1, 2):
+            face = Track(track, (1.0, 1.0, 9.0, 9.0), (), 0.0, 5.0)
+            votes = {track: {MaskLabel.WITH_MASK: 5}}
+            scene = Scene(Decision(State.ALLOW, Reason.COMPLIANT, 5.0, votes=votes), (face,))
+            signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, 5.0, f"o{track}", until_s=9.0)
+            past.add(maker.of_signal(signal, scene))
+        bench.deny()
+        bench.state.today.take_past_days(past)
+        self.nine_days_ago = (today - timedelta(days=9)).isoformat()
+        self.today = today.isoformat()
+        return bench.as_(Role.GUARD)
+
+    @pytest.mark.parametrize(
+        ("period", "rows"), [("today", 1), ("week", 7), ("month", 28), ("quarter", 84)]
+    )
+    def test_are_exported_with_a_row_for_each_day(self, client, period, rows):
+        answer = client.get(f"/counts.csv?period={period}")
+        assert "mask-gate-counts" in answer.headers["content-disposition"]
+        days = {row["date"]: row for row in csv.DictReader(io.StringIO(answer.text))}
+        assert len(days) == rows
+        assert days[self.today]["denials"] == "1"
+        if rows > 9:
+            then = days[self.nine_days_ago]
+            assert (then["openings"], then["denials"], then["with_mask"]) == ("2", "0", "2")
+
+    @pytest.mark.parametrize(
+        ("period", "people"), [("today", 0), ("week", 0), ("month", 2), ("quarter", 2)]
+    )
+    def test_are_shown_as_a_chart(self, client, period, people):
+        chart = client.get(f"/api/chart.svg?period={period}&width=360").text
+        assert f"People seen: Mask {people}, No mask 1" in chart
+        assert 'viewBox="0 0 360 ' in chart
+
+    @pytest.mark.parametrize(
+        "query", ["period=year", "width=x", "width=-1", "width=1e9", "period[]=1"]
+    )
+    def test_that_are_none_are_refused_in_a_sentence(self, client, query):
+        answer = client.get(f"/api/chart.svg?{query}")
+        assert answer.status_code == (200 if query == "period[]=1" else 400)

@@ -165,7 +165,12 @@ def test_a_box_in_the_grey_bars_is_no_face(weights):
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "no such file"), (b"", "damaged"), (b"not weights at all", "damaged|refused")],
+    [
+        (None, "no such file"),
+        (b"", "is empty"),
+        (b"not weights at all", "is a text that begins with 'not weights at all'"),
+        (b"\xff not weights", "damaged|refused"),
+    ],
 )
 def test_a_file_that_is_no_model_is_refused(tmp_path, content, complaint):
     path = tmp_path / "a.pth"
@@ -201,6 +206,11 @@ def test_an_export_of_another_checkpoint_is_left_alone(weights, tmp_path, caplog
     assert "from another checkpoint" in caplog.text
 
 
+def test_a_folder_is_called_a_folder(tmp_path):
+    with pytest.raises(ModelError, match="is a folder; give the path of a file in it"):
+        Detector(tmp_path, "cpu")
+
+
 @needs_onnx
 def test_an_exported_twin_that_nobody_can_vouch_for_is_left_alone(weights, tmp_path, caplog):
     copy = tmp_path / "a.pth"
@@ -227,8 +237,9 @@ def test_an_edited_twin_is_refused_though_it_names_its_checkpoint(weights, tmp_p
 
 
 @needs_onnx
-def test_an_exported_file_runs_on_its_own_but_not_on_cuda(weights, tmp_path):
-    path = tmp_path / "b.onnx"
+@pytest.mark.parametrize("name", ["b.onnx", "BEST.ONNX"])
+def test_an_exported_file_runs_on_its_own_but_not_on_cuda(weights, tmp_path, name):
+    path = tmp_path / name
     export_onnx(load_checkpoint(weights), path, fingerprint(weights))
     assert len(Detector(path)(frame())) > 0
     with pytest.raises(ModelError, match=r"run on the CPU; give a \.pth for cuda"):

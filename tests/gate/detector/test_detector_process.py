@@ -689,7 +689,7 @@ class TestTheRealDetector:
         ],
     )
     def test_that_cannot_be_used_is_a_sentence(self, tmp_path, weights, device, complaint):
-        (tmp_path / "damaged.onnx").write_bytes(b"nothing of the kind")
+        (tmp_path / "damaged.onnx").write_bytes(b"\x08\x00nothing of the kind")
         command = worker_command(tmp_path / weights, device)
         with pytest.raises(ModelError, match=complaint):
             DetectorProcess(command, passes, ProcessLimits(result_s=1.0))

@@ -112,7 +112,8 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".onnx"])
-def test_the_bundled_detector_passes_without_a_remark(selftest, suffix):
+def test_the_bundled_detector_with_its_second_looks_passes_without_a_remark(suffix):
+    selftest = SelfTest(STILLS, **THRESHOLDS, second_look_score=PolicyConfig().second_look_score)
     assert selftest(Detector(BUNDLED.with_suffix(suffix), "cpu")) == []
 
 
@@ -154,13 +155,22 @@ SOUND = {
 }
 
 
-def says(answers):
-    """A detector with known answers (label, score, margin, box) about the stills."""
+BARE_FACE = [(BARE, 0.9, 0.8, FACE)]
+
+
+def says(answers, otherwise=BARE_FACE, second_look=()):
+    """A detector with known answers (label, score, margin, box) about the stills.
+
+    `otherwise` is what it says of them tilted or tinted, `second_look` of a face alone.
+    """
     stills = {name: cv2.imread(str(STILLS / f"{name}.jpg")) for name in answers}
 
     def detect(frame):
-        (name,) = (name for name, still in stills.items() if np.array_equal(still, frame.image))
-        faces = answers[name]
+        known = [name for name, still in stills.items() if np.array_equal(still, frame.image)]
+        if known:
+            faces = answers[known[0]]
+        else:
+            faces = second_look if frame.image.shape == (512, 512, 3) else otherwise
         return Detections(
             np.array([box for *_, box in faces], np.float32).reshape(-1, 4),
             np.array([score for _, score, *_ in faces], np.float32),
@@ -220,6 +230,27 @@ def test_each_way_to_be_wrong_is_refused(selftest, name, faces, complaint):
 def test_each_way_to_be_weak_is_a_remark(selftest, name, faces, remark):
     (said,) = selftest(says(SOUND | {name: faces}))
     assert re.search(remark, said)
+
+
+def test_a_tilted_or_tinted_bare_face_taken_for_a_masked_one_is_a_remark(selftest):
+    (said,) = selftest(says(SOUND, otherwise=[(MASK, 0.9, 0.8, FACE)]))
+    assert "a bare face for a masked one when it is tilted by -45 degrees, " in said
+    assert said.endswith("in blue light, in red light")
+
+
+@pytest.mark.parametrize(
+    "otherwise", [[], [(MASK, 0.3, 0.2, FACE)], [*BARE_FACE, (MASK, 0.9, 0.8, ELSEWHERE)]]
+)
+def test_what_opens_no_door_is_no_remark(selftest, otherwise):
+    assert selftest(says(SOUND, otherwise=otherwise)) == []
+
+
+@pytest.mark.parametrize(("label", "remarks"), [(BARE, 0), (MASK, 1)])
+def test_a_second_look_may_find_it_out(label, remarks):
+    careful = SelfTest(STILLS, **THRESHOLDS, second_look_score=0.3)
+    view = [(label, 0.9, 0.8, (64.0, 64.0, 192.0, 192.0))]
+    detector = says(SOUND, otherwise=[(MASK, 0.9, 0.8, FACE)], second_look=view)
+    assert len(careful(detector)) == remarks
 
 
 def test_doubtful_specks_that_the_gate_would_not_follow_are_no_ghosts(selftest):

@@ -23,6 +23,8 @@ def shown_by(screen, recorder, privacy=None, **more):
 
 
 class FakeScreen:
+    size_wh = None
+
     def __init__(self):
         self.alive, self.quit_asked, self.shown = True, False, []
 

@@ -1,5 +1,6 @@
 """VideoRecorder: a playable file at the speed of the events, and a loop that never waits."""
 
+import os
 import re
 import threading
 
@@ -7,12 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_gate.gate.display.video_recorder import (
-    CODECS,
-    QUEUE_FRAMES,
-    VideoRecorder,
-    open_writer,
-)
+from mask_gate.gate.display.video_files import SUFFIXES, open_writer
+from mask_gate.gate.display.video_recorder import QUEUE_FRAMES, VideoRecorder
 from mask_gate.gate.errors import OutputError
 
 pytestmark = pytest.mark.process
@@ -42,12 +39,23 @@ def record(path, items, fps=10.0):
     return recorder
 
 
-@pytest.mark.parametrize("suffix", sorted(CODECS))
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_kind_of_file_can_be_played(tmp_path, suffix):
     path = tmp_path / f"입구{suffix}"
-    record(path, [(shade(40 + 20 * i), i / 10) for i in range(6)])
-    assert levels_in(path) == pytest.approx([40 + 20 * i for i in range(6)], abs=4)
-    assert list(tmp_path.iterdir()) == [path]
+    done = record(path, [(shade(40 + 20 * i), i / 10) for i in range(6)])
+    assert levels_in(done.path) == pytest.approx([40 + 20 * i for i in range(6)], abs=4)
+    assert list(tmp_path.iterdir()) == [done.path]
+
+
+def test_a_recording_is_not_for_every_user_of_the_machine(tmp_path):
+    path = tmp_path / "a.mp4"
+    (tmp_path / "a.part.mp4").write_bytes(b"left by a gate that was killed")
+    before = os.umask(0)
+    try:
+        record(path, [(GREY, 0.0), (GREY, 0.1)])
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_the_file_runs_at_the_speed_of_the_events(tmp_path):
@@ -93,7 +101,7 @@ def test_a_busy_encoder_drops_pictures_instead_of_delaying_the_loop(tmp_path, ca
     def open_busy_writer(*options):
         return BusyWriter(open_writer(*options), go_on)
 
-    recorder = VideoRecorder(tmp_path / "busy.mp4", fps=10, open_writer=open_busy_writer)
+    recorder = VideoRecorder(tmp_path / "busy.webm", fps=10, open_writer=open_busy_writer)
     for number in range(50):
         recorder.write(GREY, number / 10)  # would hang here if it waited
     go_on.set()
@@ -104,7 +112,7 @@ def test_a_busy_encoder_drops_pictures_instead_of_delaying_the_loop(tmp_path, ca
 
 
 def test_an_earlier_recording_is_replaced_only_by_a_new_one(tmp_path):
-    path = tmp_path / "door.mp4"
+    path = tmp_path / "door.webm"
     record(path, [(shade(50), 0)])
     before = path.read_bytes()
     record(path, [])
@@ -164,10 +172,10 @@ class BrokenWriter:
 
 @pytest.mark.parametrize("opens", [False, True])
 def test_an_encoder_that_fails_is_told_at_the_end_and_stops_nothing(tmp_path, caplog, opens):
-    recorder = VideoRecorder(tmp_path / "broken.mp4", open_writer=lambda *_: BrokenWriter(opens))
+    recorder = VideoRecorder(tmp_path / "broken.webm", open_writer=lambda *_: BrokenWriter(opens))
     for number in range(30):
         recorder.write(GREY, number)
-    with pytest.raises(OutputError, match=r"broken\.mp4"):
+    with pytest.raises(OutputError, match=r"broken\.webm"):
         recorder.close()
     assert list(tmp_path.iterdir()) == []
     assert caplog.text.count("stopped") == 1

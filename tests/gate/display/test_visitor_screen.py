@@ -9,7 +9,7 @@ import pytest
 
 from mask_gate.gate.display.overlay import STATE_STYLES
 from mask_gate.gate.display.texts import language_codes, load_texts
-from mask_gate.gate.display.visitor_screen import SIZE_HW, draw_visitor_screen
+from mask_gate.gate.display.visitor_screen import draw_visitor_screen
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
 from mask_gate.models.labels import MaskLabel
 
@@ -55,9 +55,27 @@ def test_the_picture_with_its_boxes_is_in_it():
     assert (with_box[464:] == without[464:]).all()
 
 
+@pytest.mark.parametrize("size_wh", [(1280, 800), (1920, 1080), (800, 1280), (1080, 1920), (9, 5)])
+@pytest.mark.parametrize("code", language_codes())
+def test_it_is_laid_out_for_any_display(size_wh, code):
+    decision = Decision(State.DENY, Reason.MASK_INCORRECT, 5.0)
+    drawn = draw_visitor_screen(PICTURE, [FACE], decision, load_texts(code), size_wh)
+    width, height = (max(side, 64) for side in size_wh)
+    assert drawn.shape == (height, width, 3)
+    picture = (drawn == PICTURE[0, 0]).all(axis=2)
+    assert picture.any(axis=0).sum() > 0.6 * width or width > height
+    assert picture.sum() > 0.25 * width * height
+
+
+def test_visitors_are_not_shown_votes_and_numbers():
+    decision = Decision(State.DENY, Reason.NO_MASK, 5.0, votes={1: {MaskLabel.WITHOUT_MASK: 9}})
+    counted = draw_visitor_screen(PICTURE, [FACE], decision, TEXTS)
+    assert (counted == screen(tracks=[FACE])).all()
+
+
 @pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (1920, 1080), (1, 1), (2, 900)])
 def test_any_picture_fits(size):
-    assert screen(image=np.zeros((*size, 3), np.uint8)).shape == (*SIZE_HW, 3)
+    assert screen(image=np.zeros((*size, 3), np.uint8)).shape == (720, 1280, 3)
 
 
 def test_the_picture_given_is_left_alone():

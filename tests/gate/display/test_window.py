@@ -123,7 +123,8 @@ STATES = {
 def test_the_visitors_screen_fills_the_display_with_the_colour_of_its_state(xvfb, state, tmp_path):
     decision = Decision(state, STATES[state], 1.0)
     window = Window("mask-gate test", full_screen=True)
-    image = draw_visitor_screen(PICTURE, [], decision, load_texts("ko"))
+    assert until(lambda: window.size_wh == (640, 480))
+    image = draw_visitor_screen(PICTURE, [], decision, load_texts("ko"), window.size_wh)
     colour = np.array(STATE_STYLES[state][0])
 
     def is_filled():
@@ -132,8 +133,7 @@ def test_the_visitors_screen_fills_the_display_with_the_colour_of_its_state(xvfb
         photo = tmp_path / "display.png"
         subprocess.run(["import", "-window", "root", str(photo)], check=True)
         seen = cv2.imread(str(photo)).astype(int)
-        # 640 x 480 of the display hold a picture of 16:9 as 640 x 360.
-        return (np.abs(seen[80:400, :8] - colour).max(axis=2) < 12).all()
+        return (np.abs(seen[:, :8] - colour).max(axis=2) < 12).all()
 
     assert until(is_filled)
     window.close()
@@ -232,7 +232,7 @@ def test_a_full_screen_that_is_never_painted_is_opened_anew(monkeypatch, painted
 
     monkeypatch.setattr(screen.cv2, "waitKey", press_q_when_painted)
     said = run_viewer_on(sent(PICTURE))
-    assert said == [b"ready", b"quit"]
+    assert said == [b"ready", b"size", b"640", b"480", b"quit"]
     assert len(opened) == painted == len(enlarged)
     assert len(window.shown) == painted  # what was shown is shown again
     assert window.sizes[-1] == (640, 480)

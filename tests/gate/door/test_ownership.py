@@ -12,19 +12,21 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_gate.gate.door import ownership
-from mask_gate.gate.door.ownership import Ownership, runtime_folder
-from mask_gate.gate.errors import OutputError
+from mask_gate.gate.door.ownership import Ownership, runtime_folders
+from mask_gate.gate.errors import OutputError, OwnedError
 
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
+LIMITED_S = 0.3
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users: needs root")
 
@@ -40,14 +42,14 @@ folder, wait_s, *child = sys.argv[1:]
 print("there", flush=True)
 sys.stdin.readline()
 try:
-    door = Ownership("lobby", Path(folder), wait_s=float(wait_s))
+    door = Ownership("lobby", [Path(folder)], wait_s=float(wait_s))
 except OutputError as error:
     print(f"refused {error}", flush=True)
     sys.exit(error.exit_code)
 if child:
     subprocess.Popen(
         [sys.executable, "-c", "import sys; print('child', flush=True); sys.stdin.read()"],
-        stdin=int(child[0]), pass_fds=[door.fileno()],
+        stdin=int(child[0]), pass_fds=door.descriptors,
     )
 else:
     print("owner", flush=True)
@@ -111,8 +113,12 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
+def wall():
+    return datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
+
+
 def own(folder, gate="lobby", wait_s=0.0, **options):
-    return contextlib.closing(Ownership(gate, folder, wait_s=wait_s, **options))
+    return contextlib.closing(Ownership(gate, [folder], wait_s=wait_s, **options))
 
 
 class TestOneOwner:
@@ -134,9 +140,6 @@ class TestOneOwner:
         assert codes == {OutputError.exit_code}
 
     def test_the_second_is_told_in_one_sentence_who_was_first_and_since_when(self, folder):
-        def wall():
-            return datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
-
         with own(folder, wall=wall), pytest.raises(OutputError) as told:
             own(folder)
         assert str(told.value) == (
@@ -204,10 +207,11 @@ class TestAnOwnerThatDies:
             assert 0.5 <= time.monotonic() - began_s < 0.5 + PATIENCE_S
 
     def test_is_named_once_while_somebody_waits(self, folder, caplog):
-        with own(folder), pytest.raises(OutputError):
+        with own(folder, wall=wall), pytest.raises(OutputError):
             own(folder, wait_s=0.4)
         assert [record.getMessage() for record in caplog.records] == [
-            f"door 'lobby' {ownership._owner((folder / 'lobby.lock').read_bytes())}; waiting for it"
+            f"door 'lobby' is kept by process {os.getpid()} since 2024-05-01T08:30:00+00:00; "
+            "stop that one, or give this gate another --gate name; waiting for it"
         ]
 
 
@@ -233,8 +237,8 @@ class TestAChildThatInherited:
             pass
 
     def test_keeps_it_also_when_the_owner_lets_go_by_itself(self, folder):
-        door = Ownership("lobby", folder, wait_s=0.0)
-        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[door.fileno()])
+        door = Ownership("lobby", [folder], wait_s=0.0)
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=door.descriptors)
         door.close()
         with pytest.raises(OutputError):
             own(folder)
@@ -243,12 +247,115 @@ class TestAChildThatInherited:
             pass
 
     def test_other_children_do_not(self, folder):
-        door = Ownership("lobby", folder, wait_s=0.0)
+        door = Ownership("lobby", [folder], wait_s=0.0)
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
         door.close()
         with own(folder):
             pass
         child.communicate()
+
+
+# Takes the door, beats while it is told to, and starts a child that works at the door and hangs:
+# `marked` as a guardian is, or not.
+HANGING = """
+import os, subprocess, sys, time
+from pathlib import Path
+from mask_gate.gate.door.ownership import Ownership
+door = Ownership("lobby", [Path(sys.argv[1])])
+marks = {**os.environ, **(door.marks if "marked" in sys.argv else {})}
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+child = subprocess.Popen(sleep, env=marks, pass_fds=door.descriptors)
+print(child.pid, flush=True)
+while True:
+    if "beating" in sys.argv:
+        door.beat()
+    time.sleep(0.05)
+"""
+
+
+class TestAnOwnerThatHangs:
+    """Nobody who wants to lock is kept from it by what does not answer."""
+
+    @pytest.fixture
+    def hanging(self, folder):
+        """Starts one, with words for what it does; its process, and the pid of its child."""
+        made = []
+
+        def start(*words):
+            process = subprocess.Popen(
+                [sys.executable, "-c", HANGING, str(folder), *words],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            made.append((process, int(process.stdout.readline())))
+            return made[-1]
+
+        yield start
+        for process, child in made:
+            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            process.communicate()
+
+    def test_is_ended_where_it_is_what_a_gate_has_left(self, hanging, folder):
+        gate, child = hanging("marked")
+        os.kill(child, signal.SIGSTOP)
+        gate.kill()
+        gate.wait()
+        with own(folder, wait_s=LIMITED_S):
+            assert state_of(child) in ("", "Z")
+
+    def test_is_not_ended_where_it_is_not_known_to_be_of_the_gate(self, hanging, folder):
+        gate, child = hanging()
+        gate.kill()
+        gate.wait()
+        with pytest.raises(OwnedError, match=f"a child that process {gate.pid} left"):
+            own(folder, wait_s=LIMITED_S)
+        assert "Z" not in state_of(child)
+
+    def test_is_ended_where_it_is_a_gate_that_does_not_beat(self, hanging, folder, caplog):
+        gate, child = hanging("marked", "beating")
+        for pid in (gate.pid, child):
+            os.kill(pid, signal.SIGSTOP)
+        with own(folder, wait_s=LIMITED_S, silent_s=LIMITED_S):
+            assert gate.wait(PATIENCE_S) == -signal.SIGKILL
+        assert f"process {gate.pid} does not answer: killed" in caplog.text
+
+    def test_is_left_alone_while_it_beats(self, hanging, folder):
+        gate, _ = hanging("marked", "beating")
+        with pytest.raises(OwnedError) as told:
+            own(folder, wait_s=3.0, silent_s=PATIENCE_S)
+        assert told.value.works
+        assert gate.poll() is None
+
+    def test_is_left_alone_by_who_only_wants_the_door(self, hanging, folder):
+        gate, _ = hanging("marked")
+        with pytest.raises(OwnedError, match=f"is kept by process {gate.pid}"):
+            own(folder, wait_s=LIMITED_S)
+        assert gate.poll() is None
+
+    def test_has_nothing_left_that_goes_on_when_another_has_the_door(self, hanging, folder):
+        """Such as a command that would open: it does not have the file open."""
+        code = HANGING.replace(", pass_fds=door.descriptors", "")
+        gate = subprocess.run(
+            [sys.executable, "-c", code.split("while True")[0], str(folder), "marked"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        child = int(gate.stdout)
+        assert "Z" not in state_of(child)
+        with own(folder):
+            assert state_of(child) in ("", "Z")
+
+
+def state_of(pid):
+    """As /proc has it; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 class TestTraps:
@@ -303,7 +410,9 @@ class TestTraps:
         tmp_path.chmod(0o1777)
         (tmp_path / "mask-gate-0").mkdir()
         os.chown(tmp_path / "mask-gate-0", 12345, 12345)
-        with pytest.raises(OutputError, match="set XDG_RUNTIME_DIR to a folder of your own"):
+        with pytest.raises(
+            OutputError, match="others may write there, so it cannot say who keeps a door; remove"
+        ):
             own(tmp_path / "mask-gate-0")
 
     @needs_root
@@ -342,30 +451,63 @@ class TestTraps:
             own(folder)
 
 
-class TestTheFolder:
-    def test_is_the_one_that_systemd_made(self, tmp_path):
-        said = {"RUNTIME_DIRECTORY": f"{tmp_path}:/run/other", "XDG_RUNTIME_DIR": "/tmp"}
-        assert runtime_folder(said) == tmp_path
+class TestTheFolders:
+    """Whatever the environment, two processes of one user have one of them in common."""
 
-    def test_is_the_machines_own_where_we_may_write_to_it(self, tmp_path):
-        assert runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)}, tmp_path) == (
-            tmp_path / "mask-gate"
-        )
+    def folders(self, tmp_path, **environment):
+        return runtime_folders(environment, tmp_path / "run", tmp_path / "tmp")
 
-    def test_else_that_of_the_session_else_one_with_our_number_in_the_temporary_folder(
-        self, tmp_path, monkeypatch
-    ):
-        monkeypatch.setattr(ownership.os, "access", lambda path, mode: False)
-        monkeypatch.setattr(ownership.tempfile, "gettempdir", lambda: "/some/tmp")
-        mine = Path(f"/some/tmp/mask-gate-{os.geteuid()}")
-        assert runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path / "mask-gate"
-        assert runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path / "gone")}) == mine
-        assert runtime_folder({}) == mine
+    def own(self, tmp_path):
+        return tmp_path / "tmp" / f"mask-gate-{os.geteuid()}"
+
+    def test_are_the_one_that_systemd_made_and_that_of_the_user(self, tmp_path):
+        made = tmp_path / "run" / "mask-gate"
+        found = self.folders(tmp_path, RUNTIME_DIRECTORY=f"{made}:/run/other")
+        assert found == (made, self.own(tmp_path))
+
+    def test_are_those_of_machine_and_user_where_we_may_write_to_the_first(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        shared = tmp_path / "run" / "mask-gate"
+        assert self.folders(tmp_path) == (shared, self.own(tmp_path))
+        shared.mkdir()
+        assert self.folders(tmp_path) == (shared, self.own(tmp_path))
+
+    @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR", "HOME"])
+    def test_are_the_same_whatever_else_the_environment_says(self, tmp_path, variable):
+        assert self.folders(tmp_path, **{variable: str(tmp_path)}) == (self.own(tmp_path),)
+
+    def test_are_others_for_who_wants_to_be_apart(self, tmp_path):
+        elsewhere = tmp_path / "elsewhere"
+        assert self.folders(tmp_path, RUNTIME_DIRECTORY=str(elsewhere)) == (elsewhere,)
+
+    @pytest.mark.parametrize("shared", [0, 1])
+    def test_of_which_one_is_shared_are_enough_for_one_owner(self, tmp_path, shared):
+        common, others = tmp_path / "common", [tmp_path / "one", tmp_path / "two"]
+        first, second = [[other] for other in others]
+        first.insert(shared, common)
+        second.insert(1 - shared, common)
+        with contextlib.closing(Ownership("lobby", first, wait_s=0.0)):
+            with pytest.raises(OwnedError):
+                Ownership("lobby", second, wait_s=0.0)
+            with own(tmp_path / "two"):
+                pass  # whoever is turned away keeps none of them
+        with contextlib.closing(Ownership("lobby", second, wait_s=0.0)):
+            pass
+
+    def test_of_which_one_cannot_be_trusted_are_those_that_can(self, tmp_path, folder, caplog):
+        trap = tmp_path / "trap"
+        trap.mkdir()
+        trap.chmod(0o777)
+        with contextlib.closing(Ownership("lobby", [folder, trap])) as door:
+            assert len(door.descriptors) == 1
+        assert "others may write there" in caplog.text
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=120) | st.from_regex(ownership._NOTE, fullmatch=True))
 def test_whatever_stands_in_the_file_there_is_one_sentence(note):
-    said = ownership._owner(note)
+    with TemporaryFile() as file:
+        os.pwrite(file.fileno(), note, 0)
+        said = str(ownership._owner(file.fileno()))
     assert said.startswith("is ")
     assert said.isprintable()

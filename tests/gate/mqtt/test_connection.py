@@ -1,14 +1,17 @@
 """Where a broker is and how it lets us in: ids, passwords, certificates; no broker needed."""
 
+import contextlib
 import logging
+import socket
 import sys
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.gate.errors import OutputError
-from mask_gate.gate.mqtt.connection import find_broker, new_client_id
+from mask_gate.gate.mqtt.connection import Broker, MqttLink, Will, find_broker, new_client_id
 
 pytestmark = pytest.mark.process
 
@@ -90,3 +93,81 @@ def test_words_that_everybody_on_the_network_can_read_are_warned_of(caplog):
     find_broker("broker.example", 8883, tls=True, **nothing)
     find_broker("localhost", 1883, tls=False, **nothing)
     assert caplog.messages == []
+
+
+@contextlib.contextmanager
+def answering(*packets):
+    """Something on loopback that answers whoever connects with these bytes and hangs up; its port.
+
+    The last answer is given for ever after.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        over = threading.Event()
+
+        def serve():
+            left = list(packets)
+            while not over.is_set():
+                with contextlib.suppress(OSError):
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.settimeout(30)
+                        connection.recv(4096)
+                        connection.sendall(left.pop(0) if len(left) > 1 else left[0])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        over.set()
+        thread.join()
+
+
+def connack(code):
+    return bytes((0x20, 3, 0, code, 0))
+
+
+def first_account(port):
+    """Why there is no connection, after one try; and whether trying again is of no use."""
+    ended = threading.Event()
+    link = MqttLink(
+        Broker("127.0.0.1", port),
+        "test",
+        keepalive_s=10,
+        will=Will("a", "b", retain=False),
+        on_up=lambda connection: ended.set(),
+    )
+    link.start()
+    assert link.wait_for(lambda: link.why_down != "there was no time to connect", 60)
+    link.close()
+    assert not ended.is_set()
+    return link.why_down, link.refused
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "is_final"),
+    [
+        (bytes((0x20, 2, 0, 1)), "it speaks MQTT 3.1.1 only", True),  # as MQTT 3.1.1 says it
+        (connack(0x84), "it speaks MQTT 3.1.1 only", True),
+        (connack(0x85), "let it take ids", True),
+        (connack(0x86), "check username and password_file", True),
+        (connack(0x87), "check username and password_file, and what it lets this user do", True),
+        (connack(0x88), "it is asked again", False),
+        (connack(0x89), "it is asked again", False),
+        (connack(0x8A), "list of those that it bans", True),
+        (connack(0x97), "raise the quota", False),
+        (connack(0x9D), "host and port that it has moved to", True),
+        (connack(0x80), "its own log says more", True),
+        (
+            b"",
+            "it hung up before it answered; check port and tls, and that it speaks MQTT 5",
+            False,
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it", False),
+    ],
+)
+def test_every_refusal_has_its_own_advice(answer, said, is_final):
+    with answering(answer) as port:
+        account, refused = first_account(port)
+    assert said in account
+    assert refused is is_final
+    assert "\n" not in account

@@ -491,7 +491,7 @@ class TestFailure:
     def test_a_worker_that_broke_down_takes_no_more_signals(
         self, script, hook, faults, monkeypatch
     ):
-        def broken(*arguments):
+        def broken(*arguments, **options):
             raise RuntimeError("a bug")
 
         monkeypatch.setattr("mask_gate.gate.relays.command.HookProcess", broken)
@@ -576,7 +576,7 @@ class TestClose:
     def test_a_hook_stuck_in_its_start_is_an_output_error(self, script, hook, monkeypatch, caplog):
         release = threading.Event()
 
-        def stuck(*arguments):
+        def stuck(*arguments, **options):
             release.wait(PATIENCE_S)
             raise OSError("late")
 

@@ -187,7 +187,7 @@ class TestWork:
 
     def test_the_guardian_keeps_the_door_owned(self, guarded, tmp_path):
         with (tmp_path / "owner").open("w") as owner:
-            relay = guarded(owner=owner.fileno())
+            relay = guarded(owner=[owner.fileno()])
             held = Path(f"/proc/{relay.pid}/fd/{owner.fileno()}")
             assert held.readlink() == tmp_path / "owner"
 

@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
@@ -197,6 +199,35 @@ class TestWhatIsTold:
             session = json.loads(body)["session"]
             assert headers["webhook-id"] == f"{session}-{index}"
         assert len({headers["webhook-id"] for _, headers, _ in receiver.requests}) == 3
+
+    @pytest.mark.parametrize(
+        ("language", "command"), [("python", sys.executable), ("javascript", "node"), ("sh", "sh")]
+    )
+    def test_a_call_is_verified_by_the_code_of_the_manual(
+        self, serve, key_file, tmp_path, repo_root, language, command
+    ):
+        if shutil.which(command) is None or shutil.which("openssl") is None:
+            pytest.skip(f"needs {command} and openssl")
+        manual = (repo_root / "docs/events.md").read_text(encoding="utf-8")
+        code = tmp_path / f"verify.{language}"
+        code.write_text(manual.split(f"```{language}\n")[1].split("```")[0])
+        if language == "javascript":
+            code = code.rename(code.with_suffix(".js"))
+        receiver = serve()
+        relay_to(receiver, secret_file=str(key_file)).lock(DENY, go_on)
+        _, headers, body = receiver.requests[0]
+        names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+        said, body_file = [headers[name] for name in names], tmp_path / "body"
+
+        def is_genuine(body):
+            body_file.write_bytes(body)
+            words = [command, str(code), *said, str(key_file), str(body_file)]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+            assert done.stderr == ""
+            return done.returncode == 0
+
+        assert is_genuine(body)
+        assert not is_genuine(body.replace(b"lock", b"open"))
 
     def test_another_key_another_body_or_another_time_has_another_signature(self, serve, key_file):
         receiver = serve()

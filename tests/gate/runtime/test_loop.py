@@ -138,9 +138,8 @@ def world(steps, clock=None, detector=None, camera=None, **options):
         frame_check=FrameCheck(FrameCheckConfig()),
         detector=detector or script.detect,
         tracker=Tracker(TrackerConfig()),
-        policy=Policy(PolicyConfig()),
         controller=controller,
-        **({"limits": LIMITS} | options),
+        **({"limits": LIMITS, "policy": Policy(PolicyConfig())} | options),
     )
     return SimpleNamespace(
         gate=gate, controller=controller, heard=heard, told=told, events=written, reporter=reporter
@@ -672,3 +671,41 @@ class TestInRealTime:
             ("deny", "output_fault"),
             STOP,
         ]
+
+
+class TestASecondLook:
+    """A face that the policy would believe is looked at once more, by the same detector."""
+
+    def play(self, look, **options):
+        policy = PolicyConfig()
+        return run(
+            for_seconds(3, faces(MASK)),
+            policy=Policy(policy, looks=policy.looks()),
+            second_look=look,
+            **options,
+        )
+
+    def test_that_bears_out_opens_the_door(self):
+        looks = []
+
+        def look(frame, box_xyxy):
+            looks.append((frame.time_s, box_xyxy))
+            return True
+
+        played = self.play(look)
+        assert allowed(played)
+        assert PolicyConfig().second_looks <= len(looks) < 3 / PolicyConfig().second_look_s
+
+    def test_that_doubts_keeps_it_locked(self):
+        assert not allowed(self.play(lambda frame, box_xyxy: False))
+
+    def test_that_is_not_there_keeps_it_locked(self):
+        assert not allowed(self.play(None))
+
+    def test_that_fails_is_a_fault_of_the_model(self):
+        def broken(frame, box_xyxy):
+            raise ModelError("no answer in 0.5 s")
+
+        played = self.play(broken)
+        assert not allowed(played)
+        assert ("fault", "model_fault", False) in played.told

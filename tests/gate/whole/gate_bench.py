@@ -223,6 +223,7 @@ class Gate(Probe):
         super().__init__(folder)
         path = folder / "gate.yaml"
         path.write_text(template.format(url=url, folder=folder, weights=WEIGHTS) + config)
+        path.chmod(0o640)  # it holds the camera's password
         self.config = path
         self.began_s = time.monotonic()
         self.log = (folder / "log").open("ab")

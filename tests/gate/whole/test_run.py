@@ -504,8 +504,10 @@ class TestAClip:
         )
         events = tmp_path / "events"
         flags = ["--config", str(path), "--gate", "from-flag", "--events", str(events)]
-        assert main([*flags, "--weights", "mine.pth", "--headless", "--fast"]) == 0
-        assert detector.asked == ("mine.pth", "cpu")
+        weights = tmp_path / "mine.pth"
+        weights.write_bytes(b"of the fake")
+        assert main([*flags, "--weights", str(weights), "--headless", "--fast"]) == 0
+        assert detector.asked == (str(weights), "cpu")
         assert json.loads(events.read_text().splitlines()[0])["gate"] == "from-flag"
 
     def test_without_weights_the_bundled_ones_are_used(self, clip, capfd, detector):

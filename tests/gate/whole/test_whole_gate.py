@@ -534,8 +534,7 @@ class TestOneOwner:
             assert f"is kept by process {first.pid} since" in second.said
             assert second.edges == []
             assert not (folder / "audit.sqlite").exists()
-        for name in ("STUCK_S", "WAIT_S"):
-            monkeypatch.setattr(lock, name, 0.1)
+        monkeypatch.setattr(lock, "WAIT_S", 0.1)
         assert main(["--lock", "--config", str(second.config)]) == 5
         assert f"is kept by process {first.pid} since" in capfd.readouterr().err
         assert not (folder / "door").exists()
@@ -653,6 +652,13 @@ class TestTheSupervisor:
         gate.config.write_text(sound[: len(sound) // 2] + "\ndoor: {max_opens: 3}\n")
         gate.process.send_signal(signal.SIGHUP)
         gate_bench.wait_until(lambda: "SIGHUP: goes on with the configuration" in gate.said)
+        for wrong in ("outputs: {on_deny: no-hook}", "detector: {weights: gone.onnx}"):
+            key = wrong.partition(":")[0]
+            kept = [line for line in sound.splitlines() if not line.startswith(key)]
+            gate.config.write_text("\n".join([*kept, wrong]) + "\n")
+            before = gate.said.count("SIGHUP: goes on")
+            gate.process.send_signal(signal.SIGHUP)
+            gate_bench.wait_until(lambda: gate.said.count("SIGHUP: goes on") > before)  # noqa: B023
         gate.wait_for_new_opening(time.monotonic())
         gate.config.write_text(sound)
         told_s = time.monotonic()

@@ -12,6 +12,7 @@ from mask_gate.training.commands import calibrate
 from mask_gate.training.commands.calibrate import main
 from mask_gate.training.evaluation.calibration import Reliability
 from mask_gate.training.evaluation.choose_operating_point import Fit
+from mask_gate.training.evaluation.presentations import WAYS
 
 
 def save(path, training=(), architecture="yolov3_tiny", size=96, point=None):
@@ -34,8 +35,8 @@ def fitted(monkeypatch, operating_point):
     empty = Reliability.of(*torch.zeros(2, 0).numpy())
     seen = []
 
-    def fit(samples, predictions, size, aims, named):
-        seen.append(named)
+    def fit(samples, predictions, size, aims, named, shown=None):
+        seen.append(named | {"shown": shown})
         return Fit(operating_point.model_copy(update=named), empty, empty)
 
     monkeypatch.setattr(calibrate, "fit_operating_point", fit)
@@ -59,6 +60,19 @@ def test_what_was_fitted_on_one_is_folded_into_the_other(flags, tmp_path, fitted
     torch.testing.assert_close(after.bias[4], before.bias[4] * line.slope + line.offset)
     torch.testing.assert_close(after.weight[5], before.weight[5] * line.class_slope)
     torch.testing.assert_close(after.weight[:4], before.weight[:4])
+
+
+def test_faces_are_shown_in_every_way_if_asked(draw, tmp_path, fitted):
+    data = draw(tmp_path / "large", train=1, valid=2, size_wh=(480, 360))
+    weights = save(tmp_path / "final.pth")
+    command = ["--weights", weights, "--data", str(data), "--out", str(tmp_path / "out.pth")]
+    assert main([*command, "--presentations"]) == 0
+    shown = fitted[0]["shown"]
+    ways = sum(way.is_core for way in WAYS)
+    assert len(shown.images) % ways == 0
+    assert set(shown.images.tolist()) <= {0, 1}
+    assert (shown.truth >= 0).all()
+    assert f"{len(shown.images)} presentations" in fitted[0]["fitted_on"]
 
 
 def test_weights_that_may_have_seen_the_images_are_refused(flags, tmp_path, fitted, capsys):

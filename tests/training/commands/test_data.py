@@ -54,6 +54,23 @@ def test_count_prints_the_table_and_draws_the_picture(drawn_dataset, tmp_path, c
     assert cv2.imread(str(picture)).shape[2] == 3
 
 
+def test_own_class_names_stand_in_the_table_of_counts(drawn_dataset, capsys):
+    for file in (drawn_dataset / "annotations").iterdir():
+        file.write_text(file.read_text().replace(">with_mask<", ">mask<"))
+    code, _, err = run(capsys, "count", "--data", drawn_dataset)
+    assert code == 2
+    assert "unknown class 'mask'" in err
+    own = ("--map", "mask=with_mask", "mask_weared_incorrect=-")
+    code, out, _ = run(capsys, "count", "--data", drawn_dataset, *own)
+    assert code == 0
+    assert "classes: mask is with_mask, mask_weared_incorrect is left out" in out
+    assert "images  with_mask (mask)  without_mask  mask_weared_incorrect  all boxes" in out
+    assert "all        12                12            12                      0         24" in out
+    code, _, err = run(capsys, "count", "--data", drawn_dataset, "--map", "mask=wit_mask")
+    assert code == 2
+    assert "did you mean with_mask?" in err
+
+
 def test_convert_writes_the_other_format(drawn_dataset, tmp_path, capsys):
     out = tmp_path / "yolo"
     code, said, _ = run(capsys, "convert", "--data", drawn_dataset, "--to", "yolo", "--out", out)

@@ -2,6 +2,8 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -167,3 +169,41 @@ def test_two_images_of_one_name_are_refused(weights, drawn_dataset, capsys, tmp_
     out = str(tmp_path / "x.json")
     assert main(["--weights", weights, "--images", str(images), "--save-detections", out]) == 2
     assert "face0 first" in capsys.readouterr().err
+
+
+def test_faces_are_shown_in_every_way(weights, draw, tmp_path, capsys):
+    data = draw(tmp_path / "data", size_wh=(400, 300))
+    out, plots = tmp_path / "shown.json", tmp_path / "plots"
+    command = ["--presentations", "--weights", weights, "--data", str(data), "--limit", "1"]
+    assert main([*command, "--json", str(out), "--plots", str(plots)]) == 0
+    told = json.loads(out.read_text())
+    assert told["totals"]["all ways"]["with_mask"]["shown"] == len(told["ways"])
+    assert told["ways"]["upright"]["without_mask"]["shown"] == 1
+    assert {path.name for path in plots.iterdir()} == {"presentations.png", "ways.png"}
+    assert "upside down" in capsys.readouterr().out
+
+
+def test_a_folder_with_labels_json_is_another_data_set(weights, tmp_path, capsys):
+    box = {"xyxy": [10, 10, 60, 80], "label": "with_mask"}
+    entry = {"file": "a.png", "width": 100, "height": 100, "boxes": [box]}
+    (tmp_path / "labels.json").write_text(json.dumps([entry]))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 100, 3), np.uint8))
+    out = tmp_path / "out.json"
+    command = ["--weights", weights, "--bfloat16", "--json", str(out)]
+    assert main([*command, "--out-of-domain", str(tmp_path)]) == 0
+    told = json.loads(out.read_text())
+    assert told["sizes"]["over 50 %"]["with_mask"]["shown"] == 1
+    assert sum(told["confusion"]["with_mask"].values()) == 1
+    assert main([*command, "--presentations", "--data", str(tmp_path)]) == 0
+    assert "strict mAP@0.5" in capsys.readouterr().out
+
+
+def test_what_cannot_be_shown_is_said(weights, draw, tmp_path, capsys):
+    data = draw(tmp_path / "data", 1, 1, size_wh=(64, 48))
+    command = ["--weights", weights, "--data", str(data), "--presentations"]
+    assert main([*command, "--limit", "0"]) == 2
+    assert "--limit 0: expected a number above 0" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "no face of 40 px or more" in capsys.readouterr().err
+    assert main(["--weights", weights, "--out-of-domain", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -62,6 +63,21 @@ def test_a_run_leaves_checkpoints_a_table_and_pictures(command, tmp_path, capsys
     assert best.training["config"]["name"] == "small"
     assert best.metrics["valid"]["map50"] == pytest.approx(max(float(r["map50"]) for r in rows))
     assert "valid: mAP@0.5" in capsys.readouterr().out
+
+
+def test_two_classes_with_names_of_their_own_train(command, config, drawn_dataset, capsys):
+    """One name is told in the config, the other on the command line."""
+    for file in (drawn_dataset / "annotations").iterdir():
+        text = file.read_text().replace("mask_weared_incorrect", "with_mask")
+        file.write_text(text.replace(">with_mask<", ">mask<").replace(">without_mask<", ">none<"))
+    config.write_text(f"{CONFIG}map: {{mask: with_mask}}\n")
+    assert main([*command, "--epochs", "1"]) == 2
+    assert "unknown class 'none'" in capsys.readouterr().err
+    assert main([*command, "--epochs", "1", "--map", "none=without_mask"]) == 0
+    said = capsys.readouterr().out
+    assert "no image shows mask_weared_incorrect: it is left out of the loss" in said
+    best = load_checkpoint(Path(command[-1]) / "small" / "best.pth")
+    assert best.training["config"]["map"] == {"mask": "with_mask", "none": "without_mask"}
 
 
 def test_a_finished_run_goes_on_with_more_epochs(command, tmp_path):

@@ -44,7 +44,6 @@ def opened(request, tmp_path):
 
 def test_names_and_content_are_the_same_everywhere(opened):
     assert opened.names == ("annotations/a.xml", "images/a.png", "train.txt")
-    assert opened.names_in("images") == ("images/a.png",)
     assert opened.problems == ()
     assert {name: opened.read(name, 100) for name in opened.names} == CONTENT
 
@@ -75,10 +74,13 @@ def test_what_file_managers_leave_behind_is_no_data(tmp_path):
 def test_a_place_without_data_is_told(tmp_path):
     with pytest.raises(DataError, match="no such folder or archive"):
         open_data_files(tmp_path / "nothing")
-    with pytest.raises(DataError, match="no folder `images` here"):
+    with pytest.raises(DataError, match="no images here"):
         open_data_files(tmp_path)
-    with pytest.raises(DataError, match="no folder `images` here"):
+    with pytest.raises(DataError, match="no images here"):
         open_data_files(make_archive(tmp_path / "odd.zip", {"readme.txt": b""}))
+    (tmp_path / "page.zip").write_bytes(b"<html><title>Sign in</title></html>")
+    with pytest.raises(DataError, match=r"is a web page \('Sign in'\)"):
+        open_data_files(tmp_path / "page.zip")
     (tmp_path / "broken.zip").write_bytes(b"PK\3\4 cut off")
     with pytest.raises(DataError, match="not a readable zip archive"):
         open_data_files(tmp_path / "broken.zip")
@@ -94,7 +96,7 @@ def test_links_out_of_the_folder_are_refused(tmp_path):
     (root / "images" / "c.png").symlink_to(root / "images" / "nothing")
     (root / "images" / "d.png").symlink_to(root / "images" / "a.png")
     files = FolderFiles(root)
-    assert files.names_in("images") == ("images/a.png", "images/d.png")
+    assert files.names[1:3] == ("images/a.png", "images/d.png")
     told = sorted(str(problem) for problem in files.problems)
     assert "b.png: a link to" in told[0]
     assert "outside the dataset root" in told[0]
@@ -138,10 +140,11 @@ def test_a_name_that_is_not_utf8_names_the_byte(tmp_path):
     assert problem.what == "byte 0xff in the file name is not UTF-8"
 
 
-def test_folders_inside_images_are_told(tmp_path):
+def test_folders_in_folders_are_listed_and_a_link_that_leads_back_up_is_not_followed(tmp_path):
     root = make_folder(tmp_path / "data", CONTENT | {"images/more/b.png": b""})
-    (problem,) = FolderFiles(root).problems
-    assert problem.what == "a folder inside `images`"
+    (root / "images" / "more" / "up").symlink_to(root / "images")
+    assert "images/more/b.png" in FolderFiles(root).names
+    assert len(FolderFiles(root).names) == 4
 
 
 # Archives
@@ -153,6 +156,43 @@ def test_a_damaged_member_is_told(tmp_path):
     path.write_bytes(data.replace(b"pixels", b"pixelz"))
     with pytest.raises(DataError, match="cannot be unpacked"):
         ZipFiles(path).read("images/a.png", 100)
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "Deflate64"), (93, "Zstandard"), (98, "PPMd")])
+def test_a_compression_that_is_not_read_is_named_with_the_mend(tmp_path, number, name):
+    path = make_archive(tmp_path / "a.zip")
+    data = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\3\4", 8), (b"PK\1\2", 10)):  # APPNOTE.TXT, 4.3.7 and 4.3.12
+        at = data.find(mark)
+        while at >= 0:
+            data[at + offset : at + offset + 2] = number.to_bytes(2, "little")
+            at = data.find(mark, at + 1)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"compressed with {name}, which is not read; unpack"):
+        ZipFiles(path).read("images/a.png", 100)
+
+
+def test_names_with_backslashes_are_paths(tmp_path):
+    odd = {f"set\\{name}".replace("/", "\\"): data for name, data in CONTENT.items()}
+    files = ZipFiles(make_archive(tmp_path / "a.zip", odd))
+    assert files.names == ("annotations/a.xml", "images/a.png", "train.txt")
+    assert files.read("images/a.png", 100) == b"pixels"
+    told = ZipFiles(make_archive(tmp_path / "b.zip", CONTENT | {"..\\x.png": b""})).problems
+    assert "outside the dataset root" in told[0].what
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("얼굴 사진", "cp949"), ("얼굴", "utf-8"), ("désert", "cp437"), ("café", "cp437")],
+)
+def test_names_are_read_in_the_code_page_of_whoever_packed_them(tmp_path, name, encoding):
+    raw = name.encode(encoding)
+    path = make_archive(tmp_path / "a.zip", {f"images/{'x' * len(raw)}.png": b"pixels"})
+    path.write_bytes(path.read_bytes().replace(b"x" * len(raw), raw))
+    files = ZipFiles(path)
+    assert files.names == (f"images/{name}.png",)
+    assert files.read(files.names[0], 100) == b"pixels"
+    assert files.name_of(files.path(files.names[0])) == files.names[0]
 
 
 def test_an_archive_goes_to_worker_processes(tmp_path):

@@ -126,8 +126,9 @@ def test_the_same_pixels_in_one_split_are_a_note(drawn_dataset):
         (lambda data: data[:-30], "face0.png: truncated"),
         (lambda data: b"<html>404</html>", "face0.png: this is an HTML or XML document"),
         (lambda data: b"GIF89a", "face0.png: this is a GIF image"),
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer (`git"),
     ],
-    ids=["group 2 empty", "group 2 truncated", "group 3 html", "group 3 gif"],
+    ids=["group 2 empty", "group 2 truncated", "group 3 html", "group 3 gif", "group 3 lfs"],
 )
 def test_groups_2_and_3_broken_and_foreign_images(drawn_dataset, change, fault):
     path = drawn_dataset / "images" / "face0.png"
@@ -161,7 +162,7 @@ def test_group_6_paths_that_lead_out(drawn_dataset, tmp_path):
     (drawn_dataset / "images" / "link.png").symlink_to(tmp_path / "secret.png")
     with (drawn_dataset / "train.txt").open("a") as file:
         file.write("../../etc/passwd\n")
-    edit(drawn_dataset / "annotations" / "face11.xml", "face11.png", "/etc/face11.png")
+    edit(drawn_dataset / "annotations" / "face11.xml", "face11.png", "/etc/passwd")
     told = lines(drawn_dataset)
     assert sum("outside the dataset root" in line for line in told) == 3
 
@@ -208,12 +209,12 @@ def test_group_10_a_class_that_validation_never_shows(drawn_dataset):
     only(drawn_dataset, "no face of class mask_weared_incorrect in valid")
 
 
-def test_group_10_class_order_of_another_model(drawn_dataset, tmp_path):
+def test_group_10_classes_of_another_model(drawn_dataset, tmp_path):
     convert(DatasetFolder.open(drawn_dataset), tmp_path / "yolo", "yolo")
-    (tmp_path / "yolo" / "classes.names").write_text(
-        "without_mask\nwith_mask\nmask_weared_incorrect\n"
-    )
-    only(tmp_path / "yolo", "expected with_mask, without_mask, mask_weared_incorrect in this order")
+    (tmp_path / "yolo" / "classes.names").write_text("with_mask\nwithout_mask\nmask_below\n")
+    told = lines(tmp_path / "yolo")
+    assert "classes.names:3: unknown class 'mask_below'" in told[0]
+    assert "with --map mask_below=..." in told[0]
 
 
 # Group 11: YOLO text
@@ -223,7 +224,7 @@ def test_group_10_class_order_of_another_model(drawn_dataset, tmp_path):
     ("text", "fault"),
     [
         ("0 0.5 0.5 0.2\n", "face9.txt:1: 4 columns, expected 5"),
-        ("0 0.5 0.5 0.2 0.2 0.9\n", "face9.txt:1: 6 columns, expected 5"),
+        ("0 0.5 0.5 0.2 0.2 9\n", "face9.txt:1: the sixth column is '9', expected a confidence"),
         ("0,0.5,0.5,0.2,0.2\n", "face9.txt:1: values are separated by commas"),
         ("0 64 48 20 20\n", "face9.txt:1: cx is 64, outside 0 to 1"),
         ("3 0.5 0.5 0.2 0.2\n", "face9.txt:1: class 3 does not exist"),

@@ -152,12 +152,12 @@ def test_open_tells_every_fault_at_once(drawn_dataset):
 
 
 def test_list_lines_that_cannot_be_right_are_told_with_their_number(drawn_dataset):
-    lines = ["face0", "/data/face1.png", "../face2", "face0", "fase3", b"\xff", "cat", "C:\\face4"]
+    lines = ["face0", "/data/other.png", "../face2", "face0", "fase3", b"\xff", "cat", "C:\\face4"]
     data = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
     (drawn_dataset / "train.txt").write_bytes(data)
     told = [text.split("train.txt:")[1] for text in problems_of(drawn_dataset)]
     assert told == [
-        "2: '/data/face1.png' is outside the dataset root; name the image by its stem",
+        "2: '/data/other.png' is outside the dataset root; name the image by its stem",
         "3: '../face2' is outside the dataset root; name the image by its stem",
         "4: 'face0' again, first on line 1; remove one of the two",
         "5: no annotated image 'fase3'; did you mean face3?",
@@ -194,8 +194,7 @@ def test_half_a_split_is_told(drawn_dataset, lists, fault):
     ("filename", "fault"),
     [
         ("../../etc/passwd", "outside the dataset root"),
-        ("/etc/face0.png", "outside the dataset root"),
-        ("..\\face0.png", "outside the dataset root"),
+        ("C:\\data\\face7.png", "outside the dataset root"),
         ("face7.png", "is another image than the one this file is named after"),
     ],
 )
@@ -246,10 +245,15 @@ def yolo_dataset(drawn_dataset, tmp_path):
     return tmp_path / "yolo"
 
 
-def test_class_names_out_of_order_are_refused(yolo_dataset):
-    (yolo_dataset / "classes.names").write_text("\n".join(reversed(CLASS_NAMES)))
-    (told,) = problems_of(yolo_dataset)
-    assert "classes.names: classes are mask_weared_incorrect, without_mask, with_mask" in told
+def test_numbers_mean_what_the_class_list_says_in_whatever_order(yolo_dataset, drawn_dataset):
+    names = sorted(CLASS_NAMES)  # as Roboflow writes them
+    (yolo_dataset / "classes.names").write_text("\n".join(names))
+    for file in (yolo_dataset / "labels").iterdir():
+        lines = [line.split(" ", 1) for line in file.read_text().splitlines()]
+        numbers = {str(n): str(names.index(name)) for n, name in enumerate(CLASS_NAMES)}
+        file.write_text("".join(f"{numbers[number]} {rest}\n" for number, rest in lines))
+    ours = DatasetFolder.open(yolo_dataset)
+    assert ours.fingerprint() == DatasetFolder.open(drawn_dataset).fingerprint()
 
 
 def test_labels_without_class_names_have_no_meaning(yolo_dataset):

@@ -14,6 +14,7 @@ from mask_gate.training.data.dataset_writer import (
 )
 from mask_gate.training.errors import OutputError
 
+NAMES = {stem: f"images/{stem}.png" for stem in "abcx"}
 BOXES, LABELS = np.array([[1, 2, 30, 40]], np.float32), np.array([2])
 
 
@@ -74,10 +75,10 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 
 
 def test_lists_are_never_overwritten(tmp_path):
-    write_split_lists(tmp_path / "lists", {"train": ["a", "b"], "valid": ["c"]})
+    write_split_lists(tmp_path / "lists", {"train": ["a", "b"], "valid": ["c"]}, NAMES)
     assert (tmp_path / "lists" / "train.txt").read_text() == "a\nb\n"
     with pytest.raises(OutputError, match=r"train\.txt: already there"):
-        write_split_lists(tmp_path / "lists", {"train": ["x"]})
+        write_split_lists(tmp_path / "lists", {"train": ["x"]}, NAMES)
     assert (tmp_path / "lists" / "train.txt").read_text() == "a\nb\n"
 
 
@@ -87,7 +88,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         write_file(tmp_path / "file" / "x.png", b"")
     assert caught.value.exit_code == 5
     with pytest.raises(OutputError, match="cannot be written"):
-        write_split_lists(tmp_path / "file" / "lists", {"train": []})
+        write_split_lists(tmp_path / "file" / "lists", {"train": []}, NAMES)
     with (
         pytest.raises(OutputError, match="cannot be written"),
         DatasetWriter(tmp_path / "file" / "out", "voc"),

@@ -30,6 +30,26 @@ def test_a_line_is_class_centre_and_size_in_shares():
     assert labels.tolist() == [2]
 
 
+def test_numbers_as_numpy_writes_them_and_a_confidence_are_read():
+    text = b"1.0e+00 5.0e-01 5.0e-01 2.0e-01 5.0e-01 9.9e-01\n2.0 0.5 0.5 0.2 0.5\n"
+    boxes, labels = read_yolo(text, "a.txt", (100, 80))
+    assert labels.tolist() == [1, 2]
+    assert boxes[0].tolist() == boxes[1].tolist() == [40, 20, 60, 60]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_text_as_windows_saves_it_is_read(encoding):
+    boxes, _ = read_yolo("0 0.5 0.5 0.2 0.5\r\n".encode(encoding), "a.txt", (100, 80))
+    assert boxes.tolist() == [[40, 20, 60, 60]]
+
+
+def test_numbers_mean_what_they_are_said_to_mean_and_some_are_left_out():
+    text = b"0 0.5 0.5 0.2 0.5\n1 0.5 0.5 0.2 0.5\n2 0.5 0.5 0.2 0.5\n"
+    boxes, labels = read_yolo(text, "a.txt", (100, 80), (1, -1, 0))
+    assert labels.tolist() == [1, 0]
+    assert len(boxes) == 2
+
+
 @st.composite
 def annotated_images(draw, step):
     """Image size, boxes on the grid of `step` px (up to one pixel over the edge), and labels."""
@@ -69,7 +89,9 @@ def test_six_decimals_of_other_tools_are_good_to_a_hundredth_of_a_pixel(x1, widt
     ("line", "fault"),
     [
         ("0 0.5 0.5 0.25", "4 columns, expected 5"),
-        ("0 0.5 0.5 0.25 0.25 0.9", "6 columns, expected 5"),
+        ("0 0.5 0.5 0.25 0.25 1.5", "the sixth column is '1.5', expected a confidence from 0 to 1"),
+        ("0 .1 .1 .2 .1 .2 .2 .1 .2", "an outline of points, no box; export boxes"),
+        ("1.5 0.5 0.5 0.25 0.25", "class '1.5' is no whole number"),
         ("0,0.5,0.5,0.25,0.25", "values are separated by commas"),
         ("0 50 0.5 0.25 0.25", "cx is 50, outside 0 to 1; divide pixels by the width"),
         ("0 0.5 -0.5 0.25 0.25", "cy is -0.5, outside 0 to 1"),
@@ -94,6 +116,6 @@ def test_every_bad_line_is_told():
 
 def test_a_file_that_is_no_text_names_the_byte():
     (found,) = faults(b"0 0.5 \xff")
-    assert found.startswith("a.txt: byte 0xff at position 6 is not UTF-8 text")
+    assert found.startswith("a.txt:1: byte 0xff at column 7 is not UTF-8")
     (found,) = faults(b"0" * 1_000_001)
     assert "1000001 bytes" in found

@@ -100,6 +100,15 @@ def test_faces_that_score_low_are_still_faces():
     assert choose_thresholds(matches(*faces), Aims()).face_score == 0.05
 
 
+def test_other_presentations_count_for_classes_but_not_for_the_face_score():
+    seen = matches(*[(MASK, MASK, 0.9)] * 100)
+    shown = matches(*[(BARE, MASK, 0.8)] * 10, *[(MASK, NOTHING, 0.0)] * 50)
+    alone, both = choose_thresholds(seen, Aims()), choose_thresholds(seen, Aims(), shown)
+    assert alone.min_scores[MASK] == 0.5
+    assert both.min_scores[MASK] == pytest.approx(0.801, abs=0.0011)
+    assert both.face_score == alone.face_score
+
+
 def test_no_face_that_is_large_enough_is_a_sentence():
     with pytest.raises(UsageError, match="no face of"):
         choose_thresholds(matches((NOTHING, MASK, 0.5)), Aims())

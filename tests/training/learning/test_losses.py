@@ -164,3 +164,22 @@ def test_the_loss_does_not_depend_on_how_faces_are_ordered():
     one = loss()(raw_maps(), faces(*boxes, labels=labels)).total.item()
     other = loss()(raw_maps(), faces(*boxes[::-1], labels=labels[::-1])).total.item()
     assert one == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", ["bce", Focal(gamma=2, alpha=0.25)])
+def test_a_class_that_the_data_never_shows_is_left_out(classes):
+    """Two classes: the third one's logits cost nothing and are moved by nothing."""
+    config = LossConfig(classes=classes)
+    shown = DetectionLoss(SCALES, 3, config, AssignConfig(), (True, True, False))
+    truth = faces((8, 8, 40, 50), (50, 20, 90, 80), labels=[0, 1])
+    maps = raw_maps()
+    parts = shown(maps, truth)
+    parts.total.backward()
+    for raw in maps:
+        assert torch.count_nonzero(raw.grad[..., 7]) == 0
+    assert any(torch.count_nonzero(raw.grad[..., 5:7]) for raw in maps)
+    other = [raw.detach().clone() for raw in maps]
+    for raw in other:
+        raw[..., 7] += 3
+    assert torch.equal(shown(other, truth).total, parts.total.detach())
+    assert DetectionLoss(SCALES, 3, config, AssignConfig())(maps, truth).classes > parts.classes
