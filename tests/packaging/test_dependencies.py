@@ -41,9 +41,9 @@ def test_a_gate_needs_neither_torch_nor_what_reads_data_sets():
     assert training <= names_of(EXTRAS["train"])
 
 
-def test_all_is_every_extra_but_the_developers_own():
+def test_all_is_every_extra_but_the_developers_own_and_the_one_that_asks_for_tensorflow():
     (everything,) = EXTRAS["all"]
-    assert Requirement(everything).extras == set(EXTRAS) - {"all", "dev"}
+    assert Requirement(everything).extras == set(EXTRAS) - {"all", "dev", "draw"}
 
 
 def test_openvino_comes_with_the_gate_where_it_has_wheels():

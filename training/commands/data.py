@@ -16,6 +16,7 @@ from tqdm import tqdm
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.training.commands.data_import import add_import, add_twins
+from mask_gate.training.commands.draw_masks import add_draw_masks
 from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.data.anchors import face_sizes_wh, kmeans_anchors, shape_iou
 from mask_gate.training.data.augment import Augmenter
@@ -151,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     add_import(commands.add_parser("import", help=text, description=text))
     text = "Find images of other sets in a set, also mirrored, turned or stretched."
     add_twins(commands.add_parser("twins", help=text, description=text))
+    text = "Draw masks, worn properly and in every wrong way, onto bare faces."
+    add_draw_masks(commands.add_parser("draw-masks", help=text, description=text))
     return parser
 
 

@@ -61,7 +61,7 @@ class LabelledWriter:
         except OSError as refusal:
             raise _unwritable(self._out, refusal) from None
 
-    def add(self, name: str, image: bytes, record: AnnotatedImage, **about: str) -> None:
+    def add(self, name: str, image: bytes, record: AnnotatedImage, **about: str | int) -> None:
         """Write one picture.
 
         Args:
