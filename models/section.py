@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import ClassVar, get_args
+from typing import ClassVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -24,7 +24,11 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _values_as_meant(cls, values: object) -> object:
-        """Numbers in quotes, whole numbers with a point, and `~/` before a path."""
+        """Numbers in quotes, whole numbers with a point, `~/` before a path; lists as tuples.
+
+        What comes through here is Python to pydantic, also from JSON, and strict: a list of a file
+        would be no tuple then.
+        """
         if not isinstance(values, dict):
             return values
         return {
@@ -37,6 +41,8 @@ class Section(BaseModel):
 
 def _as_meant(value: object, annotation: object) -> object:
     """The value that people mean, where no other can be meant; anything else as it came."""
+    if isinstance(value, list) and get_origin(annotation) is tuple:
+        return tuple(value)
     kinds = {*get_args(annotation), annotation}
     if isinstance(value, str) and str in kinds:
         return os.path.expanduser(value) if value.startswith("~/") else value  # noqa: PTH111

@@ -169,6 +169,9 @@ def show_pictures(
         if newest:
             shown.show(newest.pop())
             any_shown = True
+        if shown.size_wh is not None and shown.size_wh != size_wh:
+            size_wh = shown.size_wh
+            _say(replies, b"%s %d %d" % (_SIZE, *size_wh))
         key = cv2.waitKey(15) & 0xFF
         if key in QUIT_KEYS or (
             any_shown and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
@@ -176,9 +179,6 @@ def show_pictures(
             _say(replies, _QUIT)
             return
         shown.look()
-        if shown.size_wh is not None and shown.size_wh != size_wh:
-            size_wh = shown.size_wh
-            _say(replies, b"%s %d %d" % (_SIZE, *size_wh))
 
 
 class _Framed:

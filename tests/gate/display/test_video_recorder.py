@@ -49,13 +49,14 @@ def test_every_kind_of_file_can_be_played(tmp_path, suffix):
 
 def test_a_recording_is_not_for_every_user_of_the_machine(tmp_path):
     path = tmp_path / "a.mp4"
-    (tmp_path / "a.part.mp4").write_bytes(b"left by a gate that was killed")
+    for suffix in SUFFIXES:
+        (tmp_path / f"a.part{suffix}").write_bytes(b"left by a gate that was killed")
     before = os.umask(0)
     try:
-        record(path, [(GREY, 0.0), (GREY, 0.1)])
+        done = record(path, [(GREY, 0.0), (GREY, 0.1)])
     finally:
         os.umask(before)
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert done.path.stat().st_mode & 0o777 == 0o640
 
 
 def test_the_file_runs_at_the_speed_of_the_events(tmp_path):

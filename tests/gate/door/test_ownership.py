@@ -335,16 +335,18 @@ class TestAnOwnerThatHangs:
             own(folder, wait_s=LIMITED_S)
         assert gate.poll() is None
 
-    def test_has_nothing_left_that_goes_on_when_another_has_the_door(self, hanging, folder):
+    def test_has_nothing_left_that_goes_on_when_another_has_the_door(self, folder, tmp_path):
         """Such as a command that would open: it does not have the file open."""
         code = HANGING.replace(", pass_fds=door.descriptors", "")
-        gate = subprocess.run(
-            [sys.executable, "-c", code.split("while True")[0], str(folder), "marked"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        child = int(gate.stdout)
+        said = tmp_path / "said"  # a pipe would end only with the child
+        with said.open("wb") as output:
+            subprocess.run(
+                [sys.executable, "-c", code.split("while True")[0], str(folder), "marked"],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=output,
+                check=True,
+            )
+        child = int(said.read_text())
         assert "Z" not in state_of(child)
         with own(folder):
             assert state_of(child) in ("", "Z")
