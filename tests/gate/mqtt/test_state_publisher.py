@@ -380,7 +380,6 @@ def test_closing_says_offline_even_when_the_broker_was_slow(
     [
         ({"host": ""}, "host"),
         ({"port": 0}, "port"),
-        ({"port": "1883"}, "port"),
         ({"keepalive_s": 1}, "keepalive_s"),
         ({"base_topic": "a/#"}, "base_topic"),
         ({"base_topic": "/a"}, "base_topic"),

@@ -160,6 +160,7 @@ class Probe:
         self.folder = folder
         self.must_be_locked = []  # (from, to) of times in which nothing may be open
         self.stillness = Stillness()
+        self.slept_s = 0.0  # by which the record's clock is ahead of this process's
 
     def awake_s(self, from_s, to_s):
         """How much time went by that the machine let somebody use."""
@@ -189,7 +190,7 @@ class Probe:
             if level != "unlocked":
                 continue
             end_s = next((t for t, lev, _ in edges[number + 1 :] if lev == "locked"), None)
-            unrecorded = name not in intents or intents[name] > at
+            unrecorded = name not in intents or intents[name] - self.slept_s > at
             unended = end_s is None or self.awake_s(at, end_s) > MAX_OPEN_S + SLACK_S
             forbidden = any(begin < at < end for begin, end in self.must_be_locked)
             wrong += unrecorded or unended or forbidden

@@ -306,6 +306,7 @@ class TestAMachineThatSlept:
         assert gate.is_open
         with slept.open("r+b") as file:
             file.write(struct.pack("d", self.NIGHT_S))
+        gate.slept_s = self.NIGHT_S
         woken_s = time.monotonic()
         gate.go_on()
         return woken_s, before
@@ -345,6 +346,7 @@ def test_all_processes_of_a_gate_live_by_the_clock_that_counts_sleep(gate_bench,
     if subprocess.run([*before, "true"], capture_output=True).returncode:
         pytest.skip("needs time namespaces: Linux 5.6, sysctl user.max_time_namespaces")
     with gate_bench.Gate(tmp_path, camera.url, before=before) as gate:
+        gate.slept_s = 100_000
         gate.wait_for_opening()
         inside = gate.wait_for_event(signal="allow")
         assert inside["time_s"] > time.monotonic() + 90_000
@@ -663,7 +665,7 @@ class TestTheSupervisor:
         gate.config.write_text(sound)
         told_s = time.monotonic()
         assert gate.end(signal.SIGHUP) == 0
-        gate.locked_within(told_s, 0.1)
+        gate.locked_within(told_s, 30.0)  # once the new configuration was tried; no fault till then
         gate.check()
 
     def test_hears_nothing_of_a_gate_whose_loop_stands_still(self, start, ear, heard, tmp_path):
