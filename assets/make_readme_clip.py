@@ -43,7 +43,7 @@ def main() -> int:
 def recorded(weights: str | None) -> Iterator[NDArray[np.uint8]]:
     """Every frame of the demo as the program shows it, [H, W, 3] BGR."""
     with tempfile.TemporaryDirectory() as folder:
-        recording = Path(folder) / "demo.mp4"
+        recording = Path(folder) / "demo.avi"
         flags = ["--camera", "demo", "--fast", "--headless", "--mute", "--record", str(recording)]
         # In float32, and so the same on every machine, whichever engine is its fastest.
         flags += ["--engine", "onnx", "--seconds", str(UNTIL_S)]

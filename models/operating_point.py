@@ -39,6 +39,8 @@ class ClassPoint(Section):
         false_rejects: faces of this class that were not.
     """
 
+    written_by_people = False
+
     min_score: Score
     false_accepts: Rate
     false_rejects: Rate
@@ -53,6 +55,8 @@ class Calibration(Section):
             `SIZE_ORIGIN_PX`: networks say less surely that a large face is one.
         class_slope: of every class; one for all keeps their order.
     """
+
+    written_by_people = False
 
     slope: float = Field(gt=0, le=100)
     offset: float = Field(ge=-100, le=100)
@@ -75,6 +79,8 @@ class OperatingPoint(Section):
         fitted_with: fingerprint of the weights whose scores were looked at; those of a training
             that had not seen these images, so not always the ones this block is found with.
     """
+
+    written_by_people = False
 
     classes: dict[str, ClassPoint]
     min_margin: float = Field(ge=0, lt=1)

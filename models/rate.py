@@ -14,6 +14,8 @@ _Z = 1.959964  # of the normal distribution, for 95 %
 class Rate(Section):
     """Two counts; everything else follows from them."""
 
+    written_by_people = False
+
     wrong: int = Field(ge=0)
     of: int = Field(ge=0)
 

@@ -18,6 +18,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    written_by_people: ClassVar[bool] = True
+    """Whether values may be written in other ways than they are meant, as people do in files."""
+
     renamed: ClassVar[Mapping[str, str]] = {}
     """Former names of keys with what they are called now, for whoever still writes the former."""
 
@@ -33,7 +36,7 @@ class Section(BaseModel):
             return values
         return {
             key: _as_meant(value, cls.model_fields[key].annotation)
-            if key in cls.model_fields
+            if key in cls.model_fields and cls.written_by_people
             else value
             for key, value in values.items()
         }

@@ -104,7 +104,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 class TestTheFiles:
     def test_are_the_packages_the_configurations_and_what_is_needed_to_run(self, wheel):
-        expected = {"mask_gate/__init__.py"}
+        expected = {"mask_gate/__init__.py", "mask_gate/py.typed"}
         for name in tracked():
             folder, _, file = name.rpartition("/")
             is_code = name.endswith(".py") and name.startswith(("gate/", "models/", "training/"))

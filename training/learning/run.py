@@ -91,14 +91,15 @@ class Run:
             self.watched = splits.load(config.watch_split)
         network, transferred, said = start_network(config)
         on_gpu = context.device.type == "cuda"
+        workers = worker_count(config, context.device, os.cpu_count() or 1)
         source = BatchSource(
             samples,
             config,
             group.rank,
             group.size,
             times,
-            scales=network.scales,
-            workers=worker_count(config, context.device, os.cpu_count() or 1),
+            scales=network.scales if workers else (),  # alone, the loss makes targets as fast
+            workers=workers,
             for_gpu=on_gpu,
         )
         self.trainer = Trainer(network, transferred, source, config, context.device, group)

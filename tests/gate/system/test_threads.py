@@ -6,7 +6,12 @@ import pytest
 
 from mask_gate.gate.system.threads import DOOR, DoorThread
 
-OF_OTHER_PROCESSES = {"camera/capture_process.py", "console/server.py", "detector/worker.py"}
+OF_OTHER_PROCESSES = {
+    "camera/capture_process.py",
+    "console/server.py",
+    "detector/engine_trial.py",
+    "detector/worker.py",
+}
 
 
 def test_a_thread_is_of_the_door_whose_thread_started_it_and_so_are_those_it_starts():

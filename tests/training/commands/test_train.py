@@ -250,7 +250,7 @@ def test_tensorboard_that_is_not_there_is_refused_before_training(command, capsy
         (["--epochs", "0"], 2, "epochs: input should be greater than 0, got 0"),
         (["--set", "batch_size=0"], 2, "batch_size"),
         (["--set", "start=none.weights"], 4, "none.weights: cannot be read"),
-        (["--set", "start=none.pth"], 4, "none.pth: no such file"),
+        (["--set", "start=none.pth"], 4, "none.pth: cannot be read: No such file"),
         (["--set", "watch_split=extra"], 2, "extra"),
         (["--data", "/nowhere"], 2, "/nowhere"),
         (["--device", "cuda:9"], 2, "CUDA devices are there"),

@@ -170,7 +170,7 @@ def test_the_loss_does_not_depend_on_how_faces_are_ordered():
 def test_a_class_that_the_data_never_shows_is_left_out(classes):
     """Two classes: the third one's logits cost nothing and are moved by nothing."""
     config = LossConfig(classes=classes)
-    shown = DetectionLoss(SCALES, 3, config, AssignConfig(), (True, True, False))
+    shown = DetectionLoss(SCALES, 3, config, AssignConfig(), shown=(True, True, False))
     truth = faces((8, 8, 40, 50), (50, 20, 90, 80), labels=[0, 1])
     maps = raw_maps()
     parts = shown(maps, truth)
