@@ -156,11 +156,13 @@ class Probe:
         folder: where `door` and `audit.sqlite` lie.
     """
 
+    slept_s = 0.0
+    """By how much the record's clock is ahead of this process's."""
+
     def __init__(self, folder):
         self.folder = folder
         self.must_be_locked = []  # (from, to) of times in which nothing may be open
         self.stillness = Stillness()
-        self.slept_s = 0.0  # by which the record's clock is ahead of this process's
 
     def awake_s(self, from_s, to_s):
         """How much time went by that the machine let somebody use."""
