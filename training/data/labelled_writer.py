@@ -53,8 +53,8 @@ class LabelledWriter:
         if kind is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
             return
-        text = json.dumps(self._entries, ensure_ascii=False, separators=(",", ":"))
-        write_file(self._partial / LABELS_FILE, text.replace("},{", "},\n{").encode())
+        lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in self._entries)
+        write_file(self._partial / LABELS_FILE, f"[{lines}]\n".encode())
         write_file(self._partial / SOURCES_FILE, self._sources.encode())
         try:
             self._partial.rename(self._out)

@@ -98,7 +98,7 @@ class Run:
             group.rank,
             group.size,
             times,
-            scales=network.scales if workers else (),  # alone, the loss makes targets as fast
+            scales=network.scales if workers else (),  # alone, the loss makes targets
             workers=workers,
             for_gpu=on_gpu,
         )

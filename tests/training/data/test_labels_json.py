@@ -1,12 +1,15 @@
 """LabelledFolder: what is read of `labels.json`, and the one sentence for what cannot be."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mask_gate.training.data.labelled_writer import LabelledWriter
 from mask_gate.training.data.labels_json import LabelledFolder
+from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.errors import DataError
 
 BOX = {"xyxy": [4, 6, 24, 30], "label": "without_mask"}
@@ -98,3 +101,16 @@ def test_a_picture_of_another_shape_is_refused(folder):
     found = LabelledFolder.open(folder(entry(size_wh=(80, 50))))
     with pytest.raises(DataError, match="is 40x50, its entry says 80x50"):
         found.load(found.images[0])
+
+
+def test_what_is_written_is_read_whatever_it_is_called(tmp_path):
+    out = tmp_path / "wild"
+    box = np.array([[1, 2, 20, 30]], np.float32)
+    record = AnnotatedImage(Path("a"), Path("a"), (40, 50), box, np.array([1]), "a")
+    picture = cv2.imencode(".png", np.zeros((50, 40, 3), np.uint8))[1].tobytes()
+    with LabelledWriter(out, "# wild\n") as writer:
+        for number, original in enumerate(["a},{b", 'a"b']):
+            writer.add(f"{number}.png", picture, record, original=original)
+    found = LabelledFolder.open(out)
+    assert [image.boxes_xyxy.tolist() for image in found.images] == [box.tolist()] * 2
+    assert json.loads((out / "labels.json").read_text())[0]["original"] == "a},{b"
