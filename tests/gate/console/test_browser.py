@@ -323,7 +323,7 @@ def test_a_guard_with_four_doors(tmp_path, small_detector, browser, cameras):
 
         cameras["west"].appear()  # whoever was in trouble comes back by itself
 
-        def west_is_back():  # told by the page's script: before it has run, `data-door` is not there
+        def west_is_back():  # before the page's script has run, there is no `data-door`
             door, state, _ = browser.tiles().get("west", fault)
             return door is not None and state != "Out of order"
 
@@ -331,7 +331,7 @@ def test_a_guard_with_four_doors(tmp_path, small_detector, browser, cameras):
         assert browser.complaints() == []
 
         gate.close()  # what nobody answers for is out of order, whatever was shown last
-        silent = dict.fromkeys(cameras, ["The gate does not answer", ""])
+        silent = {name: ["The gate does not answer", ""] for name in cameras}
         assert until(lambda: {n: t[1:] for n, t in browser.tiles().items()} == silent), (
             browser.tiles()
         )
