@@ -107,7 +107,7 @@ def check_pipelines() -> None:
             "gst: needs an OpenCV that is built with GStreamer, and the one of pip is not: use "
             "that of the system (Debian: apt-get install python3-opencv gstreamer1.0-plugins-good, "
             "in an environment made with --system-site-packages and without "
-            "opencv-python-headless), or serve the pipeline by RTSP or as a video device "
+            "opencv-python), or serve the pipeline by RTSP or as a video device "
             "(v4l2loopback)"
         )
 
