@@ -52,6 +52,7 @@ def open_camera(
     *,
     realtime: bool = True,
     folder_fps: float = 10.0,
+    folder_is_numbered: bool = False,
     first_frame_s: float = 5.0,
     clock: Clock = uptime_s,
 ) -> Camera:
@@ -63,6 +64,8 @@ def open_camera(
             False gives every picture, `time_s` counted from the start of the clip. No effect on
             live cameras.
         folder_fps: pictures per second of a folder.
+        folder_is_numbered: its pictures are named by numbers of frames; where some are missing,
+            no picture came for so long.
         first_frame_s: a live camera that has sent nothing for so long is said to be away.
         clock: monotonic seconds; those of `gate.clock` for a live camera.
 
@@ -84,7 +87,7 @@ def open_camera(
         if away is not None:
             log.warning("%s; the door stays locked until there is one", missing or away)
         return camera
-    clip = open_clip(wanted, folder_fps)
+    clip = open_clip(wanted, folder_fps, folder_is_numbered=folder_is_numbered)
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
 
 

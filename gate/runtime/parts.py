@@ -88,7 +88,10 @@ def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
         CameraError: there is no picture to be had.
     """
     camera = open_camera(
-        config.camera.opened_as(), realtime=not mode.replay, folder_fps=config.camera.folder_fps
+        config.camera.opened_as(),
+        realtime=not mode.replay,
+        folder_fps=config.camera.folder_fps,
+        folder_is_numbered=config.camera.folder_is_numbered,
     )
     with contextlib.closing(camera):
         if mode.replay and camera.is_live:

@@ -116,7 +116,8 @@ def _check_source(config: GateConfig, mode: RunMode) -> None:
     source = parse_source(config.camera.source)
     if source.kind in (SourceKind.PATH, SourceKind.DEMO):
         prepare_opencv()
-        open_clip(source, config.camera.folder_fps).close()
+        camera = config.camera
+        open_clip(source, camera.folder_fps, folder_is_numbered=camera.folder_is_numbered).close()
         return
     if mode.replay:
         raise ConfigError("--fast is for clips: give a video file, a folder, or demo")

@@ -302,6 +302,27 @@ class TestAFolderOfImages:
         difference = frame.image[..., ::-1].astype(int) - np.asarray(upright)
         assert np.abs(difference).mean() < 3
 
+    @pytest.mark.parametrize("realtime", [True, False])
+    def test_missing_numbers_are_time_without_a_picture(self, tmp_path, realtime):
+        folder = write_folder(tmp_path / "in", ["07.png", "8.png", "012.png"])
+        numbered_folder = {"folder_fps": 50, "folder_is_numbered": True}
+        with opened(str(folder), realtime=realtime, **numbered_folder) as camera:
+            frames = list(frames_of(camera))
+        indices = [frame.index for frame in frames]
+        assert set(indices) <= {0, 1, 5}
+        assert indices[-1] == 5
+        if not realtime:
+            assert [frame.time_s for frame in frames] == [0, 0.02, 0.1]
+
+    @pytest.mark.parametrize(
+        ("names", "told"), [(["1.png", "b.png"], "b.png: expected a frame's number"),
+                            (["1.png", "01.png"], "there is another picture with this number")]
+    )  # fmt: skip
+    def test_names_that_are_no_numbers_of_frames_are_refused(self, tmp_path, names, told):
+        folder = write_folder(tmp_path / "in", names)
+        with pytest.raises(CameraError, match=told):
+            open_camera(str(folder), folder_is_numbered=True)
+
     def test_an_empty_folder_is_told(self, tmp_path):
         with pytest.raises(CameraError, match="holds no images"):
             open_camera(str(tmp_path))

@@ -377,7 +377,7 @@ def test_a_guard_with_four_doors(tmp_path, small_detector, browser, cameras):
 
         cameras["west"].appear()  # whoever was in trouble comes back by itself
 
-        def west_is_back():  # told by the page's script: before that, `data-door` is not there
+        def west_is_back():  # before the page's script has run, there is no `data-door`
             door, state, _ = browser.tiles().get("west", fault)
             return door is not None and state != "Out of order"
 
