@@ -15,6 +15,7 @@ from typing import Protocol
 from mask_gate.gate.camera.clip import open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
+from mask_gate.gate.camera.opencv_capture import check_pipelines
 from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
@@ -77,7 +78,9 @@ def open_camera(
     if not 0 < folder_fps <= 240:
         raise ConfigError(f"folder fps must be in 0..240, got {folder_fps}")
     prepare_opencv()
-    if wanted.kind in (SourceKind.URL, SourceKind.INDEX, SourceKind.DEVICE):
+    if wanted.kind is SourceKind.PIPELINE:
+        check_pipelines()
+    if wanted.kind not in (SourceKind.PATH, SourceKind.DEMO):
         missing = _missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
         away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
@@ -120,6 +123,8 @@ def _advice(source: Source) -> str:
     """What to check when there is no picture."""
     if source.kind is SourceKind.URL:
         return "that address, user and password are right"
+    if source.kind is SourceKind.PIPELINE:
+        return "that gst-launch-1.0 runs the pipeline with fakesink in the place of appsink"
     return "that you may use it (on Linux: be in the group video)"
 
 

@@ -50,7 +50,8 @@ def _add_gate_flags(add: Callable[..., object]) -> None:
         "--camera",
         "--source",
         metavar="SRC",
-        help="an index, a device path, a URL, a video file, a folder of images, or demo",
+        help="an index, a device path, a URL, a video file, a folder of images, "
+        "gst:PIPELINE, or demo",
     )
     add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
     add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")

@@ -33,6 +33,7 @@ from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.second_look import SecondLook
 from mask_gate.gate.detector.selftest import SelfTest
+from mask_gate.gate.display.aim import AimLimits
 from mask_gate.gate.display.presenter import Presenter
 from mask_gate.gate.display.sound import check_sounds
 from mask_gate.gate.display.texts import load_texts
@@ -260,7 +261,11 @@ def open_console(
     if password is not None:
         say(f"console: the password of this run is {password}")
     doors = {
-        name: DoorSettings(gate=door.gate, config=masked(door.model_dump(mode="json")))
+        name: DoorSettings(
+            gate=door.gate,
+            config=masked(door.model_dump(mode="json")),
+            aim=aim_limits(door),
+        )
         for name, door in config.each_door().items()
     }
     settings = ServerSettings(
@@ -273,6 +278,16 @@ def open_console(
     )
     with contextlib.closing(Console(settings, views, say)):
         yield
+
+
+def aim_limits(config: GateConfig) -> AimLimits:
+    """What a camera of this door is to be aimed at."""
+    return AimLimits(
+        zone=config.policy.zone,
+        min_face=config.policy.min_face,
+        near_face=config.policy.near_face,
+        min_sharpness=config.quality.min_sharpness,
+    )
 
 
 def check_console(config: GateConfig) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mask_gate.gate.camera.clip import open_clip
+from mask_gate.gate.camera.opencv_capture import check_pipelines
 from mask_gate.gate.camera.source import SourceKind, parse_source
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.resolved_names import resolved_pin
@@ -120,6 +121,8 @@ def _check_source(config: GateConfig, mode: RunMode) -> None:
         return
     if mode.replay:
         raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
+    if source.kind is SourceKind.PIPELINE:
+        check_pipelines()
     device = Path(source.address)
     if source.kind is SourceKind.DEVICE and device.exists() and not device.is_char_device():
         raise CameraError(f"camera.source: {source} is not a camera; give its device file")
