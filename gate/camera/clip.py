@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
 import cv2
 import numpy as np
+from PIL import Image as PillowImage
 
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.domain import Image
@@ -15,6 +17,7 @@ from mask_gate.gate.errors import CameraError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MIN_SIDE_PX, MAX_PIXELS = 16, 50_000_000
+_ORIENTATION = 0x0112  # the tag of EXIF; from 5 on, width and height change places
 DEFAULT_FPS = 25.0  # for files that do not say, or say nonsense
 
 
@@ -110,13 +113,18 @@ class VideoClip:
 class FolderClip:
     """The pictures of a folder in the order of their names, where 10 comes after 9.
 
+    They are the frames of one camera: all of one size.
+
     Raises:
-        CameraError: the folder has no pictures, or (while reading) one of them is damaged.
+        CameraError: the folder has no pictures, or of several sizes, or (while reading) one of them
+            is damaged.
     """
 
     def __init__(self, folder: Path, fps: float) -> None:
         self.fps = fps
-        self._paths = iter(picture_paths(folder))
+        paths = picture_paths(folder)
+        _check_one_size(folder, paths)
+        self._paths = iter(paths)
 
     def read(self) -> Image | None:
         """The next picture, or None after the last."""
@@ -132,6 +140,75 @@ class FolderClip:
     def close(self) -> None:
         """Give no more pictures."""
         self._paths = iter(())
+
+
+class LoopingClip:
+    """A clip that begins anew at its end, for ever.
+
+    Args:
+        open_anew: opens the clip at its beginning.
+    """
+
+    def __init__(self, open_anew: Callable[[], Clip]) -> None:
+        self._open_anew = open_anew
+        self._clip = open_anew()
+        self.fps = self._clip.fps
+
+    def read(self) -> Image | None:
+        """The next picture; None only of a clip that has none any more."""
+        image = self._clip.read()
+        if image is None:
+            self._rewind()
+            image = self._clip.read()
+        return image
+
+    def skip(self) -> bool:
+        """Pass over one picture."""
+        if self._clip.skip():
+            return True
+        self._rewind()
+        return self._clip.skip()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._clip.close()
+
+    def _rewind(self) -> None:
+        self._clip.close()
+        self._clip = self._open_anew()
+
+
+def _check_one_size(folder: Path, paths: Sequence[Path]) -> None:
+    """See by their first bytes that pictures can be frames of one camera.
+
+    Raises:
+        CameraError: they are of several sizes.
+    """
+    first: tuple[Path, tuple[int, int]] | None = None
+    for path in paths:
+        size_wh = _size_wh(path)
+        if size_wh is None:
+            continue  # damaged: told when it is its turn
+        if first is None:
+            first = path, size_wh
+        elif size_wh != first[1]:
+            one, other = (f"{w} x {h}" for w, h in (first[1], size_wh))
+            raise CameraError(
+                f"{folder} holds photos of several sizes ({first[0].name} {one}, {path.name} "
+                f"{other}), which no one camera has taken; to look at photos one by one: "
+                f"mask-gate-predict {folder} --out DIR"
+            )
+
+
+def _size_wh(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture as it is shown, turned by what a JPEG says of its camera."""
+    try:
+        with PillowImage.open(path) as picture:
+            width, height = picture.size
+            turned = picture.format == "JPEG" and picture.getexif().get(_ORIENTATION, 1) >= 5
+    except (OSError, ValueError, SyntaxError, TypeError, PillowImage.DecompressionBombError):
+        return None
+    return (height, width) if turned else (width, height)
 
 
 def _read_picture(path: Path) -> Image:
