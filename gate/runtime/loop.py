@@ -261,7 +261,7 @@ class Gate:
 
 def _size_wh(frame: Frame) -> tuple[int, int] | None:
     """Width and height of a picture; None where what the camera gave is none."""
-    shape = getattr(frame.image, "shape", ())
+    shape: tuple[int, ...] = getattr(frame.image, "shape", ())
     return (shape[1], shape[0]) if len(shape) == 3 else None
 
 

@@ -276,7 +276,7 @@ def _plain(axes: Axes, title: str = "", x_label: str = "", y_label: str = "") ->
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9, colors=INK)
     if x_label == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def _whiskers(
