@@ -15,11 +15,13 @@ from typing import Protocol
 from mask_gate.gate.camera.clip import open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
+from mask_gate.gate.camera.plugin_camera import plugin_of
 from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError, ConfigError
 from mask_gate.gate.system.opencv import prepare_opencv
+from mask_gate.gate.system.plugins import CAMERAS, check_plugin
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def open_camera(
         clock: monotonic seconds; those of `gate.clock` for a live camera.
 
     Raises:
-        ConfigError: the words name nothing that can be a camera.
+        ConfigError: the words name nothing that can be a camera, or a plug-in that cannot be had.
         CameraError: it is no camera, or a file or folder without a picture. A live camera that is
             away is no error: it is tried on, for ever.
     """
@@ -74,7 +76,9 @@ def open_camera(
     if not 0 < folder_fps <= 240:
         raise ConfigError(f"folder fps must be in 0..240, got {folder_fps}")
     prepare_opencv()
-    if wanted.kind in (SourceKind.URL, SourceKind.INDEX, SourceKind.DEVICE):
+    if wanted.is_live:
+        if wanted.kind is SourceKind.PLUGIN:
+            check_plugin(CAMERAS, *plugin_of(wanted))
         missing = _missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
         away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
@@ -115,6 +119,8 @@ def _called(source: Source) -> str:
 
 def _advice(source: Source) -> str:
     """What to check when there is no picture."""
+    if source.kind is SourceKind.PLUGIN:
+        return "that the plug-in is given the right words"
     if source.kind is SourceKind.URL:
         return "that address, user and password are right"
     return "that you may use it (on Linux: be in the group video)"

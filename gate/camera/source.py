@@ -35,6 +35,7 @@ class SourceKind(StrEnum):
     DEVICE = "device"
     URL = "url"
     PATH = "path"
+    PLUGIN = "plugin"
     DEMO = "demo"
 
 
@@ -44,11 +45,17 @@ class Source:
 
     Attributes:
         kind: how to open it; whether a PATH is a file or a folder shows only then.
-        address: what to open; a URL holds its password here.
+        address: what to open; a URL holds its password here, and a plug-in's words begin with its
+            name and a colon.
     """
 
     kind: SourceKind
     address: str
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has no end by itself."""
+        return self.kind not in (SourceKind.PATH, SourceKind.DEMO)
 
     def __str__(self) -> str:
         """The name for messages and logs: on one line, without credentials."""
@@ -97,11 +104,19 @@ def parse_source(text: str) -> Source:
         return Source(SourceKind.INDEX, str(int(words)))
     if re.fullmatch(r"-[0-9]+", words):
         raise ConfigError(f"expected an index of 0 or more, got {words}; try 0")
+    if words.startswith("plugin:"):
+        return Source(SourceKind.PLUGIN, _checked_plugin(words.removeprefix("plugin:")))
     if "://" in words:
         return Source(SourceKind.URL, _checked_url(words))
     if words.startswith("/dev/"):
         return Source(SourceKind.DEVICE, words)
     return Source(SourceKind.PATH, words)
+
+
+def _checked_plugin(words: str) -> str:
+    if not re.match(r"[\w.-]+(:|$)", words):
+        raise ConfigError(f"expected plugin:NAME or plugin:NAME:WORDS, got plugin:{words!r:.80}")
+    return words
 
 
 def _checked_url(url: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.display.aim import AimLimits, AimReport, Box, aim_report, draw_aim
-from mask_gate.gate.display.texts import load_texts
+from mask_gate.gate.display.texts import language_folders, load_texts
 from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError, OutputError
@@ -48,7 +48,7 @@ def aim(
         near_face=config.policy.near_face,
         min_sharpness=config.quality.min_sharpness,
     )
-    typeface = load_texts(config.language).typeface
+    typeface = load_texts(config.language, *language_folders(config.languages)).typeface
     end_s = clock() + seconds if seconds is not None else float("inf")
     said_s = -float("inf")
     with contextlib.ExitStack() as stack:

@@ -91,12 +91,13 @@ class StatePublisher:
     Args:
         config: the broker and the topics.
         gate: name of the door.
+        console_url: where a browser finds the guard's console; for Home Assistant.
 
     Raises:
         OutputError: the password or the certificates cannot be read, or paho-mqtt is missing.
     """
 
-    def __init__(self, config: MqttConfig, gate: str) -> None:
+    def __init__(self, config: MqttConfig, gate: str, console_url: str | None = None) -> None:
         broker = find_broker(
             config.host,
             config.port,
@@ -109,7 +110,9 @@ class StatePublisher:
         self._renew_s = float(config.keepalive_s)
         self._discovery: Mapping[str, str] = {}
         if config.discovery_prefix is not None:
-            self._discovery = discovery_messages(config.discovery_prefix, self._root, gate)
+            self._discovery = discovery_messages(
+                config.discovery_prefix, self._root, gate, console_url
+            )
         self._changed = threading.Condition()
         self._state = GateState()
         self._connection: Connection | None = None
