@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from uuid import uuid4
 
 from mask_gate.gate.domain import Signal, SignalKind
-from mask_gate.gate.errors import GateError, OutputError
+from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.events import Event
 from mask_gate.gate.relays.guardian import MARK, MAX_LINE, GuardianSettings, lock_once
 from mask_gate.gate.relays.relay import Order
@@ -70,6 +70,7 @@ class GuardedRelay:
 
     Raises:
         OutputError: the relay or a process for it cannot be had, or is not ready in time.
+        ConfigError: the driver of a plug-in cannot be loaded, or does not take its settings.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class GuardedRelay:
         self._spawned_s = self._beaten_s = 0.0
         self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
+        self._is_misconfigured = False
         try:
             self._guardian = self._spawn(self._settings)
         except OutputError:
@@ -202,7 +204,8 @@ class GuardedRelay:
             self._closing.set()
             self._await_exit(0.0)
             fault = self._last_fault or f"not ready in {self._limits.start_s:g} s; check the device"
-            raise OutputError(f"relay {self.name}: {fault}")
+            kind = ConfigError if self._is_misconfigured else OutputError
+            raise kind(f"relay {self.name}: {fault}")
 
     def _spawn(self, settings: GuardianSettings) -> subprocess.Popen[bytes]:
         self._spawned_s = time.monotonic()
@@ -292,6 +295,7 @@ class GuardedRelay:
         if "done" in answer:
             self._last_fault = ""
             self._on_done(answer["done"], SignalKind(answer["decision"]), self.name)
+        self._is_misconfigured = answer.get("is_config") is True
         fault = answer.get("fault") or answer.get("refused")
         if fault is not None:
             self._last_fault = fault
