@@ -48,6 +48,12 @@ def seed(request):
 
 
 @pytest.fixture
+def share():
+    """The part of the full number of repetitions that is run."""
+    return SHARE
+
+
+@pytest.fixture
 def times():
     """How often to repeat what is done `full` times in a full run."""
     return lambda full: max(2, round(full * SHARE))

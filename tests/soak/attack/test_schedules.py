@@ -28,7 +28,7 @@ PATIENCE_S = 120.0
 SLOWEST_S = 0.8
 """A command opens so long after it was started, at most."""
 
-BESIDE = 4
+BESIDE = 6
 """So many gates are hit at once: most of the time they wait."""
 
 TRIES = 3
