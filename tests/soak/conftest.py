@@ -1,5 +1,6 @@
 """Long runs of faults: what each came to is kept, and written down at the end."""
 
+import importlib.util
 import json
 import os
 import platform
@@ -33,6 +34,20 @@ def pytest_sessionfinish(session):
             "attacks": attacks,
         }
         Path(path).write_text(json.dumps(found, indent=1) + "\n")
+
+
+@pytest.fixture(scope="session")
+def load(repo_root):
+    """Loads another file of tests as a module."""
+
+    def load(name):
+        path = repo_root / "tests" / name
+        spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -23,15 +23,9 @@ PAUSE_S = 13.0
 
 
 @pytest.fixture
-def doors(repo_root):
+def doors(load):
     """The building of the tests of several doors."""
-    import importlib.util
-
-    path = repo_root / "tests/gate/whole/test_doors.py"
-    spec = importlib.util.spec_from_file_location("attack_doors", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("gate/whole/test_doors.py")
 
 
 def test_several_doors_whose_processes_are_killed(

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,26 +29,15 @@ PATIENCE_S = 120.0
 WATCHED_S = 8.0
 """A door is watched for so long after its model was exchanged."""
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+@pytest.fixture
+def chains(load):
+    return load("gate/audit/test_chain_check.py")
 
 
-@pytest.fixture(scope="module")
-def chains(repo_root):
-    return _script(repo_root / "tests/gate/audit/test_chain_check.py")
-
-
-@pytest.fixture(scope="module")
-def names(repo_root):
-    return _script(repo_root / "tests/gate/config/test_resolved_names.py")
-
-
-def _script(path):
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(f"attack_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def names(load):
+    return load("gate/config/test_resolved_names.py")
 
 
 # ------------------------------------------------------------------------------ the model
@@ -277,23 +267,37 @@ def _alarms(path):
         return count
 
 
-@pytest.mark.skipif(not FAKETIME.exists(), reason="apt-get install libfaketime")
-def test_a_gate_whose_wall_clock_jumps_goes_on(gate_bench, camera, tmp_path, times, attacked, seed):
-    rng, count = random.Random(seed), times(60)
-    said = tmp_path / "now"
-    said.write_text("+0")
-    environment = {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(said),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-    unlocked = []
+# Under libfaketime Python's own sleep fails (EINVAL), so the clock is set where the gate reads it.
+CLOCK_DRIVER = """
+import functools, os, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from mask_gate.gate.runtime import entrance
+from mask_gate.gate.commands.gate import main
+
+def wall():
+    off_s = float(Path(os.environ["ATTACK_CLOCK"]).read_text() or 0)
+    return datetime.now(UTC) + timedelta(seconds=off_s)
+
+entrance.Audit = functools.partial(entrance.Audit, wall=wall)
+entrance.EventMaker = functools.partial(entrance.EventMaker, wall=wall)
+sys.exit(main())
+"""
+
+
+def test_a_gate_whose_wall_clock_jumps_goes_on(
+    gate_bench, camera, tmp_path, monkeypatch, times, attacked, seed
+):
+    monkeypatch.setattr(gate_bench, "COMMAND", (sys.executable, "-c", CLOCK_DRIVER))
+    rng, count, missing = random.Random(seed), times(60), []
+    said = tmp_path / "clock"
+    said.write_text("0")
+    environment = {"ATTACK_CLOCK": str(said)}
     with gate_bench.Gate(tmp_path, camera.url, environment=environment) as gate:
         gate.wait_for_opening(PATIENCE_S)
         for number in range(count):
-            said.write_text(rng.choice(("+0", "+1h", "-1h", "+400d", "-400d", "+9000d", "-5000d")))
+            days = rng.choice((0, 1 / 24, -1 / 24, 400, -400, 9000, -9000))
+            said.write_text(str(days * 86400.0))
             time.sleep(rng.uniform(0.1, 0.8))
             if number % 10 == 9:
                 camera.mode, bare_s = "bare", time.monotonic()
@@ -302,14 +306,13 @@ def test_a_gate_whose_wall_clock_jumps_goes_on(gate_bench, camera, tmp_path, tim
                 gate.stays_locked(bare_s + gate_bench.LEASE_S + 0.5, time.monotonic())
                 camera.mode = "ok"
                 gate.wait_for_new_opening(time.monotonic(), PATIENCE_S)
-        assert gate.end() == 0
-        if gate.edges[-1][1] != "locked":
-            unlocked.append(seed)
+        if gate.end() != 0 or gate.is_open:
+            missing.append(seed)
         gate.check()
         wrong = gate.wrong_openings
     attacked(
-        "a gate under libfaketime, its wall clock set at random",
+        "a gate whose wall clock is set at random",
         count,
         openings=[seed] * wrong,
-        missing=unlocked,
+        missing=missing,
     )

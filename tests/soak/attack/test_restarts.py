@@ -1,6 +1,7 @@
 """The shipped unit under a real systemd: its gate is killed, ended and started, on and on."""
 
 import random
+import shutil
 import time
 
 import pytest
@@ -37,13 +38,12 @@ class Entrance:
 
 
 def test_a_unit_that_is_started_again_and_again_locks_each_time(
-    gate_bench, systemd_machine, camera, tmp_path, times, attacked, seed
+    gate_bench, systemd_machine, small_detector, camera, tmp_path, times, attacked, seed
 ):
     machine = systemd_machine.Machine(tmp_path)
+    shutil.copy(small_detector, machine.state / "small.onnx")
     text = gate_bench.CONFIG.format(
-        url=camera.url,
-        folder="/var/lib/mask-gate",
-        weights=systemd_machine.ROOT / "assets/weights/mask-gate-lite.onnx",
+        url=camera.url, folder="/var/lib/mask-gate", weights="/var/lib/mask-gate/small.onnx"
     )
     (machine.etc / "gate.yaml").write_text(text)
     rng, count, missing = random.Random(seed), times(12), []

@@ -174,14 +174,9 @@ class LossyRoad:
 
 
 @pytest.fixture
-def rtsp(repo_root):
+def rtsp(load):
     """The RTSP server of the tests, and its module."""
-    import importlib.util
-
-    path = repo_root / "tests/gate/whole/test_rtsp.py"
-    spec = importlib.util.spec_from_file_location("attack_rtsp", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("gate/whole/test_rtsp.py")
     if not module.gstreamer_is_there():
         pytest.skip(f"needs an RTSP server: apt-get install {module.PACKAGES}")
     return module
