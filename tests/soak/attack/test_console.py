@@ -74,7 +74,7 @@ def log_in(app, password, address):
 def test_visitors_logins_give_no_guess_and_take_no_session(pages, times, attacked, seed):
     """An attacker with some addresses and the visitor's password, for hours."""
     app, clock = pages
-    rng, count = random.Random(seed), times(600)
+    rng, count = random.Random(seed), times(300)
     cookies = dict(log_in(app, GUARD, "10.0.0.1").cookies)
     guesses, wrong, evicted = [], [], []
     for number in range(count):

@@ -74,7 +74,7 @@ def test_an_exchanged_model_opens_for_no_bare_face(
     gate_bench, camera, tmp_path, times, attacked, seed, repo_root, small_detector
 ):
     camera.mode = "bare"
-    count, wrong = times(15), []
+    count, wrong = times(10), []
     for number in range(count):
         rng, kind = random.Random(f"{seed} {number}"), EXCHANGES[number % len(EXCHANGES)]
         folder = tmp_path / str(number)
