@@ -13,6 +13,9 @@ MAX_DETECTIONS = 300
 IOU_THRESHOLD = 0.5
 """Overlap above which two boxes are one face."""
 
+NESTED_PART = 0.85
+"""A box of which this part lies in another, or around another, shows the same head."""
+
 _BLOCK = 128
 
 
@@ -34,7 +37,7 @@ def suppress(
         iou_threshold: overlap above which the lower score goes.
         max_detections: at most this many are returned, best first.
         one_label: True gives each face its best class and suppresses across classes, as a gate
-            needs; False lets a box compete once per class and suppresses within classes, as
+            needs, and of a face and its whole head with the same class keeps the surer; False lets a box compete once per class and suppresses within classes, as
             detection benchmarks do.
 
     Returns:
@@ -49,7 +52,24 @@ def suppress(
     found = candidates(rows[:, :4], class_scores, score_threshold)
     found = found[np.argsort(-found.scores, kind="stable")[:MAX_CANDIDATES]]
     groups = np.zeros_like(found.labels) if one_label else found.labels
-    return found[_keep(found.boxes_xyxy, groups, iou_threshold, max_detections)]
+    found = found[_keep(found.boxes_xyxy, groups, iou_threshold, max_detections)]
+    return _without_nested(found) if one_label else found
+
+
+def _without_nested(found: Detections) -> Detections:
+    """Without what lies in or around a surer box of the same class.
+
+    A box around a face that says something else stays: it is doubt, which must reach the policy.
+    """
+    if len(found) < 2:
+        return found
+    boxes = found.boxes_xyxy.astype(np.float64)
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clip(0).prod(2)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    nested = shared >= NESTED_PART * np.minimum(areas[:, None], areas)
+    return found[_standing(nested & (found.labels[:, None] == found.labels))]
 
 
 def _one_per_box(
