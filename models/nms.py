@@ -37,8 +37,8 @@ def suppress(
         iou_threshold: overlap above which the lower score goes.
         max_detections: at most this many are returned, best first.
         one_label: True gives each face its best class and suppresses across classes, as a gate
-            needs, and of a face and its whole head with the same class keeps the surer; False lets a box compete once per class and suppresses within classes, as
-            detection benchmarks do.
+            needs, and of a face and its whole head with the same class keeps the surer; False lets
+            a box compete once per class and suppresses within classes, as detection benchmarks do.
 
     Returns:
         Detections in the pixels of `predictions`, by falling score.
