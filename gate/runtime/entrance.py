@@ -101,7 +101,7 @@ def open_entrance(
         ConfigError: it is not configured where the record is, and there is no home folder.
     """
     clock: Clock = ReplayClock() if mode.replay else uptime_s
-    events = EventMaker(config.gate)
+    events = EventMaker(config.gate, clock=clock)
     reporter = Reporter(events, on_status)
     relays: list[GuardedRelay] = []
     beating: list[Ownership | GuardedRelay] = []

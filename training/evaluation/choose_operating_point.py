@@ -196,7 +196,7 @@ def choose_thresholds(
         margins.append(seen.margins[own & (seen.scores >= min_scores[label])])
     leads = np.sort(np.concatenate(margins))
     lead = float(leads[int(aims.missed * len(leads))]) if len(leads) else 0.0
-    return Thresholds(min_scores, min(_down(lead), _BELIEF), face_score)
+    return Thresholds(min_scores, min(_down(lead), UNMEASURED_MARGIN), face_score)
 
 
 def _fit(raw: FaceMatches) -> Calibration:

@@ -93,9 +93,10 @@ def play(
     command = shutil.which("mask-gate", path=str(Path(sys.executable).parent))
     if command is None:
         raise UsageError("--passages plays to mask-gate, which is not installed; pip install it")
-    begins = range(0, len(planned), _PASSAGES_A_RUN)
-    runs = [planned[begin : begin + _PASSAGES_A_RUN] for begin in begins]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    at_once = os.cpu_count() or 1
+    length = min(math.ceil(len(planned) / at_once), _PASSAGES_A_RUN) or 1
+    runs = [planned[begin : begin + length] for begin in range(0, len(planned), length)]
+    with ThreadPoolExecutor(at_once) as pool:
         done = pool.map(lambda run: _play(run, weights, command), runs)
         return list(progress(chain.from_iterable(done)))
 
