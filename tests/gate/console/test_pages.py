@@ -233,6 +233,11 @@ class TestSettingUpTheCamera:
         assert answer["facts"] == []
         assert told in answer["advice"][0]
 
+    def test_a_gate_that_is_out_of_order_says_so_first(self, bench):
+        bench.hear(State.FAULT, Reason.CAMERA_LOST)
+        advice = bench.as_(Role.GUARD).get("/api/aim").json()["advice"]
+        assert advice[0] == "the camera is away"
+
 
 class TestRequestsOfOthers:
     @pytest.mark.parametrize(
