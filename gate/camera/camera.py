@@ -17,11 +17,13 @@ from mask_gate.gate.camera.clip import LoopingClip, open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
 from mask_gate.gate.camera.opencv_capture import check_pipelines
+from mask_gate.gate.camera.plugin_camera import plugin_of
 from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError, ConfigError
 from mask_gate.gate.system.opencv import prepare_opencv
+from mask_gate.gate.system.plugins import CAMERAS, check_plugin
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def open_camera(
         clock: monotonic seconds; those of `gate.clock` for a live camera.
 
     Raises:
-        ConfigError: the words name nothing that can be a camera.
+        ConfigError: the words name nothing that can be a camera, or a plug-in that cannot be had.
         CameraError: it is no camera, or a file or folder without a picture. A live camera that is
             away is no error: it is tried on, for ever.
     """
@@ -83,7 +85,9 @@ def open_camera(
     prepare_opencv()
     if wanted.kind is SourceKind.PIPELINE:
         check_pipelines()
-    if wanted.kind not in (SourceKind.PATH, SourceKind.DEMO):
+    if wanted.is_live:
+        if wanted.kind is SourceKind.PLUGIN:
+            check_plugin(CAMERAS, *plugin_of(wanted))
         missing = _missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
         away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
@@ -125,6 +129,8 @@ def _called(source: Source) -> str:
 
 def _advice(source: Source) -> str:
     """What to check when there is no picture."""
+    if source.kind is SourceKind.PLUGIN:
+        return "that the plug-in is given the right words"
     if source.kind is SourceKind.URL:
         return "that address, user and password are right"
     if source.kind is SourceKind.PIPELINE:

@@ -37,6 +37,7 @@ class SourceKind(StrEnum):
     URL = "url"
     PIPELINE = "pipeline"
     PATH = "path"
+    PLUGIN = "plugin"
     DEMO = "demo"
 
 
@@ -46,11 +47,17 @@ class Source:
 
     Attributes:
         kind: how to open it; whether a PATH is a file or a folder shows only then.
-        address: what to open; a URL or pipeline holds its password here.
+        address: what to open; a URL or pipeline holds its password here, and a plug-in's words
+            begin with its name and a colon.
     """
 
     kind: SourceKind
     address: str
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has no end by itself."""
+        return self.kind not in (SourceKind.PATH, SourceKind.DEMO)
 
     def __str__(self) -> str:
         """The name for messages and logs: on one line, without credentials."""
@@ -106,6 +113,8 @@ def parse_source(text: str) -> Source:
         raise ConfigError(f"expected an index of 0 or more, got {words}; try 0")
     if words.startswith(PIPELINE_MARK) and not words.startswith(f"{PIPELINE_MARK}//"):
         return Source(SourceKind.PIPELINE, _checked_pipeline(words.removeprefix(PIPELINE_MARK)))
+    if words.startswith("plugin:"):
+        return Source(SourceKind.PLUGIN, _checked_plugin(words.removeprefix("plugin:")))
     if "://" in words:
         return Source(SourceKind.URL, _checked_url(words))
     if words.startswith("/dev/"):
@@ -131,6 +140,12 @@ def _checked_pipeline(pipeline: str) -> str:
 def masked_pipeline(pipeline: str) -> str:
     """The pipeline with every value replaced by ***."""
     return re.sub(r"""=\s*("[^"]*"|'[^']*'|\S+)""", "=***", pipeline)
+
+
+def _checked_plugin(words: str) -> str:
+    if not re.match(r"[\w.-]+(:|$)", words):
+        raise ConfigError(f"expected plugin:NAME or plugin:NAME:WORDS, got plugin:{words!r:.80}")
+    return words
 
 
 def _checked_url(url: str) -> str:

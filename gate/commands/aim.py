@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.display.aim import AimReport, Box, aim_report, draw_aim
-from mask_gate.gate.display.texts import Texts, load_texts
+from mask_gate.gate.display.texts import Texts, language_folders, load_texts
 from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError, OutputError
@@ -44,7 +44,8 @@ def aim(
         GateError: camera or model cannot be had.
     """
     mode = RunMode(headless=headless, dry=True, once=once)
-    limits, texts = aim_limits(config), load_texts(config.language)
+    limits = aim_limits(config)
+    texts = load_texts(config.language, *language_folders(config.languages))
     with contextlib.ExitStack() as stack:
         camera = stack.enter_context(parts.open_source(config, mode))
         detector = stack.enter_context(parts.open_detector(config, mode))

@@ -142,7 +142,7 @@ def configured(options: argparse.Namespace) -> GateConfig:
         "--audit": (("audit", "path"), options.audit),
         "--console": (("console", "enabled"), True if options.console else None),
         "--language": (("language",), options.language),
-        "--mute": (("outputs", "sound"), False if options.mute else None),
+        "--mute": (("outputs", "sound"), "off" if options.mute else None),
     }
     given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
     if options.lock:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mask_gate.gate.config.masking import is_secret
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.system.secret_file import is_open_to_all
 
@@ -41,7 +42,9 @@ def _holding(values: object, key: str = "") -> Iterator[str]:
     if isinstance(values, dict):
         for name, value in values.items():
             below = f"{key}.{name}" if key else name
-            if not name.endswith(("_file", "_files")):
+            if isinstance(value, str) and is_secret(name):
+                yield below
+            elif not name.endswith(("_file", "_files")):
                 yield from _holding(value, below)
     elif isinstance(values, list):
         for number, value in enumerate(values):

@@ -61,6 +61,7 @@ class ServerSettings(BaseModel):
     Attributes:
         gate: name of the whole gate.
         language: of pages, until another is asked for.
+        languages: folder with further ones.
         console: how it is served.
         privacy: for whom faces are blurred.
         doors: by name; the only door of a gate has an empty one.
@@ -73,6 +74,7 @@ class ServerSettings(BaseModel):
 
     gate: str
     language: str
+    languages: str | None = None
     console: ConsoleConfig
     privacy: PrivacyConfig
     doors: dict[str, DoorSettings]

@@ -148,33 +148,55 @@ class Texts:
     page: Mapping[str, str]
 
 
-def language_codes(folder: Path = LANGUAGES) -> tuple[str, ...]:
-    """The languages there are, by the names of their files."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+def language_folders(more: str | None) -> tuple[Path, ...]:
+    """Where languages are: in a folder of the operator's, which wins, and in ours."""
+    return (LANGUAGES,) if more is None else (Path(more), LANGUAGES)
 
 
-def load_texts(code: str, folder: Path = LANGUAGES) -> Texts:
-    """Read a language.
+def language_codes(*folders: Path) -> tuple[str, ...]:
+    """The languages there are in some folders, or in ours, by the names of their files."""
+    return tuple(sorted(_files(*folders)))
+
+
+def check_languages(more: str | None) -> None:
+    """See that all languages of a folder of the operator's are complete.
+
+    Raises:
+        ConfigError: one is not, or there is none; one line per fault, with its key.
+    """
+    if more is None:
+        return
+    folder = Path(more)
+    codes = language_codes(folder)
+    if not codes:
+        raise ConfigError(f"languages: {folder} holds no .yaml files, one for each language")
+    for code in codes:
+        load_texts(code, folder)
+
+
+def load_texts(code: str, *folders: Path) -> Texts:
+    """Read a language from the first of some folders that has it, or from ours.
 
     Raises:
         ConfigError: there is no such file, or it is not complete; one line per fault, with its key.
     """
-    path = folder / f"{code}.yaml"
-    if code not in language_codes(folder):
-        known = ", ".join(language_codes(folder))
+    files = _files(*folders)
+    if code not in files:
+        known = ", ".join(sorted(files))
         raise ConfigError(f"language: expected one of {known}, got {code!r:.40}")
+    path = files[code]
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{path}: cannot be read as YAML ({first})") from None
-    if faults := list(_faults(document)):
+    if faults := list(_faults(document, path.parent)):
         raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
     labels = document["labels"]
     return Texts(
         code=code,
         name=document["name"],
-        typeface=_typeface(document["fonts"]),
+        typeface=_typeface(document["fonts"], path.parent),
         labels=MappingProxyType(
             {label: labels[label.name.lower()] for label in MaskLabel} | {None: labels[UNSURE]}
         ),
@@ -186,7 +208,13 @@ def load_texts(code: str, folder: Path = LANGUAGES) -> Texts:
     )
 
 
-def _faults(document: object) -> Iterator[str]:
+def _files(*folders: Path) -> dict[str, Path]:
+    """The file of each language; the first folder that has it wins."""
+    found = [path for folder in folders or (LANGUAGES,) for path in folder.glob("*.yaml")]
+    return {path.stem: path for path in reversed(found)}
+
+
+def _faults(document: object, folder: Path) -> Iterator[str]:
     """What is missing, too much, or not a text."""
     if not isinstance(document, dict):
         yield "expected keys with values, as in en.yaml"
@@ -203,8 +231,11 @@ def _faults(document: object) -> Iterator[str]:
             yield from _key_faults(values, keys, f"{section}.")
         for key, value in values.items():
             if section == "fonts":
-                if value is not None and not (_is_text(value) and (FONTS / value).is_file()):
-                    yield f"fonts.{key}: expected null or a file in {FONTS}, got {value!r:.60}"
+                if value is not None and not (_is_text(value) and _font(value, folder).is_file()):
+                    yield (
+                        f"fonts.{key}: expected null or a file in {folder} or {FONTS}, "
+                        f"got {value!r:.60}"
+                    )
             elif not _is_text(value):
                 yield f"{section}.{key}: expected a text, got {value!r:.60}"
             elif section == "aim" and not _takes_only(value, AIM_FIELDS.get(key, ())):
@@ -235,10 +266,16 @@ def _takes_only(text: str, fields: tuple[str, ...]) -> bool:
     )
 
 
-def _typeface(files: Mapping[str, str | None]) -> Typeface:
+def _typeface(files: Mapping[str, str | None], folder: Path) -> Typeface:
     default = dejavu()
     regular, bold = files["regular"], files["bold"]
     return Typeface(
-        default.regular if regular is None else FONTS / regular,
-        default.bold if bold is None else FONTS / bold,
+        default.regular if regular is None else _font(regular, folder),
+        default.bold if bold is None else _font(bold, folder),
     )
+
+
+def _font(name: str, folder: Path) -> Path:
+    """A font beside the file of the language, or one of ours."""
+    beside = folder / Path(name).name
+    return beside if beside.is_file() else FONTS / Path(name).name

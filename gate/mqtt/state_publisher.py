@@ -92,12 +92,19 @@ class StatePublisher:
         config: the broker and the topics.
         gate: name of the door.
         close_s: how long `close` waits for the broker.
+        console_url: where a browser finds the guard's console; for Home Assistant.
 
     Raises:
         OutputError: the password or the certificates cannot be read, or paho-mqtt is missing.
     """
 
-    def __init__(self, config: MqttConfig, gate: str, close_s: float = CLOSE_S) -> None:
+    def __init__(
+        self,
+        config: MqttConfig,
+        gate: str,
+        console_url: str | None = None,
+        close_s: float = CLOSE_S,
+    ) -> None:
         broker = find_broker(
             config.host,
             config.port,
@@ -111,7 +118,9 @@ class StatePublisher:
         self._renew_s = float(config.keepalive_s)
         self._discovery: Mapping[str, str] = {}
         if config.discovery_prefix is not None:
-            self._discovery = discovery_messages(config.discovery_prefix, self._root, gate)
+            self._discovery = discovery_messages(
+                config.discovery_prefix, self._root, gate, console_url
+            )
         self._changed = threading.Condition()
         self._state = GateState()
         self._connection: Connection | None = None
