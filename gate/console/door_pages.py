@@ -218,9 +218,14 @@ class DoorPages:
     async def aim_state(self, request: Request) -> Response:
         """How the camera is placed, while somebody watches the pictures that show it."""
         texts, report = self._renderer.texts(request), self._pictures.aim_report()
+        live = self._state.live
+        faults = []
+        if live.is_fresh and live.state is State.FAULT:
+            faults.append(texts.reasons[live.reason])
         if report is None:
-            return JSONResponse({"facts": [], "advice": [texts.aim["no_picture"]]})
-        return JSONResponse({"facts": report.facts_in(texts), "advice": report.advice_in(texts)})
+            return JSONResponse({"facts": [], "advice": [*faults, texts.aim["no_picture"]]})
+        advice = [*faults, *report.advice_in(texts)]
+        return JSONResponse({"facts": report.facts_in(texts), "advice": advice})
 
     async def visitor_state(self, request: Request) -> Response:
         """Everything that changes on the visitor screen."""

@@ -27,7 +27,7 @@ from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.overlay import draw_boxes
 from mask_gate.gate.display.texts import Texts
-from mask_gate.gate.domain import Image
+from mask_gate.gate.domain import Image, State
 
 NO_PICTURE_S = 10.0
 """A stream ends when no picture has come for so long."""
@@ -169,9 +169,12 @@ class LivePictures:
 
     def _judge(self, picture: DoorPicture) -> AimReport:
         """Judge how the camera is placed, by the picture as it was before any face was blurred."""
-        seen_s = picture.decision.time_s
-        faces = [track.box_xyxy for track in picture.tracks if track.last_seen_s >= seen_s]
-        report = aim_report(picture.image, faces, self._aim, picture.height_px)
+        decision = picture.decision
+        faces = [t.box_xyxy for t in picture.tracks if t.last_seen_s >= decision.time_s]
+        is_judged = bool(faces) or decision.state is not State.FAULT
+        report = aim_report(
+            picture.image, faces if is_judged else None, self._aim, picture.height_px
+        )
         self._report = self._clock(), report
         return report
 

@@ -123,13 +123,13 @@ class AimReport:
 
 
 def aim_report(
-    image: Image, faces: Sequence[Box], limits: AimLimits, height_px: int | None = None
+    image: Image, faces: Sequence[Box] | None, limits: AimLimits, height_px: int | None = None
 ) -> AimReport:
     """Judge one picture.
 
     Args:
         image: [H, W, 3] uint8 BGR.
-        faces: found in it.
+        faces: found in it; None where nothing looked for any.
         limits: of the gate.
         height_px: of the picture as the camera sent it, where `image` is a smaller copy.
     """
@@ -137,11 +137,13 @@ def aim_report(
     height = image.shape[0]
     whole = height if height_px is None else height_px
     aimed = []
-    for x1, y1, x2, y2 in faces:
+    for x1, y1, x2, y2 in faces or ():
         part = max(x2 - x1, y2 - y1) / height
         is_in_zone = _is_in_zone((x1, y1, x2, y2), image, limits)
         aimed.append(AimedFace((x1, y1, x2, y2), round(part * whole), part, is_in_zone))
-    advice = [*_of_picture(light, contrast, sharpness, limits), *_of_faces(aimed, limits)]
+    advice = list(_of_picture(light, contrast, sharpness, limits))
+    if faces is not None:
+        advice += _of_faces(aimed, limits)
     return AimReport(light, contrast, sharpness, tuple(aimed), tuple(advice))
 
 

@@ -221,6 +221,24 @@ def test_nothing_can_be_changed_or_opened(bench):
     assert changing == {"/login", "/logout"}
 
 
+class TestSettingUpTheCamera:
+    def test_the_page_has_the_zone_and_the_door_it_is_of(self, clock):
+        page = Bench(clock, doors=DOORS).as_(Role.GUARD).get("/doors/north/aim").text
+        assert 'data-door="north"' in page
+        assert f'data-zone="{json.dumps(LEFT_HALF)}"' in page
+
+    @pytest.mark.parametrize(("code", "told"), [("en", "no picture comes"), ("ko", "화면이")])
+    def test_nothing_is_told_of_a_picture_that_nobody_watches(self, bench, code, told):
+        answer = bench.as_(Role.GUARD).get(f"/api/aim?lang={code}").json()
+        assert answer["facts"] == []
+        assert told in answer["advice"][0]
+
+    def test_a_gate_that_is_out_of_order_says_so_first(self, bench):
+        bench.hear(State.FAULT, Reason.CAMERA_LOST)
+        advice = bench.as_(Role.GUARD).get("/api/aim").json()["advice"]
+        assert advice[0] == "the camera is away"
+
+
 class TestRequestsOfOthers:
     @pytest.mark.parametrize(
         "host",

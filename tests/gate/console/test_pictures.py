@@ -1,6 +1,7 @@
 """LivePictures: what is judged of the camera's place while somebody watches for it."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 
@@ -55,6 +56,19 @@ def test_faces_are_measured_as_the_camera_sent_them_while_somebody_watches(clock
         assert jpeg.startswith(b"\xff\xd8")
         clock.advance(OLD_REPORT_S + 0.1)
         assert live.aim_report() is None  # what was seen then is no news
+
+    asyncio.run(watch())
+
+
+def test_nobody_is_asked_to_stand_there_while_nothing_looks_for_faces(clock):
+    async def watch():
+        live, _ = pictures(clock)
+        live.admit(View(PictureKind.AIM, "en"))
+        fault = Decision(State.FAULT, Reason.MODEL_FAULT, 5.0)
+        live.take(replace(picture(), tracks=(), decision=fault))
+        assert "no_face" not in {advice.key for advice in live.aim_report().advice}
+        live.take(replace(picture(), tracks=()))
+        assert "no_face" in {advice.key for advice in live.aim_report().advice}
 
     asyncio.run(watch())
 
