@@ -114,7 +114,7 @@ class PolicyConfig(Section):
         "the same",
     )
     second_looks: int = Field(
-        default=2,
+        default=1,
         ge=0,
         le=20,
         description="so many looks in a row at the face alone (mirrored, turned to both sides, "
@@ -124,7 +124,7 @@ class PolicyConfig(Section):
         default=0.25, ge=0, le=0.5, description="pause between two such looks at one face"
     )
     second_look_score: float = Field(
-        default=0.3,
+        default=0.5,
         gt=0,
         le=1,
         description="a look that finds a violation with this score is doubt, for `window_s`",
