@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gate.detector": (*MODELS, "gate", "gate.system", "gate.decision"),
     "gate.door": ("models", "gate", "gate.system", "gate.decision"),
     "gate.mqtt": ("models", "gate", "gate.system"),
+    "gate.notify": ("models", "gate", "gate.system"),
     "gate.relays": ("models", "gate", "gate.system", "gate.mqtt"),
     "gate.audit": ("models", "gate", "gate.system"),
     "gate.display": ("models", "gate", "gate.system"),
@@ -43,12 +44,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gate.console": ("models", "gate", "gate.system", "gate.audit", "gate.display"),
     "gate.config": (
         *MODELS, "gate", "gate.system", "gate.decision", "gate.camera", "gate.detector",
-        "gate.door", "gate.mqtt", "gate.relays", "gate.audit", "gate.display", "gate.console",
+        "gate.door", "gate.mqtt", "gate.notify", "gate.relays", "gate.audit", "gate.display",
+        "gate.console",
     ),
     "gate.runtime": (
         *MODELS, "gate", "gate.system", "gate.decision", "gate.camera", "gate.detector",
-        "gate.door", "gate.mqtt", "gate.relays", "gate.audit", "gate.display", "gate.console",
-        "gate.config",
+        "gate.door", "gate.mqtt", "gate.notify", "gate.relays", "gate.audit", "gate.display",
+        "gate.console", "gate.config",
     ),
     "gate.commands": (*MODELS, "gate", "gate.*"),
 }  # fmt: skip

@@ -16,11 +16,14 @@ from typing import Protocol
 from mask_gate.gate.camera.clip import LoopingClip, open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
+from mask_gate.gate.camera.opencv_capture import check_pipelines
+from mask_gate.gate.camera.plugin_camera import plugin_of
 from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import CameraError, ConfigError
 from mask_gate.gate.system.opencv import prepare_opencv
+from mask_gate.gate.system.plugins import CAMERAS, check_plugin
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ def open_camera(
     realtime: bool = True,
     loop: bool = False,
     folder_fps: float = 10.0,
+    folder_is_numbered: bool = False,
     first_frame_s: float = 5.0,
     clock: Clock = uptime_s,
 ) -> Camera:
@@ -65,11 +69,13 @@ def open_camera(
             live cameras.
         loop: files and folders begin anew at their end, for ever.
         folder_fps: pictures per second of a folder.
+        folder_is_numbered: its pictures are named by numbers of frames; where some are missing,
+            no picture came for so long.
         first_frame_s: a live camera that has sent nothing for so long is said to be away.
         clock: monotonic seconds; those of `gate.clock` for a live camera.
 
     Raises:
-        ConfigError: the words name nothing that can be a camera.
+        ConfigError: the words name nothing that can be a camera, or a plug-in that cannot be had.
         CameraError: it is no camera, or a file or folder without a picture. A live camera that is
             away is no error: it is tried on, for ever.
     """
@@ -77,14 +83,18 @@ def open_camera(
     if not 0 < folder_fps <= 240:
         raise ConfigError(f"folder fps must be in 0..240, got {folder_fps}")
     prepare_opencv()
-    if wanted.kind in (SourceKind.URL, SourceKind.INDEX, SourceKind.DEVICE):
+    if wanted.kind is SourceKind.PIPELINE:
+        check_pipelines()
+    if wanted.is_live:
+        if wanted.kind is SourceKind.PLUGIN:
+            check_plugin(CAMERAS, *plugin_of(wanted))
         missing = _missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
         away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
         if away is not None:
             log.warning("%s; the door stays locked until there is one", missing or away)
         return camera
-    open_anew = partial(open_clip, wanted, folder_fps)
+    open_anew = partial(open_clip, wanted, folder_fps, folder_is_numbered=folder_is_numbered)
     clip = LoopingClip(open_anew) if loop else open_anew()
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
 
@@ -119,8 +129,12 @@ def _called(source: Source) -> str:
 
 def _advice(source: Source) -> str:
     """What to check when there is no picture."""
+    if source.kind is SourceKind.PLUGIN:
+        return "that the plug-in is given the right words"
     if source.kind is SourceKind.URL:
         return "that address, user and password are right"
+    if source.kind is SourceKind.PIPELINE:
+        return "that gst-launch-1.0 runs the pipeline with fakesink in the place of appsink"
     return "that you may use it (on Linux: be in the group video)"
 
 

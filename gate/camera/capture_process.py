@@ -32,10 +32,12 @@ from mask_gate.gate.camera.http_camera import open_http
 from mask_gate.gate.camera.http_stream import StreamError
 from mask_gate.gate.camera.opencv_capture import (
     open_device,
+    open_pipeline,
     open_stream,
     prepare_capture,
     why_not_opened,
 )
+from mask_gate.gate.camera.plugin_camera import open_plugin
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.camera.stream_clock import StreamClock
 from mask_gate.gate.clock import Clock, uptime_s
@@ -223,6 +225,10 @@ def open_capture(source: Source) -> Capture | None:
     Raises:
         StreamError: it does not answer, refuses, or is no stream.
     """
+    if source.kind is SourceKind.PIPELINE:
+        return open_pipeline(source.address)
+    if source.kind is SourceKind.PLUGIN:
+        return open_plugin(source)
     if source.kind is not SourceKind.URL:
         return open_device(source)
     if source.address.partition(":")[0].lower() in ("http", "https"):
@@ -271,7 +277,12 @@ def main(descriptor: int) -> NoReturn:
         prepare_capture()
         source = Source(SourceKind(words["kind"]), words["address"])
         buffer, opener = FrameBuffer(descriptor), partial(_open_or_say_why, source, complaints)
-        Capturer(opener, buffer, say, complaints.heard, max_age_s=words["max_age_s"]).run()
+        is_plugin = source.kind is SourceKind.PLUGIN
+
+        def heard() -> bool:
+            return complaints.heard() and not is_plugin  # whose chatter tells of no damage
+
+        Capturer(opener, buffer, say, heard, max_age_s=words["max_age_s"]).run()
     except BrokenPipeError:
         os._exit(0)
     except Exception as error:  # noqa: BLE001

@@ -153,6 +153,8 @@ def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
     _STANDARD_OUTPUT.write(f"whole: {rows}\n")
     if check.pruning is not None:
         _STANDARD_OUTPUT.write(f"deleted: {check.pruning}\n")
+    for what in check.shortened:
+        _STANDARD_OUTPUT.write(f"shortened: {what}\n")
     _STANDARD_OUTPUT.write(f"last row {check.tip}\n")
     return 0
 

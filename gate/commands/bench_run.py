@@ -60,7 +60,7 @@ def measure_latency(
                 "gate": f"bench-{os.getpid()}",
                 "detector": {"weights": str(weights), "engine": engine.value},
                 "audit": {"path": str(Path(folder) / "audit.sqlite")},
-                "outputs": {"sound": False},
+                "outputs": {"sound": "off"},
                 "relays": ({"kind": "recording", "path": str(log)},),
             }
         )

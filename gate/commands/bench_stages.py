@@ -18,7 +18,7 @@ from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
 from mask_gate.gate.detector.engine import Engine
 from mask_gate.gate.display.overlay import draw_overlay
-from mask_gate.gate.display.texts import load_texts
+from mask_gate.gate.display.texts import language_folders, load_texts
 from mask_gate.gate.domain import Frame
 from mask_gate.models.detections import Detections
 from mask_gate.models.letterbox import Letterbox
@@ -78,7 +78,7 @@ def measure_stages(
     )
     box = Letterbox(size_hw, engine.input_size)
     square = box.square()
-    texts = load_texts(config.language)
+    texts = load_texts(config.language, *language_folders(config.languages))
     watch = Stopwatch()
     for index in range(frames + _WARM_UP):
         if index == _WARM_UP:

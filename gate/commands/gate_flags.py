@@ -50,7 +50,8 @@ def _add_gate_flags(add: Callable[..., object]) -> None:
         "--camera",
         "--source",
         metavar="SRC",
-        help="an index, a device path, a URL, a video file, a folder of images, or demo",
+        help="an index, a device path, a URL, a video file, a folder of images, "
+        "gst:PIPELINE, or demo",
     )
     add("--weights", metavar="FILE", help="the checkpoint (default: the bundled one)")
     add("--device", metavar="NAME", help="auto, cpu or cuda[:N]")
@@ -141,7 +142,7 @@ def configured(options: argparse.Namespace) -> GateConfig:
         "--audit": (("audit", "path"), options.audit),
         "--console": (("console", "enabled"), True if options.console else None),
         "--language": (("language",), options.language),
-        "--mute": (("outputs", "sound"), False if options.mute else None),
+        "--mute": (("outputs", "sound"), "off" if options.mute else None),
     }
     given = {flag: (key, value) for flag, (key, value) in flags.items() if value is not None}
     if options.lock:

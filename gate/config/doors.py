@@ -20,6 +20,7 @@ from mask_gate.gate.relays.config import (
     CommandRelayConfig,
     GpioRelayConfig,
     MqttRelayConfig,
+    PluginRelayConfig,
     RelayConfig,
     SerialRelayConfig,
     WebhookRelayConfig,
@@ -123,6 +124,10 @@ def _claims(door: DoorResources) -> Iterator[_Claim]:
         yield _Claim(camera, str(source), ("camera", resolved_path(source.address)))
     elif source.kind is SourceKind.URL:
         yield _Claim(camera, str(source), ("camera", resolved_url(source.address)))
+    elif source.kind is SourceKind.PIPELINE:
+        yield _Claim(camera, str(source), ("camera", source.address))
+    elif source.kind is SourceKind.PLUGIN:
+        yield _Claim(camera, str(source), ("camera", f"plug-in {source.address}"))
     path = ("audit", "path")
     yield _Claim(path, f"the record {door.audit}", ("file", resolved_path(door.audit)))
     for relay in door.relays:
@@ -148,5 +153,9 @@ def _device(relay: RelayConfig) -> tuple[str, tuple[str, str]] | None:
             return called, ("topic", f"{relay.topic} at {broker}")
         case WebhookRelayConfig():
             return f"the address {relay.url}", ("address", resolved_url(relay.url))
+        case PluginRelayConfig():
+            told = ", ".join(f"{key}: {value}" for key, value in sorted(relay.settings.items()))
+            called = f"the plug-in {relay.driver} with the same settings"
+            return called, ("plug-in", f"{relay.driver} {told}")
         case _:
             return f"the file {relay.path}", ("file", resolved_path(relay.path))

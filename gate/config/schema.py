@@ -29,6 +29,7 @@ from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.door.lease import DoorConfig
 from mask_gate.gate.errors import ConfigError
 from mask_gate.gate.mqtt.config import MqttConfig
+from mask_gate.gate.notify.config import NotifyConfig
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
 from mask_gate.gate.relays.worker import LONGEST_PAUSE_S
 from mask_gate.models.files.config_faults import ConfigFault, faults_of, suggestion
@@ -74,8 +75,15 @@ class GateConfig(Section):
         default=None, description="a broker that is told how the gate is; null: none"
     )
 
+    notify: NotifyConfig | None = Field(
+        default=None, description="people who are told what happens; null: none"
+    )
+
     language: str = Field(
         default="en", pattern=r"^[A-Za-z-]{2,16}$", description="a file of assets/languages: en, ko"
+    )
+    languages: str | None = Field(
+        default=None, min_length=1, description="folder with further languages, a file each"
     )
     privacy: PrivacyConfig = PrivacyConfig()
     console: ConsoleConfig = ConsoleConfig()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -16,6 +16,11 @@ from mask_gate.models.section import Section
 def _as_text(source: object) -> object:
     """An index may also stand without quotes."""
     return str(source) if type(source) is int else source
+
+
+def _as_sound(sound: object) -> object:
+    """It used to be true or false."""
+    return {True: "tones", False: "off"}[sound] if isinstance(sound, bool) else sound
 
 
 def _checked(source: str) -> str:
@@ -41,6 +46,11 @@ class CameraConfig(Section):
     )
     folder_fps: float = Field(
         default=10.0, gt=0, le=240, description="pictures per second of a folder of images"
+    )
+    folder_is_numbered: bool = Field(
+        default=False,
+        description="whether those are named by numbers of frames (0041.jpg); where some are "
+        "missing, no picture came for so long",
     )
 
     @model_validator(mode="after")
@@ -124,12 +134,11 @@ class OutputsConfig(Section):
         le=600,
         description="after an output failed, the gate stays out of order for so long",
     )
-    sound: bool = Field(default=True, description="whether to play sounds")
+    sound: Annotated[Literal["off", "tones", "voice"], BeforeValidator(_as_sound)] = Field(
+        default="tones", description="what people at the door hear"
+    )
     sounds: str | None = Field(
-        default=None,
-        min_length=1,
-        description="folder with allow.wav, deny.wav and fault.wav, such as spoken words; null is "
-        "the bundled one",
+        default=None, min_length=1, description="folder with sounds; null is the bundled one"
     )
     events: str | None = Field(
         default=None, min_length=1, description="file for one JSON line per event; - is stdout"

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mask_gate.gate.config.masking import is_secret
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.system.secret_file import is_open_to_all
 
 _PASSWORD = re.compile(
     r"://[^/\s@:]*:[^/\s]+@"  # rtsp://name:password@camera
     r"|[?&/;](?:\w*(?:pass|pwd|token|secret|key|auth)\w*)=[^&;\s]"  # ?password=..., /password=...
+    r"|^gst:.*[\w-]*(?:pass|pw|secret)\w*="  # rtspsrc user-pw=...
     r"|(?:^|\s)-{0,2}[\w-]*(?:pass|token|secret|key|auth)[\w-]*[ =]\S",  # commands
     re.IGNORECASE,
 )
@@ -40,7 +42,9 @@ def _holding(values: object, key: str = "") -> Iterator[str]:
     if isinstance(values, dict):
         for name, value in values.items():
             below = f"{key}.{name}" if key else name
-            if not name.endswith(("_file", "_files")):
+            if isinstance(value, str) and is_secret(name):
+                yield below
+            elif not name.endswith(("_file", "_files")):
                 yield from _holding(value, below)
     elif isinstance(values, list):
         for number, value in enumerate(values):

@@ -65,6 +65,14 @@ class ConsoleConfig(Section):
         """Whether browsers speak TLS, to us or to a proxy of ours."""
         return self.tls_certificate is not None or bool(self.proxies)
 
+    @property
+    def url(self) -> str | None:
+        """Where browsers of other machines find it; None where they do not."""
+        if not (self.enabled and self.names and self.port):
+            return None
+        port = "" if self.proxies else f":{self.port}"  # a proxy has a port of its own
+        return f"{'https' if self.is_encrypted else 'http'}://{self.names[0]}{port}/"
+
     @model_validator(mode="after")
     def _is_safe(self) -> ConsoleConfig:
         if (self.tls_certificate is None) != (self.tls_key is None):

@@ -34,7 +34,7 @@ from mask_gate.gate.console.pages import Pages
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
 from mask_gate.gate.console.rate_limit import MOST_CONNECTIONS, limited_http
 from mask_gate.gate.console.wire import MessageKind, ServerSettings, messages, unpack_picture
-from mask_gate.gate.display.texts import Texts, language_codes, load_texts
+from mask_gate.gate.display.texts import Texts, language_codes, language_folders, load_texts
 from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.gate.system.secret_file import MAX_KEY_BYTES, read_secret
 
@@ -81,8 +81,9 @@ class ConsoleServer:
         self._output = output
         self._gate_pid = settings.gate_pid
         config = settings.console
-        codes = (settings.language, *language_codes())
-        languages = {code: load_texts(code) for code in codes}
+        folders = language_folders(settings.languages)
+        codes = (settings.language, *language_codes(*folders))
+        languages = {code: load_texts(code, *folders) for code in codes}
         self._contexts = self._make_contexts(settings, languages)
         site = SiteSettings(
             gate=settings.gate,
@@ -127,8 +128,13 @@ class ConsoleServer:
                 config=door.config,
                 state=DoorState(),
                 pictures=LivePictures(
-                    languages, settings.privacy, limit, partial(self._say_demand, number)
+                    languages,
+                    settings.privacy,
+                    door.aim,
+                    limit,
+                    partial(self._say_demand, number),
                 ),
+                zone=door.aim.zone,
             )
             for number, (name, door) in enumerate(settings.doors.items())
         ]

@@ -1,23 +1,58 @@
-"""Sound: a chime, a low tone or an alarm for people at the door; never late, never blocking."""
+"""Sound: tones or spoken words for people at the door; never late, never blocking."""
 
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from mask_gate.gate.domain import DENIALS, FAULTS, Signal, SignalKind
+from mask_gate.gate.clock import Clock
+from mask_gate.gate.domain import DENIALS, FAULTS, Reason, Signal, SignalKind
 from mask_gate.gate.errors import ConfigError
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
 
-SOUNDS = ("allow", "deny", "fault")
-
 _POLL_S = 0.2
+
+LATE_S = 1.0
+"""What could not begin this soon after its signal is not played at all."""
+
+REPEAT_S = 6.0
+"""The voice does not tell anybody the same thing sooner than after so long."""
+
+
+class Sound(StrEnum):
+    """What people at the door hear."""
+
+    OFF = "off"
+    TONES = "tones"
+    VOICE = "voice"
+
+
+FILES: Mapping[Sound, tuple[str, ...]] = {
+    Sound.OFF: (),
+    Sound.TONES: ("allow", "deny", "fault"),
+    Sound.VOICE: (
+        Reason.COMPLIANT,
+        Reason.NO_MASK,
+        Reason.MASK_INCORRECT,
+        Reason.GROUP_MIXED,
+        Reason.COOL_DOWN,
+        "fault",
+    ),
+}
+"""Names of the sounds, without `.wav`: tones go by what happens, words by the reason."""
+
+_WELCOME = Reason.COMPLIANT.value
+_CUT_IN = frozenset({_WELCOME, "fault"})
+"""What is said at once, whatever is being said."""
 
 
 class Playing(Protocol):
@@ -51,8 +86,15 @@ def find_player() -> Player | None:
     return play
 
 
-def sound_for(signal: Signal) -> str | None:
-    """Name of the sound that belongs to a signal; a door that just closes again is silent."""
+def sound_for(signal: Signal, sound: Sound = Sound.TONES) -> str | None:
+    """Name of the sound that belongs to a signal; a door that just closes again is silent.
+
+    Only the voice has something to say to those who wait while somebody has just gone in.
+    """
+    if sound is Sound.VOICE:
+        if signal.reason in FAULTS:
+            return "fault"
+        return signal.reason.value if signal.reason.value in FILES[sound] else None
     if signal.kind is SignalKind.ALLOW:
         return "allow"
     if signal.reason in DENIALS:
@@ -60,33 +102,48 @@ def sound_for(signal: Signal) -> str | None:
     return "fault" if signal.reason in FAULTS else None
 
 
-def check_sounds(folder: Path) -> None:
+def check_sounds(folder: Path, sound: Sound) -> None:
     """Find out now, not at night, that a sound is missing.
 
     Raises:
         ConfigError: names the file.
     """
-    for name in SOUNDS:
-        if not (folder / f"{name}.wav").is_file():
-            raise ConfigError(
-                f"outputs.sounds: {folder / name}.wav is not there; the folder needs "
-                + ", ".join(f"{each}.wav" for each in SOUNDS)
-            )
+    sets = [FILES[sound]] if sound is not Sound.OFF else [FILES[Sound.TONES], FILES[Sound.VOICE]]
+    missing = [[name for name in names if not (folder / f"{name}.wav").is_file()] for names in sets]
+    if all(missing):
+        raise ConfigError(
+            f"outputs.sounds: {folder / missing[0][0]}.wav is not there; the folder needs "
+            + ", ".join(f"{each}.wav" for each in sets[0])
+        )
 
 
 class SoundOutput:
-    """Plays `allow.wav`, `deny.wav` or `fault.wav`; a newer signal cuts an older sound short.
+    """Plays one sound at a time, and none that comes too late.
+
+    A newer tone cuts the older one short. The voice finishes what it says, unless somebody may
+    come in or the gate is out of order, and does not repeat itself at once.
 
     Args:
-        folder: where the three files are.
+        folder: where the files of `FILES` are.
         play: what `find_player` found.
+        sound: tones or voice.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, folder: Path, play: Player) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        play: Player,
+        sound: Sound = Sound.TONES,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._folder = folder
         self._play = play
+        self._sound = sound
+        self._clock = clock
         self._playing: Playing | None = None
-        self._wanted: str | None = None
+        self._wanted: tuple[str, float] | None = None  # name, and when it was asked for
+        self._said: tuple[str, float] = ("", -math.inf)
         self._broken = False
         self._closing = False
         self._changed = threading.Condition()
@@ -95,10 +152,10 @@ class SoundOutput:
         self._worker.start()
 
     def send(self, signal: Signal, event: Mapping[str, object]) -> None:
-        """Have the signal's sound played now, instead of whatever sounds."""
-        if (name := sound_for(signal)) is not None:
+        """Have the signal's sound played now; returns at once."""
+        if (name := sound_for(signal, self._sound)) is not None:
             with self._changed:
-                self._wanted = name
+                self._wanted = name, self._clock()
                 self._changed.notify()
 
     def close(self) -> None:
@@ -114,13 +171,28 @@ class SoundOutput:
                 self._changed.wait_for(
                     lambda: self._wanted or self._closing, _POLL_S if self._playing else None
                 )
-                name, self._wanted = self._wanted, None
-            if name is not None and not self._closing:
-                self._stop()
-                self._start(name)
-            elif self._playing and not self._playing.is_alive():
+                wanted, self._wanted = self._wanted, None
+            if self._playing and not self._playing.is_alive():
                 self._playing = None
+            if wanted is not None and not self._closing and self._is_fit(*wanted):
+                self._stop()
+                self._start(wanted[0])
         self._stop()
+
+    def _is_fit(self, name: str, asked_s: float) -> bool:
+        """Whether it is still to be played, beside what is being played."""
+        now_s = self._clock()
+        if now_s - asked_s > LATE_S:
+            return False
+        if self._sound is not Sound.VOICE:
+            return True
+        before, said_s = self._said
+        if name == before and name != _WELCOME and now_s - said_s < REPEAT_S:
+            return False
+        if self._playing is not None and name not in _CUT_IN:
+            return False
+        self._said = name, now_s
+        return True
 
     def _start(self, name: str) -> None:
         try:

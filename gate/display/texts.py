@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ LANGUAGES = ASSETS / "languages"
 UNSURE = "unsure"
 
 PAGE_KEYS = (
+    "aim",
     "all",
     "all_denials",
     "all_openings",
@@ -29,6 +31,7 @@ PAGE_KEYS = (
     "by_hour",
     "camera",
     "config",
+    "copy_lines",
     "count_csv",
     "csv",
     "date",
@@ -81,8 +84,31 @@ PAGE_KEYS = (
     "uptime",
     "week",
     "which_screen",
+    "whole_picture",
+    "zone",
+    "zone_as_configured",
+    "zone_help",
+    "zone_paste",
 )
 """What the web pages need words for."""
+
+AIM_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "picture": ("light", "contrast", "sharpness"),
+    "face": ("height", "part"),
+    "face_outside": ("height", "part"),
+    "well": (),
+    "no_picture": (),
+    "too_dark": (),
+    "too_bright": (),
+    "flat": (),
+    "not_sharp": (),
+    "no_face": (),
+    "none_in_zone": (),
+    "below_near_face": ("limit",),
+    "about_min_face": ("limit",),
+    "too_large": (),
+}
+"""What is said of how a camera is placed, with the values in braces that each sentence takes."""
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "fonts": ("regular", "bold"),
@@ -90,6 +116,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "states": tuple(State),
     "reasons": tuple(Reason),
     "advice": tuple(Reason),
+    "aim": tuple(AIM_FIELDS),
     "page": PAGE_KEYS,
 }
 
@@ -106,6 +133,7 @@ class Texts:
         states: one large word each.
         reasons: why, for those who run the gate.
         advice: what to do, for those at the door.
+        aim: how a camera is placed, by `AIM_FIELDS`.
         page: of the web pages, by `PAGE_KEYS`.
     """
 
@@ -116,47 +144,77 @@ class Texts:
     states: Mapping[State, str]
     reasons: Mapping[Reason, str]
     advice: Mapping[Reason, str]
+    aim: Mapping[str, str]
     page: Mapping[str, str]
 
 
-def language_codes(folder: Path = LANGUAGES) -> tuple[str, ...]:
-    """The languages there are, by the names of their files."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+def language_folders(more: str | None) -> tuple[Path, ...]:
+    """Where languages are: in a folder of the operator's, which wins, and in ours."""
+    return (LANGUAGES,) if more is None else (Path(more), LANGUAGES)
 
 
-def load_texts(code: str, folder: Path = LANGUAGES) -> Texts:
-    """Read a language.
+def language_codes(*folders: Path) -> tuple[str, ...]:
+    """The languages there are in some folders, or in ours, by the names of their files."""
+    return tuple(sorted(_files(*folders)))
+
+
+def check_languages(more: str | None) -> None:
+    """See that all languages of a folder of the operator's are complete.
+
+    Raises:
+        ConfigError: one is not, or there is none; one line per fault, with its key.
+    """
+    if more is None:
+        return
+    folder = Path(more)
+    codes = language_codes(folder)
+    if not codes:
+        raise ConfigError(f"languages: {folder} holds no .yaml files, one for each language")
+    for code in codes:
+        load_texts(code, folder)
+
+
+def load_texts(code: str, *folders: Path) -> Texts:
+    """Read a language from the first of some folders that has it, or from ours.
 
     Raises:
         ConfigError: there is no such file, or it is not complete; one line per fault, with its key.
     """
-    path = folder / f"{code}.yaml"
-    if code not in language_codes(folder):
-        known = ", ".join(language_codes(folder))
+    files = _files(*folders)
+    if code not in files:
+        known = ", ".join(sorted(files))
         raise ConfigError(f"language: expected one of {known}, got {code!r:.40}")
+    path = files[code]
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{path}: cannot be read as YAML ({first})") from None
-    if faults := list(_faults(document)):
+    if faults := list(_faults(document, path.parent)):
         raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
     labels = document["labels"]
     return Texts(
         code=code,
         name=document["name"],
-        typeface=_typeface(document["fonts"]),
+        typeface=_typeface(document["fonts"], path.parent),
         labels=MappingProxyType(
             {label: labels[label.name.lower()] for label in MaskLabel} | {None: labels[UNSURE]}
         ),
         states=MappingProxyType({state: document["states"][state] for state in State}),
         reasons=MappingProxyType({reason: document["reasons"][reason] for reason in Reason}),
         advice=MappingProxyType({reason: document["advice"][reason] for reason in Reason}),
+        aim=MappingProxyType(document["aim"]),
         page=MappingProxyType(document["page"]),
     )
 
 
-def _faults(document: object) -> Iterator[str]:
+def _files(*folders: Path) -> dict[str, Path]:
+    """The file of each language; the first folder that has it wins."""
+    found = [path for folder in folders or (LANGUAGES,) for path in folder.glob("*.yaml")]
+    return {path.stem: path for path in reversed(found)}
+
+
+def _faults(document: object, folder: Path) -> Iterator[str]:
     """What is missing, too much, or not a text."""
     if not isinstance(document, dict):
         yield "expected keys with values, as in en.yaml"
@@ -173,10 +231,16 @@ def _faults(document: object) -> Iterator[str]:
             yield from _key_faults(values, keys, f"{section}.")
         for key, value in values.items():
             if section == "fonts":
-                if value is not None and not (_is_text(value) and (FONTS / value).is_file()):
-                    yield f"fonts.{key}: expected null or a file in {FONTS}, got {value!r:.60}"
+                if value is not None and not (_is_text(value) and _font(value, folder).is_file()):
+                    yield (
+                        f"fonts.{key}: expected null or a file in {folder} or {FONTS}, "
+                        f"got {value!r:.60}"
+                    )
             elif not _is_text(value):
                 yield f"{section}.{key}: expected a text, got {value!r:.60}"
+            elif section == "aim" and not _takes_only(value, AIM_FIELDS.get(key, ())):
+                known = ", ".join(f"{{{name}}}" for name in AIM_FIELDS.get(key, ())) or "none"
+                yield f"{section}.{key}: expected no braces but {known}, got {value!r:.60}"
 
 
 def _key_faults(
@@ -190,10 +254,28 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
-def _typeface(files: Mapping[str, str | None]) -> Typeface:
+def _takes_only(text: str, fields: tuple[str, ...]) -> bool:
+    """Whether the braces in a text hold nothing but these names."""
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError:
+        return False
+    return all(
+        name is None or (name in fields and not how and kind is None)
+        for _, name, how, kind in parts
+    )
+
+
+def _typeface(files: Mapping[str, str | None], folder: Path) -> Typeface:
     default = dejavu()
     regular, bold = files["regular"], files["bold"]
     return Typeface(
-        default.regular if regular is None else FONTS / regular,
-        default.bold if bold is None else FONTS / bold,
+        default.regular if regular is None else _font(regular, folder),
+        default.bold if bold is None else _font(bold, folder),
     )
+
+
+def _font(name: str, folder: Path) -> Path:
+    """A font beside the file of the language, or one of ours."""
+    beside = folder / Path(name).name
+    return beside if beside.is_file() else FONTS / Path(name).name

@@ -28,7 +28,7 @@ class Output(Protocol):
         """
 
 
-_WHICH = ("pin", "topic", "url", "path", "port")
+_WHICH = ("pin", "topic", "url", "path", "port", "driver")
 """What tells two relays of a kind apart."""
 
 

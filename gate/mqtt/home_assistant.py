@@ -10,28 +10,41 @@ import json
 import re
 
 from mask_gate.gate.domain import Reason, State, door_state
-from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.gate.system.version import installed_version
+from mask_gate.models.labels import MaskLabel
 
 Entity = dict[str, object]
 
 
-def discovery_messages(prefix: str, root: str, gate: str) -> dict[str, str]:
+_PEOPLE = {
+    MaskLabel.WITH_MASK: "Mask worn properly",
+    MaskLabel.WITHOUT_MASK: "No mask",
+    MaskLabel.MASK_WEARED_INCORRECT: "Mask worn wrongly",
+}
+
+
+def discovery_messages(
+    prefix: str, root: str, gate: str, console_url: str | None = None
+) -> dict[str, str]:
     """The messages, by topic, for the broker to keep.
 
     Args:
         prefix: where Home Assistant looks, mostly `homeassistant`.
         root: the topic that everything about the gate is below.
         gate: name of the door.
+        console_url: where a browser finds the guard's console.
     """
-    node = _node(gate)
+    node, version = _node(gate), installed_version()
     shared = {
         "availability_topic": f"{root}/availability",
         "device": {
             "identifiers": [f"mask_gate_{node}"],
             "name": f"mask-gate {gate}",
             "model": "mask-gate",
+            "sw_version": version,
+            **({} if console_url is None else {"configuration_url": console_url}),
         },
-        "origin": {"name": "mask-gate"},
+        "origin": {"name": "mask-gate", "sw_version": version},
     }
     return {
         f"{prefix}/{platform}/mask_gate_{node}/{key}/config": json.dumps(
@@ -76,7 +89,7 @@ def _entities(root: str) -> list[tuple[str, str, Entity]]:
             for key, name in [
                 ("openings", "Openings"),
                 ("denials", "Denials"),
-                *((name, name.replace("_", " ").capitalize()) for name in CLASS_NAMES),
+                *((label.name.lower(), name) for label, name in _PEOPLE.items()),
             ]
         ),
     ]

@@ -171,13 +171,25 @@ class RecordingRelayConfig(_RelayConfig):
     path: str = Field(min_length=1)
 
 
+class PluginRelayConfig(_RelayConfig):
+    """A relay whose driver is in another package."""
+
+    kind: Literal["plugin"]
+    driver: str = Field(min_length=1, description="name of its entry point in mask_gate.relays")
+    settings: dict[str, str | int | float | bool | None] = Field(
+        default={}, description="what the driver is made with"
+    )
+    limit_s: float = Field(default=2.0, gt=0, le=5, description="how long unlocking may take")
+
+
 RelayConfig = Annotated[
     CommandRelayConfig
     | GpioRelayConfig
     | SerialRelayConfig
     | MqttRelayConfig
     | WebhookRelayConfig
-    | RecordingRelayConfig,
+    | RecordingRelayConfig
+    | PluginRelayConfig,
     Field(discriminator="kind"),
 ]
 

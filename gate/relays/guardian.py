@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mask_gate.gate.clock import uptime_s
-from mask_gate.gate.errors import GateError, OutputError
+from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.relays.relay import Order, Relay, open_relay
 from mask_gate.gate.relays.worker import CLOSE_S, RelayWorker
 from mask_gate.gate.system import leftovers
@@ -105,8 +105,8 @@ def main() -> int:
     try:
         relay = open_relay(settings.relay)
     except GateError as error:
-        answer(refused=str(error))
-        return OutputError.exit_code
+        answer(refused=str(error), is_config=isinstance(error, ConfigError))
+        return error.exit_code
     return _run(relay, settings, lines, first[1:], answer)
 
 

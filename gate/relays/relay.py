@@ -87,6 +87,7 @@ _DRIVERS = {
     "mqtt": "mask_gate.gate.relays.mqtt:MqttRelay",
     "webhook": "mask_gate.gate.relays.webhook:WebhookRelay",
     "recording": "mask_gate.gate.relays.recording:RecordingRelay",
+    "plugin": "mask_gate.gate.relays.plugin:PluginRelay",
 }
 
 
@@ -95,6 +96,7 @@ def open_relay(settings: Mapping[str, object]) -> Relay:
 
     Raises:
         OutputError: the device, or a package its driver needs, is not there.
+        ConfigError: the driver of a plug-in cannot be loaded, or does not take its settings.
     """
     arguments = dict(settings)
     arguments.pop("pulse_s", None)  # kept by whoever drives the relay, not by its driver

@@ -23,6 +23,7 @@ from mask_gate.gate.errors import (
     OutputError,
 )
 from mask_gate.gate.events import Scene
+from mask_gate.gate.notify.notifier import Notifier
 from mask_gate.gate.runtime.doors_status import DoorsStatus
 from mask_gate.gate.runtime.entrance import open_entrance
 from mask_gate.gate.runtime.loop import Gate, Summary
@@ -69,6 +70,7 @@ class Shared:
     status: DoorsStatus
     signals: Signals
     console: OpenOnce[None]
+    notifier: OpenOnce[Notifier | None]
     detector: OpenOnce[Detector]
     ending: threading.Event
     retry_s: float
@@ -172,6 +174,8 @@ class DoorRun:
             )
             stack.callback(self._loop_ended)  # before the door is let go of, which may take a while
             check_door(config)
+            if mode.moves and (notifier := shared.notifier.get()) is not None:
+                entrance.controller.reporter.add_event_sink(notifier)
             camera = stack.enter_context(self._open_camera(entrance.controller))
             detector = shared.detector.get()
             entrance.name_model(detector.model_id)

@@ -22,7 +22,7 @@ from mask_gate.gate.runtime.door_run import DoorRun, Shared
 from mask_gate.gate.runtime.doors_status import DoorsStatus
 from mask_gate.gate.runtime.loop import Summary
 from mask_gate.gate.runtime.open_once import OpenOnce
-from mask_gate.gate.runtime.parts import REAL_PARTS, Parts, open_console, views_of
+from mask_gate.gate.runtime.parts import REAL_PARTS, Parts, open_console, open_notifier, views_of
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.runtime.signals import Signals
 from mask_gate.gate.system.systemd import Supervisor
@@ -64,6 +64,7 @@ class Doors:
         self._signals = Signals(self._ending, heeds_hangup)
         self._status = DoorsStatus(supervisor, tuple(doors))
         self._console = OpenOnce(partial(open_console, config, views, terminal.say))
+        self._notifier = OpenOnce(partial(open_notifier, config))
         self._detector = OpenOnce(partial(parts.open_detector, config, mode))
         shared = Shared(
             mode=mode,
@@ -72,6 +73,7 @@ class Doors:
             status=self._status,
             signals=self._signals,
             console=self._console,
+            notifier=self._notifier,
             detector=self._detector,
             ending=self._ending,
             retry_s=retry_s,
@@ -101,6 +103,7 @@ class Doors:
             try:
                 shared.callback(self._detector.close)
                 shared.callback(self._console.close)
+                shared.callback(self._notifier.close)
                 for run in self._runs:
                     run.start()
                 if self._mode.after_fault is AfterFault.RETRY:

@@ -93,7 +93,7 @@ class Gate:
         door: DoorConfig | None = None,
         audit: Path | None = None,
     ) -> None:
-        sections: dict[str, object] = {"gate": name, "outputs": {"sound": False}}
+        sections: dict[str, object] = {"gate": name, "outputs": {"sound": "off"}}
         if policy is not None:
             sections["policy"] = policy
         if door is not None:

@@ -19,7 +19,7 @@ from mask_gate.gate.audit.event_log import EventLog
 from mask_gate.gate.clock import Clock, ReplayClock, uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.feed import ConsoleFeed
-from mask_gate.gate.display.sound import SoundOutput, find_player
+from mask_gate.gate.display.sound import Sound, SoundOutput, find_player
 from mask_gate.gate.domain import SignalKind
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door
@@ -235,7 +235,7 @@ def _outputs(
                     owner=() if owner is None else owner.descriptors,
                     marks={} if owner is None else owner.marks,
                 )
-            except OutputError as error:
+            except GateError as error:
                 missing.append(error)
                 continue
             yield found
@@ -243,12 +243,13 @@ def _outputs(
             yield PrintedRelay(relay.model_dump(), say=say)
     if config.outputs.on_allow is not None and config.outputs.on_deny is None:
         log.warning("nothing locks but the relay's own timer: give --on-deny too")
-    if config.outputs.sound and not mode.replay:
+    sound = Sound(config.outputs.sound)
+    if sound is not Sound.OFF and not mode.replay:
         player = find_player()
         if player is None:
             log.warning("no sound: install gstreamer1.0-tools, ffmpeg, or alsa-utils and mpg123")
         else:
-            yield SoundOutput(sounds_folder(config), player)
+            yield SoundOutput(sounds_folder(config), player, sound)
 
 
 def _keep_records(
@@ -268,7 +269,7 @@ def _keep_records(
             records.enter_context(contextlib.closing(EventLog(config.outputs.events)))
         )
     if config.mqtt is not None and mode.moves:
-        state = StatePublisher(config.mqtt, config.gate)
+        state = StatePublisher(config.mqtt, config.gate, config.console.url)
         reporter.add_event_sink(records.enter_context(contextlib.closing(state)))
 
 

@@ -11,7 +11,7 @@ from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.door.ownership import SILENT_S, WAIT_S, Ownership, runtime_folders
-from mask_gate.gate.errors import OutputError, OwnedError
+from mask_gate.gate.errors import GateError, OutputError, OwnedError
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.relays.guardian import GuardianSettings
@@ -28,7 +28,7 @@ def lock_relays(config: GateConfig) -> None:
         OutputError: another process keeps the door and goes on, or a lock did not work.
     """
     signal = Signal(SignalKind.DENY, Reason.STOPPING, uptime_s(), uuid4().hex)
-    faults: list[OutputError] = []
+    faults: list[GateError] = []
     with contextlib.ExitStack() as stack:
         owned: Ownership | None = None
         try:
@@ -52,7 +52,7 @@ def lock_relays(config: GateConfig) -> None:
                 )
                 with contextlib.closing(output):
                     output.send(signal, {"signal": "deny", "reason": signal.reason.value})
-            except OutputError as error:  # the others are locked all the same
+            except GateError as error:  # the others are locked all the same
                 faults.append(error)
     if faults:
         raise OutputError("; ".join(map(str, faults)))

@@ -33,15 +33,17 @@ from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.second_look import SecondLook
 from mask_gate.gate.detector.selftest import SelfTest
+from mask_gate.gate.display.aim import AimLimits
 from mask_gate.gate.display.presenter import Presenter
-from mask_gate.gate.display.sound import check_sounds
-from mask_gate.gate.display.texts import load_texts
+from mask_gate.gate.display.sound import Sound, check_sounds
+from mask_gate.gate.display.texts import check_languages, language_folders, load_texts
 from mask_gate.gate.display.video_recorder import VideoRecorder
 from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.events import Scene
+from mask_gate.gate.notify.notifier import Notifier, check_notify
 from mask_gate.gate.runtime.entrance import SayLine
 from mask_gate.gate.runtime.loop import Gate, Limits
 from mask_gate.gate.runtime.paths import sounds_folder
@@ -91,6 +93,7 @@ def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
         realtime=not mode.replay,
         loop=demo_loops(config, mode),
         folder_fps=config.camera.folder_fps,
+        folder_is_numbered=config.camera.folder_is_numbered,
     )
     with contextlib.closing(camera):
         if mode.replay and camera.is_live:
@@ -244,7 +247,7 @@ def open_presenter(
         yield Presenter(
             window,
             recorder,
-            load_texts(config.language),
+            load_texts(config.language, *language_folders(config.languages)),
             config.privacy,
             visitor_screen=mode.kiosk,
             listener=view,
@@ -275,12 +278,17 @@ def open_console(
     if password is not None:
         say(f"console: the password of this run is {password}")
     doors = {
-        name: DoorSettings(gate=door.gate, config=masked(door.model_dump(mode="json")))
+        name: DoorSettings(
+            gate=door.gate,
+            config=masked(door.model_dump(mode="json")),
+            aim=aim_limits(door),
+        )
         for name, door in config.each_door().items()
     }
     settings = ServerSettings(
         gate=config.gate,
         language=config.language,
+        languages=config.languages,
         console=config.console,
         privacy=config.privacy,
         doors=doors,
@@ -288,6 +296,39 @@ def open_console(
     )
     with contextlib.closing(Console(settings, views, say)):
         yield
+
+
+def aim_limits(config: GateConfig) -> AimLimits:
+    """What a camera of this door is to be aimed at."""
+    return AimLimits(
+        zone=config.policy.zone,
+        min_face=config.policy.min_face,
+        near_face=config.policy.near_face,
+        min_sharpness=config.quality.min_sharpness,
+    )
+
+
+@contextlib.contextmanager
+def open_notifier(config: GateConfig) -> Iterator[Notifier | None]:
+    """What tells people of all doors, where somebody is to be told.
+
+    Raises:
+        ConfigError: what it needs is not installed, or an address is none.
+    """
+    if config.notify is None:
+        yield None
+        return
+    check_notify(config.notify)
+    texts = load_texts(config.language, *language_folders(config.languages))
+    words = {
+        "fault": texts.page["problem"],
+        "recovery": texts.page["ok"],
+        "denial": texts.page["all_denials"],
+        "opening": texts.page["all_openings"],
+        **{reason.value: words for reason, words in texts.reasons.items()},
+    }
+    with contextlib.closing(Notifier(config.notify, f"mask-gate {config.gate}", words)) as notifier:
+        yield notifier
 
 
 def check_console(config: GateConfig) -> None:
@@ -309,5 +350,6 @@ def check_assets(config: GateConfig) -> None:
     Raises:
         ConfigError: one is not.
     """
-    check_sounds(sounds_folder(config))
-    load_texts(config.language)
+    check_sounds(sounds_folder(config), Sound(config.outputs.sound))
+    check_languages(config.languages)
+    load_texts(config.language, *language_folders(config.languages))

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from mask_gate.gate.audit.config import default_audit_path
 from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.display.sound import Sound
 from mask_gate.models.shipped import ASSETS
 
 
 def sounds_folder(config: GateConfig) -> Path:
     """Where the sounds are."""
-    return ASSETS / "sounds" if config.outputs.sounds is None else Path(config.outputs.sounds)
+    if config.outputs.sounds is not None:
+        return Path(config.outputs.sounds)
+    if Sound(config.outputs.sound) is Sound.VOICE:
+        return ASSETS / "voice" / config.language
+    return ASSETS / "sounds"
 
 
 def audit_path(config: GateConfig) -> Path:

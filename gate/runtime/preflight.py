@@ -15,16 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from mask_gate.gate.camera.clip import open_clip
+from mask_gate.gate.camera.opencv_capture import check_pipelines
+from mask_gate.gate.camera.plugin_camera import plugin_of
 from mask_gate.gate.camera.source import SourceKind, parse_source
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.resolved_names import resolved_pin
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.errors import AuditError, CameraError, ConfigError, GateError, OutputError
+from mask_gate.gate.notify.notifier import check_notify
 from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.relays.config import (
     CommandRelayConfig,
     GpioRelayConfig,
     MqttRelayConfig,
+    PluginRelayConfig,
     RecordingRelayConfig,
     RelayConfig,
     SerialRelayConfig,
@@ -33,6 +37,7 @@ from mask_gate.gate.runtime.parts import check_assets, check_console, open_detec
 from mask_gate.gate.runtime.paths import audit_path
 from mask_gate.gate.runtime.run_mode import RunMode
 from mask_gate.gate.system.opencv import prepare_opencv
+from mask_gate.gate.system.plugins import CAMERAS, RELAYS, check_plugin
 from mask_gate.gate.system.threads import DOOR
 
 _PACKAGES = {"gpio": "gpiozero", "serial": "serial", "mqtt": "paho"}
@@ -68,6 +73,7 @@ def check_startable(config: GateConfig, mode: RunMode) -> None:
                 _check_relay(relay, f"relays.{number}")
             _check_records(door)
     check_console(config)
+    check_notify(config.notify)
     if config.mqtt is not None:
         _check_package("mqtt", "mqtt")
     with open_detector(config, replace(mode, dry=True)):
@@ -115,10 +121,18 @@ def _check_source(config: GateConfig, mode: RunMode) -> None:
     source = parse_source(config.camera.source)
     if source.kind in (SourceKind.PATH, SourceKind.DEMO):
         prepare_opencv()
-        open_clip(source, config.camera.folder_fps).close()
+        camera = config.camera
+        open_clip(source, camera.folder_fps, folder_is_numbered=camera.folder_is_numbered).close()
         return
+    if source.kind is SourceKind.PLUGIN:
+        try:
+            check_plugin(CAMERAS, *plugin_of(source))
+        except ConfigError as error:
+            raise ConfigError(f"camera.source: {error}") from None
     if mode.replay:
         raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
+    if source.kind is SourceKind.PIPELINE:
+        check_pipelines()
     device = Path(source.address)
     if source.kind is SourceKind.DEVICE and device.exists() and not device.is_char_device():
         raise CameraError(f"camera.source: {source} is not a camera; give its device file")
@@ -139,6 +153,11 @@ def _check_relay(relay: RelayConfig, key: str) -> None:
                 raise OutputError(f"{key}: {relay.path}: cannot be written ({why})")
         case MqttRelayConfig() if relay.password_file is not None and relay.username is None:
             raise OutputError(f"{key}: password_file {relay.password_file!r}: needs a username")
+        case PluginRelayConfig():
+            try:
+                check_plugin(RELAYS, relay.driver, relay.settings)
+            except ConfigError as error:
+                raise ConfigError(f"{key}: {error}") from None
 
 
 def _check_package(kind: str, key: str) -> None:

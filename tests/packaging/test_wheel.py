@@ -55,6 +55,9 @@ DATA = {
     "assets/sign": None,
     "assets/sounds": None,
     "assets/systemd": None,
+    "assets/voice": None,
+    "assets/voice/en": None,
+    "assets/voice/ko": None,
     "assets/weights": None,
     "configs": None,
 }

@@ -122,7 +122,7 @@ class TestSlips:
             (
                 "relays: [{kind: gpoi, pin: 17}]",
                 "gate.yaml:1: relays.0.kind: expected one of command, gpio, serial, mqtt, webhook, "
-                "recording, got 'gpoi'; did you mean gpio?",
+                "recording, plugin, got 'gpoi'; did you mean gpio?",
             ),
             (
                 "relays:\n- pin: 17",
@@ -174,7 +174,7 @@ class TestSlips:
             ),
             (
                 "outputs:\n  sound: 1",
-                "gate.yaml:2: outputs.sound: input should be a valid boolean, got 1",
+                "gate.yaml:2: outputs.sound: input should be 'off', 'tones' or 'voice', got 1",
             ),
             ("policy: 3", "gate.yaml:1: policy: input should be a valid dictionary"),
             (
@@ -391,9 +391,9 @@ class TestSeveralDoors:
         parse_config("camera: {source: demo}\ndoors: {a: {}, b: {}}", "gate.yaml")
 
     def test_obey_flags_that_are_for_all(self):
-        config = parse_config(TWO + "    outputs: {sound: true}\n", "gate.yaml")
-        changed = with_flags(config, {"--mute": (("outputs", "sound"), False)})
-        assert [door.outputs.sound for door in changed.each_door().values()] == [False, False]
+        config = parse_config(TWO + "    outputs: {sound: voice}\n", "gate.yaml")
+        changed = with_flags(config, {"--mute": (("outputs", "sound"), "off")})
+        assert [door.outputs.sound for door in changed.each_door().values()] == ["off", "off"]
 
     def test_refuse_flags_that_are_for_one(self):
         config = parse_config(TWO, "gate.yaml")

@@ -3,6 +3,7 @@
 import pytest
 
 from mask_gate.gate.config.schema import GateConfig, parse_config
+from mask_gate.gate.console.config import ConsoleConfig
 from mask_gate.gate.errors import ConfigError
 
 SAFE = {
@@ -57,3 +58,30 @@ def test_this_machine_needs_none(host):
 def test_what_makes_no_sense_is_refused(keys):
     with pytest.raises(ConfigError, match=r"gate\.yaml:\d"):
         parse(**keys)
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({}, None),
+        ({"enabled": True}, None),
+        ({"enabled": True, "names": ("door.example",)}, "http://door.example:8321/"),
+        (
+            {
+                "enabled": True,
+                "names": ("door.example", "other.example"),
+                "tls_certificate": "c",
+                "tls_key": "k",
+                "port": 443,
+            },
+            "https://door.example:443/",
+        ),
+        (
+            {"enabled": True, "names": ("door.example",), "proxies": ("127.0.0.1",)},
+            "https://door.example/",
+        ),
+        ({"enabled": True, "names": ("door.example",), "port": 0}, None),
+    ],
+)
+def test_says_where_others_find_it(settings, url):
+    assert ConsoleConfig(**settings).url == url

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from mask_gate.gate.display.sound import SoundOutput, check_sounds, find_player, sound_for
+from mask_gate.gate.display.sound import (
+    FILES,
+    LATE_S,
+    REPEAT_S,
+    Sound,
+    SoundOutput,
+    check_sounds,
+    find_player,
+    sound_for,
+)
 from mask_gate.gate.domain import Reason, Signal, SignalKind
 from mask_gate.gate.errors import ConfigError
 
@@ -33,17 +42,23 @@ class FakePlayer:
     def __init__(self):
         self.started = []
         self.stopped = []
+        self.alive = True
         self.changed = threading.Condition()
 
     def __call__(self, path):
         with self.changed:
             self.started.append(path.name)
+            self.alive = True
             self.changed.notify_all()
         return _Sound(self, path.name)
 
+    def end(self):
+        """What sounds comes to its end."""
+        self.alive = False
+
     def wait_for(self, names):
         with self.changed:
-            assert self.changed.wait_for(lambda: self.started == names, 20.0), self.started
+            assert self.changed.wait_for(lambda: self.started == names, 60.0), self.started
 
 
 class _Sound:
@@ -52,7 +67,7 @@ class _Sound:
         self.name = name
 
     def is_alive(self):
-        return True
+        return self.player.alive
 
     def stop(self):
         self.player.stopped.append(self.name)
@@ -78,10 +93,30 @@ def test_each_signal_has_its_sound_and_a_door_that_just_closes_has_none(kind, re
     assert sound_for(signal(kind, reason)) == name
 
 
-def test_every_sound_is_in_the_repository():
-    names = {sound_for(signal(kind, reason)) for kind in SignalKind for reason in Reason}
-    for name in names - {None}:
-        assert (ROOT / "assets" / "sounds" / f"{name}.wav").is_file()
+@pytest.mark.parametrize(
+    ("kind", "reason", "name"),
+    [
+        (SignalKind.ALLOW, Reason.COMPLIANT, "compliant"),
+        (SignalKind.DENY, Reason.NO_MASK, "no_mask"),
+        (SignalKind.DENY, Reason.MASK_INCORRECT, "mask_incorrect"),
+        (SignalKind.DENY, Reason.GROUP_MIXED, "group_mixed"),
+        (SignalKind.DENY, Reason.COOL_DOWN, "cool_down"),
+        (SignalKind.DENY, Reason.CAMERA_LOST, "fault"),
+        (SignalKind.DENY, Reason.NO_FACE, None),
+        (SignalKind.DENY, Reason.STOPPING, None),
+    ],
+)
+def test_the_voice_says_what_to_do(kind, reason, name):
+    assert sound_for(signal(kind, reason), Sound.VOICE) == name
+
+
+@pytest.mark.parametrize("sound", [Sound.TONES, Sound.VOICE])
+def test_every_sound_is_in_the_repository(sound):
+    names = {sound_for(signal(kind, reason), sound) for kind in SignalKind for reason in Reason}
+    assert names - {None} == set(FILES[sound])
+    folders = {Sound.TONES: ["sounds"], Sound.VOICE: ["voice/en", "voice/ko"]}[sound]
+    for folder in folders:
+        check_sounds(ROOT / "assets" / folder, sound)
 
 
 def test_a_newer_sound_cuts_the_older_short(tmp_path):
@@ -93,6 +128,69 @@ def test_a_newer_sound_cuts_the_older_short(tmp_path):
     player.wait_for(["allow.wav", "deny.wav"])
     output.close()
     assert player.stopped == ["allow.wav", "deny.wav"]
+
+
+class TestTheVoice:
+    """One prompt at a time, nothing old, and nothing again and again."""
+
+    @pytest.fixture
+    def player(self):
+        return FakePlayer()
+
+    @pytest.fixture
+    def voice(self, player, clock, tmp_path):
+        output = SoundOutput(tmp_path, player, Sound.VOICE, clock)
+        yield output
+        output.close()
+
+    def test_finishes_what_it_says_before_it_asks_for_something_else(self, voice, player):
+        voice.send(DENY, {})
+        player.wait_for(["no_mask.wav"])
+        voice.send(signal(SignalKind.DENY, Reason.MASK_INCORRECT), {})
+        voice.send(ALLOW, {})  # but nobody who may come in is kept waiting
+        player.wait_for(["no_mask.wav", "compliant.wav"])
+        assert player.stopped == ["no_mask.wav"]
+
+    def test_does_not_repeat_itself_at_once(self, voice, player, clock):
+        voice.send(DENY, {})
+        player.wait_for(["no_mask.wav"])
+        player.end()
+        clock.advance(REPEAT_S / 2)
+        voice.send(DENY, {})
+        voice.send(ALLOW, {})
+        player.wait_for(["no_mask.wav", "compliant.wav"])
+
+    def test_says_it_again_to_whoever_does_not_hear(self, voice, player, clock):
+        voice.send(DENY, {})
+        player.wait_for(["no_mask.wav"])
+        player.end()
+        clock.advance(REPEAT_S)
+        voice.send(DENY, {})
+        player.wait_for(["no_mask.wav", "no_mask.wav"])
+
+    def test_welcomes_everybody(self, voice, player, clock):
+        for number in range(1, 4):
+            voice.send(ALLOW, {})
+            player.wait_for(["compliant.wav"] * number)
+
+    def test_says_nothing_late(self, tmp_path, clock):
+        begun, release, started = threading.Event(), threading.Event(), []
+
+        def slow(path):
+            started.append(path.name)
+            begun.set()
+            release.wait(60.0)
+            raise OSError("released")
+
+        voice = SoundOutput(tmp_path, slow, Sound.VOICE, clock)
+        voice.send(ALLOW, {})
+        assert begun.wait(60.0)
+        voice.send(DENY, {})  # while the player hangs
+        clock.advance(2 * LATE_S)
+        release.set()
+        time.sleep(0.3)  # it would be said by now
+        voice.close()
+        assert started == ["compliant.wav"]
 
 
 def test_sending_never_waits_for_the_player(tmp_path):
@@ -190,10 +288,11 @@ def test_looking_for_a_player_leaves_the_log_of_others_alone():
     assert logging.getLogger().level == before
 
 
-def test_a_folder_with_all_sounds_is_taken_and_one_without_is_refused_by_name(tmp_path):
-    for name in ("allow", "deny", "fault"):
+@pytest.mark.parametrize("sound", [Sound.TONES, Sound.VOICE, Sound.OFF])
+def test_a_folder_with_all_sounds_is_taken_and_one_without_is_refused_by_name(tmp_path, sound):
+    for name in FILES[sound] or FILES[Sound.VOICE]:
         (tmp_path / f"{name}.wav").touch()
-    check_sounds(tmp_path)
-    (tmp_path / "deny.wav").unlink()
-    with pytest.raises(ConfigError, match=r"deny\.wav is not there; the folder needs allow\.wav"):
-        check_sounds(tmp_path)
+    check_sounds(tmp_path, sound)
+    (tmp_path / "fault.wav").unlink()
+    with pytest.raises(ConfigError, match=r"\.wav is not there; the folder needs \w+\.wav"):
+        check_sounds(tmp_path, sound)

@@ -11,7 +11,8 @@ from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.home_assistant import discovery_messages
 from mask_gate.gate.mqtt.state_publisher import GateState, StatePublisher
-from mask_gate.models.labels import CLASS_NAMES
+from mask_gate.gate.system.version import installed_version
+from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 
 ROOT_TOPIC = "mask-gate/lobby"
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
@@ -98,6 +99,32 @@ def test_only_documented_keys_and_classes_are_used():
         assert settings.get("device_class") in DEVICE_CLASSES[platform] | {None}
         assert settings.get("entity_category") in {None, "diagnostic"}
         assert {"state_topic", "unique_id", "name", "availability_topic"} <= settings.keys()
+
+
+def test_a_device_says_its_version_and_where_its_console_is():
+    """Home Assistant takes http and https for a configuration_url."""
+    for _, _, settings in entities():
+        assert settings["device"]["sw_version"] == installed_version()
+        assert settings["origin"]["sw_version"] == installed_version()
+        assert "configuration_url" not in settings["device"]
+    told = discovery_messages("ha", ROOT_TOPIC, "lobby", "https://lobby.example.org:8321/")
+    for text in told.values():
+        assert json.loads(text)["device"]["configuration_url"] == "https://lobby.example.org:8321/"
+
+
+def test_names_are_english_and_each_is_another():
+    names = [settings["name"] for _, _, settings in entities()]
+    assert len(set(names)) == len(names)
+    assert entity(CLASS_NAMES[MaskLabel.MASK_WEARED_INCORRECT])["name"] == "Mask worn wrongly"
+    assert not [name for name in names if "_" in name or "weared" in name.lower()]
+
+
+def test_an_enumeration_has_no_unit_and_is_no_number():
+    """Home Assistant refuses a sensor with options that has a state_class or a unit."""
+    for _, _, settings in entities():
+        if "options" in settings:
+            assert settings["device_class"] == "enum"
+            assert not {"state_class", "unit_of_measurement"} & settings.keys()
 
 
 def test_nothing_can_be_commanded():

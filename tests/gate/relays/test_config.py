@@ -17,6 +17,7 @@ from mask_gate.gate.relays.config import (
     CommandRelayConfig,
     GpioRelayConfig,
     MqttRelayConfig,
+    PluginRelayConfig,
     RecordingRelayConfig,
     RelayConfig,
     SerialRelayConfig,
@@ -33,6 +34,7 @@ LEAST = {
     "mqtt": {"host": "broker", "topic": "door/1/set"},
     "webhook": {"url": "https://door.example/hook", **SECRET},
     "recording": {"path": "/tmp/edges"},
+    "plugin": {"driver": "board"},
 }
 MODELS = {
     "command": CommandRelayConfig,
@@ -41,6 +43,7 @@ MODELS = {
     "mqtt": MqttRelayConfig,
     "webhook": WebhookRelayConfig,
     "recording": RecordingRelayConfig,
+    "plugin": PluginRelayConfig,
 }
 KINDS = pytest.mark.parametrize("kind", list(LEAST))
 

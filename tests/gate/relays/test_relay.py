@@ -30,6 +30,7 @@ DRIVERS = {
     relay_config.MqttRelayConfig: "mask_gate.gate.relays.mqtt:MqttRelay",
     relay_config.WebhookRelayConfig: "mask_gate.gate.relays.webhook:WebhookRelay",
     relay_config.RecordingRelayConfig: "mask_gate.gate.relays.recording:RecordingRelay",
+    relay_config.PluginRelayConfig: "mask_gate.gate.relays.plugin:PluginRelay",
 }
 EVERY_KIND = pytest.mark.parametrize(
     ("model", "driver"), list(DRIVERS.items()), ids=[m.__name__ for m in DRIVERS]
@@ -203,7 +204,7 @@ class TestWhatIsMissing:
             open_relay({"kind": "gpio", "pin": 17})
 
 
-@pytest.mark.parametrize("module", ["relay", "gpio", "serial_board", "webhook"])
+@pytest.mark.parametrize("module", ["relay", "gpio", "serial_board", "webhook", "plugin"])
 def test_a_driver_starts_light(repo_root, module):
     """The guardian is there soon, and has little in it that can break."""
     heavy = (

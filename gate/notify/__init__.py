@@ -1,0 +1,1 @@
+"""Messages to people's telephones and mailboxes about what happens at the doors."""
