@@ -192,6 +192,8 @@ class DoorRun:
                 clip_loops=demo_loops(config, mode),
             )
             say(start_message(config, detector, mode))
+            if mode.moves and config.all_relays and demo_loops(config, mode):
+                log.warning("the demo moves the relay: the door opens though nobody stands there")
             self.summary = self._run(gate, lambda: shared.ending.is_set() or presenter.quit_asked)
             if presenter.quit_asked:
                 shared.ending.set()
