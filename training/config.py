@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from mask_gate.models.files.strict_yaml import ConfigFileError
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.section import Section
 from mask_gate.models.shipped import CONFIGS
 
+
+def _class_name(name: str) -> str:
+    if name not in CLASS_NAMES:
+        raise ValueError(f"expected one of {', '.join(CLASS_NAMES)}, got {name!r:.40}")
+    return name
+
+
+ClassName = Annotated[str, AfterValidator(_class_name)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -120,6 +128,11 @@ class DataSource(ExperimentSection):
     )
     by_group: bool = Field(
         default=False, description="a group of like pictures, as a video's frames, counts as one"
+    )
+    unknown: tuple[ClassName, ...] = Field(
+        default=(),
+        description="classes that its labels do not tell from the others, as in a set of two "
+        "classes: they are left out of the loss of its faces",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from mask_gate.gate.camera.clip import open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
+from mask_gate.gate.camera.opencv_capture import check_pipelines
 from mask_gate.gate.camera.plugin_camera import plugin_of
 from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.clock import Clock, uptime_s
@@ -53,6 +54,7 @@ def open_camera(
     *,
     realtime: bool = True,
     folder_fps: float = 10.0,
+    folder_is_numbered: bool = False,
     first_frame_s: float = 5.0,
     clock: Clock = uptime_s,
 ) -> Camera:
@@ -64,6 +66,8 @@ def open_camera(
             False gives every picture, `time_s` counted from the start of the clip. No effect on
             live cameras.
         folder_fps: pictures per second of a folder.
+        folder_is_numbered: its pictures are named by numbers of frames; where some are missing,
+            no picture came for so long.
         first_frame_s: a live camera that has sent nothing for so long is said to be away.
         clock: monotonic seconds; those of `gate.clock` for a live camera.
 
@@ -76,20 +80,22 @@ def open_camera(
     if not 0 < folder_fps <= 240:
         raise ConfigError(f"folder fps must be in 0..240, got {folder_fps}")
     prepare_opencv()
-    if wanted.is_live:
-        if wanted.kind is SourceKind.PLUGIN:
-            check_plugin(CAMERAS, *plugin_of(wanted))
-        missing = _missing_device(wanted)
+    if wanted.kind is SourceKind.PIPELINE:
+        check_pipelines()
+    if wanted.kind is SourceKind.PLUGIN:
+        check_plugin(CAMERAS, *plugin_of(wanted))
+    if wanted.kind not in (SourceKind.PATH, SourceKind.DEMO):
+        missing = missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
         away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
         if away is not None:
             log.warning("%s; the door stays locked until there is one", missing or away)
         return camera
-    clip = open_clip(wanted, folder_fps)
+    clip = open_clip(wanted, folder_fps, folder_is_numbered=folder_is_numbered)
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
 
 
-def _missing_device(source: Source) -> str | None:
+def missing_device(source: Source) -> str | None:
     """What to say of a device that is not there, as it is when it is unplugged; None if it is.
 
     Raises:
@@ -123,6 +129,8 @@ def _advice(source: Source) -> str:
         return "that the plug-in is given the right words"
     if source.kind is SourceKind.URL:
         return "that address, user and password are right"
+    if source.kind is SourceKind.PIPELINE:
+        return "that gst-launch-1.0 runs the pipeline with fakesink in the place of appsink"
     return "that you may use it (on Linux: be in the group video)"
 
 

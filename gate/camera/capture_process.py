@@ -32,6 +32,7 @@ from mask_gate.gate.camera.http_camera import open_http
 from mask_gate.gate.camera.http_stream import StreamError
 from mask_gate.gate.camera.opencv_capture import (
     open_device,
+    open_pipeline,
     open_stream,
     prepare_capture,
     why_not_opened,
@@ -226,6 +227,8 @@ def open_capture(source: Source) -> Capture | None:
     """
     if source.kind is SourceKind.PLUGIN:
         return open_plugin(source)
+    if source.kind is SourceKind.PIPELINE:
+        return open_pipeline(source.address)
     if source.kind is not SourceKind.URL:
         return open_device(source)
     if source.address.partition(":")[0].lower() in ("http", "https"):

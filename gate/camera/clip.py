@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -19,9 +22,15 @@ DEFAULT_FPS = 25.0  # for files that do not say, or say nonsense
 
 
 class Clip(Protocol):
-    """Pictures that have an order, a speed and an end."""
+    """Pictures that have an order, a speed and an end.
+
+    Attributes:
+        fps: pictures a second.
+        index: of the next picture; it leaps over time in which there is none.
+    """
 
     fps: float
+    index: int
 
     def read(self) -> Image | None:
         """The next picture [H, W, 3] uint8 BGR, or None after the last."""
@@ -33,8 +42,13 @@ class Clip(Protocol):
         """Let go of the file."""
 
 
-def open_clip(source: Source, folder_fps: float) -> Clip:
+def open_clip(source: Source, folder_fps: float, *, folder_is_numbered: bool = False) -> Clip:
     """The file or folder a path names.
+
+    Args:
+        source: a path, or the demo.
+        folder_fps: pictures a second of a folder.
+        folder_is_numbered: see `FolderClip`.
 
     Raises:
         CameraError: it is not there, empty, damaged, or neither file nor folder.
@@ -42,7 +56,7 @@ def open_clip(source: Source, folder_fps: float) -> Clip:
     path = Path(source.address)
     try:
         if path.is_dir():
-            return FolderClip(path, folder_fps)
+            return FolderClip(path, folder_fps, is_numbered=folder_is_numbered)
         if path.is_file():
             return VideoClip(path)
         there = path.exists()
@@ -85,9 +99,11 @@ class VideoClip:
         self._first: Image | None = cast(Image, image)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0.1 <= fps <= 1000 else DEFAULT_FPS
+        self.index = 0
 
     def read(self) -> Image | None:
         """The next picture, or None after the last that can be decoded."""
+        self.index += 1
         if self._first is not None:
             image, self._first = self._first, None
             return image
@@ -97,6 +113,7 @@ class VideoClip:
 
     def skip(self) -> bool:
         """Pass over one picture without converting it."""
+        self.index += 1
         if self._first is not None:
             self._first = None
             return True
@@ -110,28 +127,59 @@ class VideoClip:
 class FolderClip:
     """The pictures of a folder in the order of their names, where 10 comes after 9.
 
+    Args:
+        folder: with the pictures.
+        fps: pictures a second.
+        is_numbered: names are numbers of frames, such as `0041.jpg`; where some are missing, no
+            picture came for so long.
+
     Raises:
-        CameraError: the folder has no pictures, or (while reading) one of them is damaged.
+        CameraError: the folder has no pictures, a name is no number, or (while reading) a picture
+            is damaged.
     """
 
-    def __init__(self, folder: Path, fps: float) -> None:
+    def __init__(self, folder: Path, fps: float, *, is_numbered: bool = False) -> None:
         self.fps = fps
-        self._paths = iter(picture_paths(folder))
+        paths = picture_paths(folder)
+        numbers = _numbers(paths) if is_numbered else range(len(paths))
+        self._left = deque(zip(numbers, paths, strict=True))
+        self.index = 0
 
     def read(self) -> Image | None:
         """The next picture, or None after the last."""
-        path = next(self._paths, None)
-        if path is None:
-            return None
-        return _read_picture(path)
+        path = self._next()
+        return None if path is None else _read_picture(path)
 
     def skip(self) -> bool:
         """Pass over one picture without opening it."""
-        return next(self._paths, None) is not None
+        return self._next() is not None
 
     def close(self) -> None:
         """Give no more pictures."""
-        self._paths = iter(())
+        self._left.clear()
+
+    def _next(self) -> Path | None:
+        if not self._left:
+            return None
+        _, path = self._left.popleft()
+        self.index = self._left[0][0] if self._left else self.index + 1
+        return path
+
+
+def _numbers(paths: Sequence[Path]) -> list[int]:
+    """Numbers of frames by their names, from 0 for the first.
+
+    Raises:
+        CameraError: a name is no number, or one number comes twice.
+    """
+    wrong = next((path for path in paths if not re.fullmatch("[0-9]+", path.stem)), None)
+    if wrong is not None:
+        raise CameraError(f"{wrong}: expected a frame's number as its name, such as 0041.jpg")
+    numbers = [int(path.stem) for path in paths]
+    twice = next((b for a, b in pairwise(paths) if int(a.stem) == int(b.stem)), None)
+    if twice is not None:
+        raise CameraError(f"{twice}: there is another picture with this number; remove one")
+    return [number - numbers[0] for number in numbers]
 
 
 def _read_picture(path: Path) -> Image:

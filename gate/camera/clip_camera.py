@@ -87,10 +87,11 @@ class PacedCamera:
     def _play(self) -> None:
         period_s = 1 / self._clip.fps
         start_s = self._clock()
-        index = 0
         while not self._stop.is_set():
-            while self._clock() - start_s > (index + 1) * period_s and self._clip.skip():
-                index += 1  # behind: the moment of this picture is over
+            while self._clock() - start_s > (self._clip.index + 1) * period_s:
+                if not self._clip.skip():  # behind: the moment of this picture is over
+                    break
+            index = self._clip.index
             image = self._clip.read()
             if image is None:
                 return
@@ -98,7 +99,6 @@ class PacedCamera:
             with self._changed:
                 self._frame = Frame(image, self._clock(), index)
                 self._changed.notify_all()
-            index += 1
 
 
 class ReplayCamera:
@@ -111,18 +111,16 @@ class ReplayCamera:
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
-        self._index = 0
         self.ended = False
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame; None at the end. It does not wait: `timeout_s` is there for the type."""
+        index = self._clip.index
         image = None if self.ended else self._clip.read()
         if image is None:
             self.close()
             return None
-        frame = Frame(image, self._index / self._clip.fps, self._index)
-        self._index += 1
-        return frame
+        return Frame(image, index / self._clip.fps, index)
 
     def close(self) -> None:
         """Close the clip; nothing comes after that."""

@@ -153,7 +153,8 @@ class LiveCamera:
                 return None
             self._told_lost, self._told_why = True, self._why
             tries, why = max(self._tries, 1), self._why
-        said = f"no picture from {self.name} after {tries} tries in {timeout_s:g} s"
+        often = "1 try" if tries == 1 else f"{tries} tries"
+        said = f"no picture from {self.name} after {often} in {timeout_s:g} s"
         if ";" in why:  # it says itself what to do
             return f"{said}: {why}"
         known = f" ({why})" if why else ""

@@ -1,4 +1,4 @@
-"""OpencvCapture: devices and streams that OpenCV reads, through V4L2 or FFmpeg."""
+"""OpencvCapture: what OpenCV reads: devices (V4L2), streams (FFmpeg), pipelines (GStreamer)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mask_gate.gate.camera.frame_buffer import MAX_PIXELS
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.clock import uptime_s
 from mask_gate.gate.domain import Image
+from mask_gate.gate.errors import CameraError
 from mask_gate.gate.system.opencv import V4L_SELECT_TIMEOUT_S
 
 OPEN_TIMEOUT_MS = 1500  # OpenCV waits 30 s if nothing is said
@@ -93,6 +94,31 @@ def open_stream(url: str, *, has_clock: bool = True) -> OpencvCapture | None:
         cv2.CAP_PROP_N_THREADS, 1,  # more would hold pictures back, one for each
     ]  # fmt: skip
     return _if_opened(cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), has_clock=has_clock)
+
+
+def check_pipelines() -> None:
+    """See that OpenCV can run pipelines of GStreamer.
+
+    Raises:
+        CameraError: it was built without.
+    """
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        raise CameraError(
+            "gst: needs an OpenCV that is built with GStreamer, and the one of pip is not: use "
+            "that of the system (Debian: apt-get install python3-opencv gstreamer1.0-plugins-good, "
+            "in an environment made with --system-site-packages and without "
+            "opencv-python), or serve the pipeline by RTSP or as a video device "
+            "(v4l2loopback)"
+        )
+
+
+def open_pipeline(pipeline: str) -> OpencvCapture | None:
+    """What a pipeline of GStreamer hands over, or None if it does not run."""
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS,
+    ]  # fmt: skip
+    return _if_opened(cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, limits))
 
 
 def why_not_opened(said: bytes) -> Word:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from mask_gate.gate.errors import ConfigError
 from mask_gate.models.shipped import ASSETS
 
+PIPELINE_MARK = "gst:"
 URL_SCHEMES = ("rtsp", "rtsps", "http", "https")
 DEMO_CLIP = ASSETS / "demo.mp4"
 
@@ -19,7 +20,7 @@ _INSTEAD = {
     "onvif": "; ask the camera's page for its RTSP address",
     "rtp": "; give the address of the RTSP session",
     "udp": "; have the sender serve it by RTSP",
-    "gst": "; serve what the pipeline makes by RTSP, or as a video device (v4l2loopback)",
+    "gst": "; write gst: and the pipeline, without //",
     "srt": "; have the server serve it by RTSP",
 }
 _UNESCAPED = (
@@ -34,6 +35,7 @@ class SourceKind(StrEnum):
     INDEX = "index"
     DEVICE = "device"
     URL = "url"
+    PIPELINE = "pipeline"
     PATH = "path"
     PLUGIN = "plugin"
     DEMO = "demo"
@@ -45,21 +47,20 @@ class Source:
 
     Attributes:
         kind: how to open it; whether a PATH is a file or a folder shows only then.
-        address: what to open; a URL holds its password here, and a plug-in's words begin with its
-            name and a colon.
+        address: what to open; a URL or pipeline holds its password here, and the words for a
+            plug-in begin with its name and a colon.
     """
 
     kind: SourceKind
     address: str
 
-    @property
-    def is_live(self) -> bool:
-        """Whether it has no end by itself."""
-        return self.kind not in (SourceKind.PATH, SourceKind.DEMO)
-
     def __str__(self) -> str:
         """The name for messages and logs: on one line, without credentials."""
-        text = masked(self.address) if self.kind is SourceKind.URL else self.address
+        text = self.address
+        if self.kind is SourceKind.URL:
+            text = masked(text)
+        elif self.kind is SourceKind.PIPELINE:
+            text = masked_pipeline(f"{PIPELINE_MARK}{text}")
         return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
 
     @property
@@ -88,7 +89,8 @@ def parse_source(text: str) -> Source:
     """Say what kind of source `text` names; looks at nothing but the text.
 
     Raises:
-        ConfigError: empty, a negative index, control characters, or a URL of another scheme.
+        ConfigError: empty, a negative index, control characters, a URL of another scheme, or a
+            pipeline that leads nowhere.
     """
     words = text.strip()
     if not words:
@@ -106,6 +108,8 @@ def parse_source(text: str) -> Source:
         raise ConfigError(f"expected an index of 0 or more, got {words}; try 0")
     if words.startswith("plugin:"):
         return Source(SourceKind.PLUGIN, _checked_plugin(words.removeprefix("plugin:")))
+    if words.startswith(PIPELINE_MARK) and not words.startswith(f"{PIPELINE_MARK}//"):
+        return Source(SourceKind.PIPELINE, _checked_pipeline(words.removeprefix(PIPELINE_MARK)))
     if "://" in words:
         return Source(SourceKind.URL, _checked_url(words))
     if words.startswith("/dev/"):
@@ -117,6 +121,26 @@ def _checked_plugin(words: str) -> str:
     if not re.match(r"[\w.-]+(:|$)", words):
         raise ConfigError(f"expected plugin:NAME or plugin:NAME:WORDS, got plugin:{words!r:.80}")
     return words
+
+
+def _checked_pipeline(pipeline: str) -> str:
+    """The pipeline itself, if it hands pictures over.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not re.search(r"!\s*appsink\b", pipeline):
+        raise ConfigError(
+            f"{masked_pipeline(pipeline).strip()!r:.80}: a pipeline has to end in "
+            "`! videoconvert ! appsink drop=true max-buffers=1`, which hands over its newest "
+            "picture"
+        )
+    return pipeline.strip()
+
+
+def masked_pipeline(pipeline: str) -> str:
+    """The pipeline with every value replaced by ***."""
+    return re.sub(r"""=\s*("[^"]*"|'[^']*'|\S+)""", "=***", pipeline)
 
 
 def _checked_url(url: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.display.aim import AimLimits, AimReport, Box, aim_report, draw_aim
-from mask_gate.gate.display.texts import language_folders, load_texts
+from mask_gate.gate.display.aim import AimReport, Box, aim_report, draw_aim
+from mask_gate.gate.display.texts import Texts, language_folders, load_texts
 from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.errors import ModelError, OutputError
-from mask_gate.gate.runtime.parts import REAL_PARTS, Detector, Parts
+from mask_gate.gate.runtime.parts import REAL_PARTS, Detector, Parts, aim_limits
 from mask_gate.gate.runtime.run_mode import RunMode
 
 LINE_S = 1.0
@@ -33,7 +33,7 @@ def aim(
     Args:
         config: of the door.
         headless: open no window.
-        seconds: end after so many.
+        seconds: end after so many, once camera and detector are opened.
         say: takes a report, a line each.
         parts: opens camera and detector.
         clock: monotonic seconds.
@@ -42,20 +42,15 @@ def aim(
         GateError: camera or model cannot be had.
     """
     mode = RunMode(headless=headless, dry=True)
-    limits = AimLimits(
-        zone=config.policy.zone,
-        min_face=config.policy.min_face,
-        near_face=config.policy.near_face,
-        min_sharpness=config.quality.min_sharpness,
-    )
-    typeface = load_texts(config.language, *language_folders(config.languages)).typeface
-    end_s = clock() + seconds if seconds is not None else float("inf")
-    said_s = -float("inf")
+    limits = aim_limits(config)
+    texts = load_texts(config.language, *language_folders(config.languages))
     with contextlib.ExitStack() as stack:
         camera = stack.enter_context(parts.open_source(config, mode))
         detector = stack.enter_context(parts.open_detector(config, mode))
         least, _ = config.tracker.scores(detector.operating_point)
         window = None if headless else _window(stack, say)
+        end_s = clock() + seconds if seconds is not None else float("inf")
+        said_s = -float("inf")
         while clock() < end_s and not camera.ended and not (window and window.quit_asked):
             frame = camera.read(LINE_S)
             if frame is None:
@@ -67,10 +62,10 @@ def aim(
                 continue
             report = aim_report(frame.image, faces, limits)
             if window is not None:
-                window.show(draw_aim(frame.image, faces, limits, report, typeface))
+                window.show(draw_aim(frame.image, limits, report, texts))
             if clock() - said_s >= LINE_S:
                 said_s = clock()
-                say(_line(frame, report))
+                say(_line(frame, report, texts))
     return 0
 
 
@@ -89,7 +84,8 @@ def _faces(detector: Detector, frame: Frame, least: float) -> list[Box]:
     return [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes]
 
 
-def _line(frame: Frame, report: AimReport) -> str:
+def _line(frame: Frame, report: AimReport, texts: Texts) -> str:
     height, width = frame.image.shape[:2]
-    advice = "; ".join(report.advice) or "nothing to change"
-    return f"{width} x {height}; {'; '.join(report.facts)} -> {advice}"
+    facts = "; ".join(report.facts_in(texts))
+    advice = "; ".join(report.advice_in(texts)) or texts.aim["well"]
+    return f"{width} x {height}; {facts} -> {advice}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mask_gate.gate.camera.source import PIPELINE_MARK, masked_pipeline
+
 MASK = "***"
 
 _RULES = (
@@ -34,6 +36,8 @@ def masked(value: object) -> object:
         }
     if isinstance(value, (list, tuple)):
         return [masked(inner) for inner in value]
+    if isinstance(value, str) and value.startswith(PIPELINE_MARK):
+        return masked_pipeline(value)
     if isinstance(value, str):
         for pattern, shown in _RULES:
             value = pattern.sub(shown, value)

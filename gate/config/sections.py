@@ -47,6 +47,11 @@ class CameraConfig(Section):
     folder_fps: float = Field(
         default=10.0, gt=0, le=240, description="pictures per second of a folder of images"
     )
+    folder_is_numbered: bool = Field(
+        default=False,
+        description="whether those are named by numbers of frames (0041.jpg); where some are "
+        "missing, no picture came for so long",
+    )
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> CameraConfig:

@@ -13,6 +13,7 @@ from mask_gate.gate.system.secret_file import is_open_to_all
 _PASSWORD = re.compile(
     r"://[^/\s@:]*:[^/\s]+@"  # rtsp://name:password@camera
     r"|[?&/;](?:\w*(?:pass|pwd|token|secret|key|auth)\w*)=[^&;\s]"  # ?password=..., /password=...
+    r"|^gst:.*[\w-]*(?:pass|pw|secret)\w*="  # rtspsrc user-pw=...
     r"|(?:^|\s)-{0,2}[\w-]*(?:pass|token|secret|key|auth)[\w-]*[ =]\S",  # commands
     re.IGNORECASE,
 )

@@ -69,6 +69,7 @@ class DoorContext:
         config: of the door, without secrets.
         state: what is known of it.
         pictures: for whoever looks.
+        zone: polygon in fractions of the picture.
     """
 
     name: str
@@ -76,6 +77,7 @@ class DoorContext:
     config: object
     state: DoorState
     pictures: LivePictures
+    zone: tuple[tuple[float, float], ...]
 
     @property
     def path(self) -> str:
@@ -114,9 +116,12 @@ class DoorPages:
         path = self._context.path
         yield RouteEntry("GET", f"{path}/", GUARD, self.guard_page, is_page=True)
         yield RouteEntry("GET", f"{path}/kiosk", PEOPLE, self.visitor_screen, is_page=True)
+        yield RouteEntry("GET", f"{path}/aim", GUARD, self.aim_page, is_page=True)
         yield RouteEntry("GET", f"{path}/live.mjpg", GUARD, self.guard_pictures)
+        yield RouteEntry("GET", f"{path}/aim.mjpg", GUARD, self.aim_pictures)
         yield RouteEntry("GET", f"{path}/kiosk.mjpg", PEOPLE, self.visitor_pictures)
         yield RouteEntry("GET", f"{path}/api/state", GUARD, self.guard_state)
+        yield RouteEntry("GET", f"{path}/api/aim", GUARD, self.aim_state)
         yield RouteEntry("GET", f"{path}/api/kiosk", PEOPLE, self.visitor_state)
         yield RouteEntry("GET", f"{path}/api/chart.svg", GUARD, self.chart)
         yield RouteEntry("GET", f"{path}/api/events", GUARD, self.events)
@@ -150,11 +155,25 @@ class DoorPages:
             request, "visitor_screen.html", gate=self._context.gate, states=list(State)
         )
 
+    async def aim_page(self, request: Request) -> Response:
+        """The page for whoever puts the camera up."""
+        return self._renderer.page(
+            request,
+            "aim.html",
+            gate=self._context.gate,
+            door=self._context.name,
+            zone=json.dumps(self._context.zone),
+        )
+
     # ------------------------------------------------------------------------ pictures
 
     async def guard_pictures(self, request: Request) -> Response:
         """Live pictures for the guard."""
         return self._stream(request, PictureKind.GUARD)
+
+    async def aim_pictures(self, request: Request) -> Response:
+        """Live pictures with the size of each face."""
+        return self._stream(request, PictureKind.AIM)
 
     async def visitor_pictures(self, request: Request) -> Response:
         """Live pictures for the visitor screen."""
@@ -195,6 +214,13 @@ class DoorPages:
                 "newest": None if newest is None else newest.get("id"),
             }
         )
+
+    async def aim_state(self, request: Request) -> Response:
+        """How the camera is placed, while somebody watches the pictures that show it."""
+        texts, report = self._renderer.texts(request), self._pictures.aim_report()
+        if report is None:
+            return JSONResponse({"facts": [], "advice": [texts.aim["no_picture"]]})
+        return JSONResponse({"facts": report.facts_in(texts), "advice": report.advice_in(texts)})
 
     async def visitor_state(self, request: Request) -> Response:
         """Everything that changes on the visitor screen."""

@@ -46,6 +46,7 @@ SCRAPERS = frozenset({Role.GUARD, Role.SCRAPER})
 STATIC: Mapping[str, tuple[Path, str]] = {
     "favicon.svg": (TEMPLATES / "favicon.svg", "image/svg+xml"),
     "style.css": (TEMPLATES / "style.css", "text/css; charset=utf-8"),
+    "aim.js": (TEMPLATES / "aim.js", "text/javascript; charset=utf-8"),
     "doors.js": (TEMPLATES / "doors.js", "text/javascript; charset=utf-8"),
     "guard.js": (TEMPLATES / "guard.js", "text/javascript; charset=utf-8"),
     "kiosk.js": (TEMPLATES / "kiosk.js", "text/javascript; charset=utf-8"),

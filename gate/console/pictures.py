@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from mask_gate.gate.console.feed import PictureDemand
 from mask_gate.gate.console.wire import DoorPicture
+from mask_gate.gate.display.aim import AimLimits, AimReport, aim_report, draw_faces
 from mask_gate.gate.display.blur import blur_faces
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.overlay import draw_boxes
@@ -37,6 +38,9 @@ TILE_DEMAND_S = 4.0
 OLD_TILE_S = 2.0
 """The picture of a tile is not shown when it is older."""
 
+OLD_REPORT_S = 3.0
+"""What was judged of an older picture is not told any more."""
+
 TILE_PX = 480
 
 _TILE_PAUSE_S = 0.4
@@ -51,6 +55,7 @@ class PictureKind(StrEnum):
     GUARD = "guard"
     VISITOR = "visitor"
     TILE = "tile"
+    AIM = "aim"
 
 
 class View(NamedTuple):
@@ -93,6 +98,7 @@ class LivePictures:
     Args:
         languages: names of classes, states and reasons, by code.
         privacy: for whom faces are blurred.
+        aim: what the camera is to be aimed at.
         viewer_limit: of all doors.
         on_demand: called when this door needs other pictures than before.
         clock: monotonic seconds.
@@ -102,6 +108,7 @@ class LivePictures:
         self,
         languages: Mapping[str, Texts],
         privacy: PrivacyConfig,
+        aim: AimLimits,
         viewer_limit: ViewerLimit,
         on_demand: Callable[[PictureDemand], None],
         clock: Callable[[], float] = time.monotonic,
@@ -110,8 +117,11 @@ class LivePictures:
         self._is_blurred = {
             PictureKind.GUARD: privacy.blur_guard,
             PictureKind.TILE: privacy.blur_guard,
+            PictureKind.AIM: privacy.blur_guard,
             PictureKind.VISITOR: privacy.blur_visitor,
         }
+        self._aim = aim
+        self._report: tuple[float, AimReport] | None = None  # and when it was made
         self._viewer_limit = viewer_limit
         self._on_demand = on_demand
         self._clock = clock
@@ -148,13 +158,30 @@ class LivePictures:
         image, texts = picture.image, self._languages[view.language]
         if self._is_blurred[view.kind]:
             image = blur_faces(image, picture.tracks, picture.decision)
-        image = draw_boxes(image, picture.tracks, picture.decision, texts)
+        if view.kind is PictureKind.AIM:
+            image = draw_faces(image, self._judge(picture), texts.typeface)
+        else:
+            image = draw_boxes(image, picture.tracks, picture.decision, texts)
         if view.kind is PictureKind.TILE:
             image = _shrink(image, TILE_PX)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         return data.tobytes()
 
+    def _judge(self, picture: DoorPicture) -> AimReport:
+        """Judge how the camera is placed, by the picture as it was before any face was blurred."""
+        seen_s = picture.decision.time_s
+        faces = [track.box_xyxy for track in picture.tracks if track.last_seen_s >= seen_s]
+        report = aim_report(picture.image, faces, self._aim, picture.height_px)
+        self._report = self._clock(), report
+        return report
+
     # --------------------------------------------------------------------- in the server's loop
+
+    def aim_report(self) -> AimReport | None:
+        """How the camera is placed, by the newest picture that was drawn to show this."""
+        if self._report is None or self._clock() - self._report[0] > OLD_REPORT_S:
+            return None
+        return self._report[1]
 
     def admit(self, view: View) -> bool:
         """Let a viewer in, if there is a place."""

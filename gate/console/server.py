@@ -128,8 +128,13 @@ class ConsoleServer:
                 config=door.config,
                 state=DoorState(),
                 pictures=LivePictures(
-                    languages, settings.privacy, limit, partial(self._say_demand, number)
+                    languages,
+                    settings.privacy,
+                    door.aim,
+                    limit,
+                    partial(self._say_demand, number),
                 ),
+                zone=door.aim.zone,
             )
             for number, (name, door) in enumerate(settings.doors.items())
         ]

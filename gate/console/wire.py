@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mask_gate.gate.console.config import ConsoleConfig, Timeouts
+from mask_gate.gate.display.aim import AimLimits
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.domain import Decision, Image, Reason, Sighting, State, Track
 from mask_gate.gate.events import MAX_TRACKS, Scene
@@ -44,12 +45,14 @@ class DoorSettings(BaseModel):
     Attributes:
         gate: what it is called in events, audit and topics.
         config: of the door, without secrets, as pages show it.
+        aim: what its camera is to be aimed at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gate: str
     config: object
+    aim: AimLimits
 
 
 class ServerSettings(BaseModel):
@@ -87,12 +90,14 @@ class DoorPicture:
     Attributes:
         door: its number.
         image: [H, W, 3] uint8 BGR.
+        height_px: of the picture as the camera sent it.
         tracks: in pixels of `image`.
         decision: made from this picture.
     """
 
     door: int
     image: Image
+    height_px: int
     tracks: tuple[Track, ...]
     decision: Decision
 
@@ -117,6 +122,7 @@ def pack_picture(door: int, image: Image, scene: Scene, scale: float) -> tuple[b
     about = {
         "door": door,
         "size": image.shape[:2],
+        "height_px": round(image.shape[0] / scale),
         "state": decision.state,
         "reason": decision.reason,
         "time_s": decision.time_s,
@@ -157,7 +163,8 @@ def unpack_picture(body: bytes) -> DoorPicture:
     decision = Decision(
         State(about["state"]), Reason(about["reason"]), about["time_s"], votes=votes
     )
-    return DoorPicture(about["door"], pixels.reshape(height, width, 3), tuple(tracks), decision)
+    image = pixels.reshape(height, width, 3)
+    return DoorPicture(about["door"], image, about["height_px"], tuple(tracks), decision)
 
 
 def messages(pipe: BinaryIO) -> Iterator[tuple[MessageKind, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ LANGUAGES = ASSETS / "languages"
 UNSURE = "unsure"
 
 PAGE_KEYS = (
+    "aim",
     "all",
     "all_denials",
     "all_openings",
@@ -29,6 +31,7 @@ PAGE_KEYS = (
     "by_hour",
     "camera",
     "config",
+    "copy_lines",
     "count_csv",
     "csv",
     "date",
@@ -81,8 +84,31 @@ PAGE_KEYS = (
     "uptime",
     "week",
     "which_screen",
+    "whole_picture",
+    "zone",
+    "zone_as_configured",
+    "zone_help",
+    "zone_paste",
 )
 """What the web pages need words for."""
+
+AIM_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "picture": ("light", "contrast", "sharpness"),
+    "face": ("height", "part"),
+    "face_outside": ("height", "part"),
+    "well": (),
+    "no_picture": (),
+    "too_dark": (),
+    "too_bright": (),
+    "flat": (),
+    "not_sharp": (),
+    "no_face": (),
+    "none_in_zone": (),
+    "below_near_face": ("limit",),
+    "about_min_face": ("limit",),
+    "too_large": (),
+}
+"""What is said of how a camera is placed, with the values in braces that each sentence takes."""
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "fonts": ("regular", "bold"),
@@ -90,6 +116,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "states": tuple(State),
     "reasons": tuple(Reason),
     "advice": tuple(Reason),
+    "aim": tuple(AIM_FIELDS),
     "page": PAGE_KEYS,
 }
 
@@ -106,6 +133,7 @@ class Texts:
         states: one large word each.
         reasons: why, for those who run the gate.
         advice: what to do, for those at the door.
+        aim: how a camera is placed, by `AIM_FIELDS`.
         page: of the web pages, by `PAGE_KEYS`.
     """
 
@@ -116,6 +144,7 @@ class Texts:
     states: Mapping[State, str]
     reasons: Mapping[Reason, str]
     advice: Mapping[Reason, str]
+    aim: Mapping[str, str]
     page: Mapping[str, str]
 
 
@@ -174,6 +203,7 @@ def load_texts(code: str, *folders: Path) -> Texts:
         states=MappingProxyType({state: document["states"][state] for state in State}),
         reasons=MappingProxyType({reason: document["reasons"][reason] for reason in Reason}),
         advice=MappingProxyType({reason: document["advice"][reason] for reason in Reason}),
+        aim=MappingProxyType(document["aim"]),
         page=MappingProxyType(document["page"]),
     )
 
@@ -208,6 +238,9 @@ def _faults(document: object, folder: Path) -> Iterator[str]:
                     )
             elif not _is_text(value):
                 yield f"{section}.{key}: expected a text, got {value!r:.60}"
+            elif section == "aim" and not _takes_only(value, AIM_FIELDS.get(key, ())):
+                known = ", ".join(f"{{{name}}}" for name in AIM_FIELDS.get(key, ())) or "none"
+                yield f"{section}.{key}: expected no braces but {known}, got {value!r:.60}"
 
 
 def _key_faults(
@@ -219,6 +252,18 @@ def _key_faults(
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def _takes_only(text: str, fields: tuple[str, ...]) -> bool:
+    """Whether the braces in a text hold nothing but these names."""
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError:
+        return False
+    return all(
+        name is None or (name in fields and not how and kind is None)
+        for _, name, how, kind in parts
+    )
 
 
 def _typeface(files: Mapping[str, str | None], folder: Path) -> Typeface:

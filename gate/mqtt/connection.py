@@ -37,11 +37,13 @@ CONNECT_S = 5.0
 RECONNECT_MAX_S = 2.0
 """A broker that comes back is found again within this time."""
 
+ANSWERS_KEPT = 500
+"""Nobody waits for the answers to so many messages at once."""
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _RECONNECT_FIRST_S = 0.2
 _TURN_S = 0.2
 _JOIN_S = 2.0
-_ANSWERS_KEPT = 500
 _MESSAGES_MAX = 100
 _PACKET_MAX_BYTES = 65_536
 _NEVER = 0
@@ -197,15 +199,20 @@ class Connection:
     Attributes:
         alive: whether the broker has let us in and the connection has not ended.
         since_s: monotonic time at which the broker let us in.
+
+    Args:
+        client: of paho.
+        answers_kept: so many of the newest answers can be asked for.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, answers_kept: int = ANSWERS_KEPT) -> None:
         self.alive = False
         self.since_s = 0.0
         self.dropped = False
         self.ending = ""
         self._client: Client | None = client
         self._answers: OrderedDict[int, Answer] = OrderedDict()
+        self._answers_kept = answers_kept
 
     def publish(
         self,
@@ -272,7 +279,7 @@ class Connection:
     def keep_answer(self, number: int, code: int, said: str) -> None:
         """Remember an answer, of the newest so many."""
         self._answers[number] = Answer(code, said)
-        while len(self._answers) > _ANSWERS_KEPT:
+        while len(self._answers) > self._answers_kept:
             self._answers.popitem(last=False)
 
 

@@ -92,12 +92,19 @@ class StatePublisher:
         config: the broker and the topics.
         gate: name of the door.
         console_url: where a browser finds the guard's console; for Home Assistant.
+        close_s: how long `close` waits for the broker.
 
     Raises:
         OutputError: the password or the certificates cannot be read, or paho-mqtt is missing.
     """
 
-    def __init__(self, config: MqttConfig, gate: str, console_url: str | None = None) -> None:
+    def __init__(
+        self,
+        config: MqttConfig,
+        gate: str,
+        console_url: str | None = None,
+        close_s: float = CLOSE_S,
+    ) -> None:
         broker = find_broker(
             config.host,
             config.port,
@@ -106,6 +113,7 @@ class StatePublisher:
             tls=config.tls,
             ca_file=config.ca_file,
         )
+        self._close_s = close_s
         self._root = config.root(gate)
         self._renew_s = float(config.keepalive_s)
         self._discovery: Mapping[str, str] = {}
@@ -158,7 +166,7 @@ class StatePublisher:
             self._closing = True
             self._unsent[f"{self._root}/availability"] = "offline"
             self._changed.notify_all()
-        self._worker.join(CLOSE_S)
+        self._worker.join(self._close_s)
         self._link.close()
 
     # ---------------------------------------------------------------------- in the link's thread
@@ -228,7 +236,7 @@ class StatePublisher:
                 all(connection.answer(number) is not None for number in numbers)
                 or not connection.alive
             ),
-            CLOSE_S if self._closing else ANSWER_S,
+            self._close_s if self._closing else ANSWER_S,
         )
         if not taken:
             connection.drop()

@@ -1,9 +1,12 @@
 """HttpPost: POSTs to one address; each ends in time, follows nothing and reads little.
 
-No HTTP library for Python limits a whole call: they limit each read, so that a server which sends
-a byte now and then holds them for ever, and none limits the look-up of the name. Here one end of
-time holds for everything, on a socket that never blocks; http.client only writes and reads HTTP on
-it. Proxies of the environment, redirects, cookies and .netrc do not exist for it.
+Why this is no library: requests, urllib3 and httpx limit each read, so that a server which sends a
+byte now and then holds them for ever. aiohttp limits the whole call, but looks names up in threads
+that it cannot end, has no last address to fall back on while the name service is away, and would
+bring an event loop and nine packages, some of them compiled, into the small process that locks the
+door. Here one end of time holds for everything, on a socket that never blocks, and a call ends when
+a lock waits; http.client only writes and reads HTTP on that socket. Proxies of the environment,
+redirects, cookies and .netrc do not exist for it.
 """
 
 from __future__ import annotations

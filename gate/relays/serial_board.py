@@ -11,6 +11,7 @@ import select
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,12 +24,8 @@ from mask_gate.gate.relays.serial_protocols import Exchange, board_of
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 0.03
-"""A board that says nothing for so long has finished its answer."""
-
 _POLL_S = 0.02
 _DRAIN_POLL_S = 0.002
-_SETTLE_S = 0.1
 _SETTLING_READS = 10
 _LONGEST_ANSWER = 1024
 
@@ -40,6 +37,19 @@ _REASONS = {
 }
 
 Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SerialPauses:
+    """How long a board is listened to.
+
+    Attributes:
+        quiet_s: one that says nothing for so long has finished its answer.
+        settle_s: what it still had to say when its port was opened has begun within this time.
+    """
+
+    quiet_s: float = 0.03
+    settle_s: float = 0.1
 
 
 class SerialRelay:
@@ -60,6 +70,7 @@ class SerialRelay:
         baud: bits per second.
         limit_s: how long one order may take, from its beginning to the board's last answer.
         clock: seconds of CLOCK_MONOTONIC.
+        pauses: how long the board is listened to.
 
     Raises:
         OutputError: pyserial is missing, the port cannot be had, or the board does not lock.
@@ -78,6 +89,7 @@ class SerialRelay:
         reply: str | None = None,
         limit_s: float = 0.5,
         clock: Clock = time.monotonic,
+        pauses: SerialPauses = SerialPauses(),
     ) -> None:
         self.name = f"serial {port} relay {channel}"
         self._path = port
@@ -87,6 +99,7 @@ class SerialRelay:
         self._board = self._plugged_in()
         self._limit_s = limit_s
         self._clock = clock
+        self._pauses = pauses
         self._port: _Port | None = None
         self._in_order = False  # whether nothing is under way between the board and us
         self._answers: bool | None = None  # whether the board says its state; None: not known yet
@@ -122,7 +135,7 @@ class SerialRelay:
         if self._port is not None and not self._port.is_at(self._path):
             self._let_go()
         if self._port is None:
-            self._port = _Port(self._path, self._baud, self.name)
+            self._port = _Port(self._path, self._baud, self.name, self._pauses)
             self._in_order = False
             self._answers = self._answers or None
             self._board = self._plugged_in()
@@ -228,7 +241,8 @@ class _Port:
         OutputError: pyserial is missing, or the port cannot be had.
     """
 
-    def __init__(self, path: str, baud: int, name: str) -> None:
+    def __init__(self, path: str, baud: int, name: str, pauses: SerialPauses) -> None:
+        self._pauses = pauses
         self._serial = _new_serial()
         self._serial.port = path
         self._serial.exclusive = True
@@ -272,7 +286,7 @@ class _Port:
         """What came until it made sense and nothing followed, or time was up; and its sense."""
         came, did = b"", None
         while (pause_s := limit.pause_s()) and len(came) < _LONGEST_ANSWER:
-            more = self._read(pause_s if did is None else QUIET_S)
+            more = self._read(pause_s if did is None else self._pauses.quiet_s)
             if did is not None and not more:
                 break
             came += more
@@ -281,11 +295,12 @@ class _Port:
 
     def settle(self, comes: bool, limit: _Limit) -> None:
         """Let what is still under way come in, if only `comes` something; it counts for nothing."""
-        pause_s = min(_SETTLE_S, limit.left_s() / 2) if comes else QUIET_S
+        quiet_s = self._pauses.quiet_s
+        pause_s = min(self._pauses.settle_s, limit.left_s() / 2) if comes else quiet_s
         for _ in range(_SETTLING_READS):  # a board that never stops is found out later
             if not self._read(max(pause_s, 0.0)):
                 return
-            pause_s = QUIET_S
+            pause_s = quiet_s
 
     def forget_input(self) -> None:
         """Throw away what came unasked."""

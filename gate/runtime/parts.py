@@ -33,6 +33,7 @@ from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.second_look import SecondLook
 from mask_gate.gate.detector.selftest import SelfTest
+from mask_gate.gate.display.aim import AimLimits
 from mask_gate.gate.display.presenter import Presenter
 from mask_gate.gate.display.sound import Sound, check_sounds
 from mask_gate.gate.display.texts import check_languages, language_folders, load_texts
@@ -88,7 +89,10 @@ def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
         CameraError: there is no picture to be had.
     """
     camera = open_camera(
-        config.camera.opened_as(), realtime=not mode.replay, folder_fps=config.camera.folder_fps
+        config.camera.opened_as(),
+        realtime=not mode.replay,
+        folder_fps=config.camera.folder_fps,
+        folder_is_numbered=config.camera.folder_is_numbered,
     )
     with contextlib.closing(camera):
         if mode.replay and camera.is_live:
@@ -258,7 +262,11 @@ def open_console(
     if password is not None:
         say(f"console: the password of this run is {password}")
     doors = {
-        name: DoorSettings(gate=door.gate, config=masked(door.model_dump(mode="json")))
+        name: DoorSettings(
+            gate=door.gate,
+            config=masked(door.model_dump(mode="json")),
+            aim=aim_limits(door),
+        )
         for name, door in config.each_door().items()
     }
     settings = ServerSettings(
@@ -295,6 +303,16 @@ def open_notifier(config: GateConfig) -> Iterator[Notifier | None]:
     }
     with contextlib.closing(Notifier(config.notify, f"mask-gate {config.gate}", words)) as notifier:
         yield notifier
+
+
+def aim_limits(config: GateConfig) -> AimLimits:
+    """What a camera of this door is to be aimed at."""
+    return AimLimits(
+        zone=config.policy.zone,
+        min_face=config.policy.min_face,
+        near_face=config.policy.near_face,
+        min_sharpness=config.quality.min_sharpness,
+    )
 
 
 def check_console(config: GateConfig) -> None:

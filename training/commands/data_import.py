@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from mask_gate.training.data.counts import count, counts_table
 from mask_gate.training.data.crops import CropFolder
-from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset import DatasetFolder, turned_note
+from mask_gate.training.data.image_file import is_turned
 from mask_gate.training.data.labelled_writer import LabelledWriter
 from mask_gate.training.data.near_duplicates import MAX_TWIN_BITS, twins_of
 from mask_gate.training.data.open_images import LabelledImages, images_of, open_images
@@ -83,7 +84,11 @@ def run_import(arguments: argparse.Namespace) -> int:
     _write(arguments.out, source, kept, _sources(arguments), arguments.group_by)
     if twins:
         _say(f"left out {len(twins)} near twins of test images")
-    rows = [count("imported", [source.images[index] for index in kept])]
+    records = [source.images[index] for index in kept]
+    turned = sum(is_turned(source.read_image(one), str(one.image_path)) for one in records)
+    if turned:
+        _say(turned_note(turned))
+    rows = [count("imported", records)]
     _say(f"{arguments.out}:\n{counts_table(rows)}")
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ def turn(sample: Sample, degrees: float) -> Sample:
     moved = middle @ matrix[:, :2].T + matrix[:, 2]
     reach = np.hypot(half * cos, half[:, ::-1] * sin)
     boxes = np.concatenate([moved - reach, moved + reach], 1).astype(np.float32)
-    return Sample(np.asarray(image, np.uint8), boxes, sample.labels, sample.name)
+    return replace(sample, image=np.asarray(image, np.uint8), boxes_xyxy=boxes)
 
 
 def random_turn(sample: Sample, largest_deg: float, rng: np.random.Generator) -> Sample:

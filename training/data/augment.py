@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -83,7 +84,7 @@ class Augmenter:
             image = degrade(image, rng)
         if config.light and rng.random() < config.light:
             image = relight(image, rng)
-        return Sample(image, made.boxes_xyxy, made.labels, made.name)
+        return replace(made, image=image)
 
     def _single(
         self,
@@ -150,7 +151,7 @@ def compose(
 ) -> Sample:
     """Lay samples on one grey square, each zoomed, shifted and cut to its window."""
     canvas = np.full((size, size, 3), BORDER_GREY, np.uint8)
-    boxes, labels = [], []
+    boxes, labels, unknown = [], [], []
     for sample, (window, gain, shift_x, shift_y) in parts:
         left, top, right, bottom = window
         if right <= left or bottom <= top:
@@ -174,11 +175,13 @@ def compose(
         _cover(canvas, moved[~kept], window)
         boxes.append(kept_boxes)
         labels.append(sample.labels[kept])
+        unknown.append(sample.unknown_of_each[kept])
     return Sample(
         canvas,
         np.concatenate(boxes) if boxes else np.zeros((0, 4), np.float32),
         np.concatenate(labels) if labels else np.zeros(0, np.int64),
         parts[0][0].name if parts else "",
+        np.concatenate(unknown) if unknown else None,
     )
 
 
@@ -207,7 +210,7 @@ def flip(sample: Sample) -> Sample:
     width = sample.image.shape[1]
     boxes = sample.boxes_xyxy.copy()
     boxes[:, [0, 2]] = width - sample.boxes_xyxy[:, [2, 0]]
-    return Sample(np.ascontiguousarray(sample.image[:, ::-1]), boxes, sample.labels, sample.name)
+    return replace(sample, image=np.ascontiguousarray(sample.image[:, ::-1]), boxes_xyxy=boxes)
 
 
 def jitter_colour(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
@@ -258,7 +261,9 @@ def crop_face(sample: Sample, face: int, context: float = 0.15) -> Sample:
     right, bottom = int(min(width, x2 + dx + 1)), int(min(height, y2 + dy + 1))
     box = sample.boxes_xyxy[face : face + 1] - np.array([left, top] * 2, np.float32)
     image = sample.image[top:bottom, left:right].copy()
-    return Sample(image, box.astype(np.float32), sample.labels[face : face + 1], sample.name)
+    one = slice(face, face + 1)
+    labels, unknown = sample.labels[one], sample.unknown_of_each[one]
+    return Sample(image, box.astype(np.float32), labels, sample.name, unknown)
 
 
 def paste_face(sample: Sample, slot: int, donor: Sample) -> Sample:
@@ -282,8 +287,9 @@ def paste_face(sample: Sample, slot: int, donor: Sample) -> Sample:
     region[:] = (region + opacity * (face.astype(np.float32) - region)).astype(np.uint8)
     boxes, labels = sample.boxes_xyxy.copy(), sample.labels.copy()
     boxes[slot] = box + np.array([left, top] * 2, np.float32)
-    labels[slot] = donor.labels[0]
-    return Sample(image, boxes, labels, sample.name)
+    unknown = sample.unknown_of_each.copy()
+    labels[slot], unknown[slot] = donor.labels[0], donor.unknown_of_each[0]
+    return Sample(image, boxes, labels, sample.name, unknown)
 
 
 def _oval(height: int, width: int) -> NDArray[np.float32]:

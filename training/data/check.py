@@ -16,8 +16,14 @@ from pathlib import Path
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.class_names import ClassMap
 from mask_gate.training.data.counts import count
-from mask_gate.training.data.dataset import OUR_NAMES, DatasetFolder, scan, size_problem
-from mask_gate.training.data.image_file import MAX_IMAGE_BYTES, decode_image
+from mask_gate.training.data.dataset import (
+    OUR_NAMES,
+    DatasetFolder,
+    scan,
+    size_problem,
+    turned_note,
+)
+from mask_gate.training.data.image_file import MAX_IMAGE_BYTES, decode_image, is_turned
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.errors import DataError, Problem
 
@@ -68,7 +74,7 @@ def check(
     """
     dataset, found = scan(path, lists, seed, classes)
     problems = list(found)
-    stems_of_pixels = _decode_all(dataset, problems, progress)
+    stems_of_pixels, turned = _decode_all(dataset, problems, progress)
     skipped: Mapping[str, Problem] = {}
     if skip_bad:
         dataset, problems, skipped = leave_out(dataset, problems)
@@ -78,45 +84,60 @@ def check(
     same = [stems for stems in groups if len(stems) > 1]
     leaks = _leaks(dataset, same) if dataset.is_listed else ()
     unique = tuple(dict.fromkeys(problems))  # a broken image of a YOLO set is met twice
-    return CheckResult(dataset, unique, skipped, leaks, tuple(_notes(dataset, same)))
+    notes = _notes(dataset, same) + ([turned_note(turned)] if turned else [])
+    return CheckResult(dataset, unique, skipped, leaks, tuple(notes))
 
 
 def _decode_all(
     dataset: DatasetFolder, problems: list[Problem], progress: Progress
-) -> dict[str, list[str]]:
-    """Decode every image file; the stems of annotated images by the hash of their pixels."""
+) -> tuple[dict[str, list[str]], int]:
+    """Decode every image file.
+
+    Returns:
+        The stems of annotated images by the hash of their pixels, and how many of these images
+        their EXIF orientation turns or mirrors.
+    """
     files = dataset.files
     record_of = {record.image_path: record for record in dataset.images}
     stem_of = {name: stem for stem, name in dataset.image_names.items()}
     names = sorted(stem_of)
 
-    def look_at(name: str) -> tuple[str, tuple[Problem, ...]]:
+    def look_at(name: str) -> _Look:
         return _look_at(dataset, name, record_of.get(files.path(name)))
 
     stems_of_pixels: dict[str, list[str]] = {}
+    turned = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter
-        for name, (pixels, faults) in zip(progress(names), pool.map(look_at, names), strict=True):
-            problems += [fault.of_image(stem_of[name]) for fault in faults]
+        for name, look in zip(progress(names), pool.map(look_at, names), strict=True):
+            problems += [fault.of_image(stem_of[name]) for fault in look.faults]
             record = record_of.get(files.path(name))
-            if record is not None and pixels:
-                stems_of_pixels.setdefault(pixels, []).append(record.stem)
-    return stems_of_pixels
+            if record is not None and look.pixels:
+                stems_of_pixels.setdefault(look.pixels, []).append(record.stem)
+                turned += look.is_turned
+    return stems_of_pixels, turned
 
 
-def _look_at(
-    dataset: DatasetFolder, name: str, record: AnnotatedImage | None
-) -> tuple[str, tuple[Problem, ...]]:
-    """The hash of one image's pixels ("" when there are none) and what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found in one image file: the hash of its pixels ("" when there are none)."""
+
+    pixels: str = ""
+    is_turned: bool = False
+    faults: tuple[Problem, ...] = ()
+
+
+def _look_at(dataset: DatasetFolder, name: str, record: AnnotatedImage | None) -> _Look:
+    where = str(dataset.files.path(name))
     try:
         content = dataset.files.read(name, MAX_IMAGE_BYTES)
-        image = decode_image(content, str(dataset.files.path(name)))
+        image, turned = decode_image(content, where), is_turned(content, where)
     except DataError as error:
-        return "", error.problems
+        return _Look(faults=error.problems)
     size_wh = (image.shape[1], image.shape[0])
     pixels = hashlib.sha256(repr(size_wh).encode() + image.tobytes()).hexdigest()
     if record is not None and record.size_wh != size_wh:
-        return pixels, (size_problem(record, size_wh),)
-    return pixels, ()
+        return _Look(pixels, turned, (size_problem(record, size_wh),))
+    return _Look(pixels, turned)
 
 
 def _missing_classes(dataset: DatasetFolder) -> list[Problem]:

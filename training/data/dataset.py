@@ -243,11 +243,26 @@ def _list_folder(lists: Path) -> DataFiles:
 def size_problem(record: AnnotatedImage, size_wh: tuple[int, int]) -> Problem:
     """An annotation that was made for an image of another size than the one that is there."""
     said, found = (f"{width}x{height}" for width, height in (record.size_wh, size_wh))
-    turned = " (EXIF rotated?)" if record.size_wh == size_wh[::-1] else ""
+    turned, mend = "", "label the image again, or put back the image that was labelled"
+    if record.size_wh == size_wh[::-1]:
+        turned = " (EXIF rotated?)"
+        mend = (
+            "look where its boxes belong: on the upright image, correct the size that the "
+            "annotation gives; on the image as it is stored, take its EXIF orientation out "
+            "(exiftool -Orientation= FILE)"
+        )
     return Problem(
         str(record.annotation_path),
         f"says {said}, {record.image_path.name} is {found}{turned}",
-        "label the image again, or put back the image that was labelled",
+        mend,
+    )
+
+
+def turned_note(images: int) -> str:
+    """What is to be known of images that their EXIF orientation turns or mirrors."""
+    return (
+        f"{images} images are turned or mirrored by their EXIF orientation: boxes are read as "
+        "drawn on the upright image"
     )
 
 

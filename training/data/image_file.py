@@ -78,6 +78,19 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
     return _upright(rgb[..., ::-1], _orientation(image, data))
 
 
+def is_turned(data: bytes, where: str) -> bool:
+    """Whether the EXIF orientation turns or mirrors the pixels of an image file.
+
+    Args:
+        data: the whole file.
+        where: what messages call it.
+
+    Raises:
+        DataError: everything `image_size_wh` refuses.
+    """
+    return _orientation(_opened(data, where), data) != 1
+
+
 def _opened(data: bytes, where: str) -> Image.Image:
     """The image of an accepted kind and size, no pixel of it decoded yet."""
     if not data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import cv2
@@ -47,7 +48,8 @@ def scale_rotate(
     image = cv2.warpAffine(sample.image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     boxes = _turned_boxes(sample.boxes_xyxy.astype(np.float64), turn, centre, outline)
     boxes_xyxy, keep = _visible(boxes, (width, height))
-    return Sample(np.asarray(image, np.uint8), boxes_xyxy[keep], sample.labels[keep], sample.name)
+    labels, unknown = sample.labels[keep], sample.unknown_of_each[keep]
+    return Sample(np.asarray(image, np.uint8), boxes_xyxy[keep], labels, sample.name, unknown)
 
 
 def gaussian_noise(
@@ -63,7 +65,7 @@ def gaussian_noise(
     sigma = rng.uniform(0, max_sigma)
     noise = rng.normal(0, sigma, (*sample.size_hw, 1))
     image = np.clip(np.rint(sample.image + noise), 0, 255).astype(np.uint8)
-    return Sample(image, sample.boxes_xyxy, sample.labels, sample.name)
+    return replace(sample, image=image)
 
 
 def _rotation(scale: float, rotation_deg: float) -> NDArray[np.float64]:

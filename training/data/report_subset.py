@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -136,7 +136,7 @@ def write_augmented(
 
 
 def _renamed(sample: Sample, suffix: str) -> Sample:
-    return Sample(sample.image, sample.boxes_xyxy, sample.labels, sample.name + suffix)
+    return replace(sample, name=sample.name + suffix)
 
 
 def _write_variant(sample: Sample, out: Path, writer: DatasetWriter) -> AnnotatedImage:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mask_gate.models.labels import CLASS_NAMES
 
 
 def _check_faces(boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
@@ -27,6 +29,8 @@ class Sample:
         boxes_xyxy: [N, 4] float32, corners in pixels of `image`.
         labels: [N] int64, indices of `models.labels.MaskLabel`.
         name: what messages call this image.
+        unknown: [N, C] bool, whether the label says nothing of a class: then nobody knows whether
+            the face is of that class. None where it tells all classes apart.
 
     Raises:
         ValueError: an array has another shape or type than the ones above.
@@ -36,12 +40,33 @@ class Sample:
     boxes_xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
     name: str
+    unknown: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             got = f"{self.image.shape} of {self.image.dtype}"
             raise ValueError(f"image: expected shape (H, W, 3) of uint8, got {got}")
         _check_faces(self.boxes_xyxy, self.labels)
+        if self.unknown is not None and self.unknown.shape != (len(self.labels), len(CLASS_NAMES)):
+            wanted = (len(self.labels), len(CLASS_NAMES))
+            raise ValueError(f"unknown: expected shape {wanted}, got {self.unknown.shape}")
+
+    @property
+    def unknown_of_each(self) -> NDArray[np.bool_]:
+        """[N, C] as `unknown`, also where that is None."""
+        if self.unknown is None:
+            return np.zeros((len(self.labels), len(CLASS_NAMES)), np.bool_)
+        return self.unknown
+
+    def without_knowing(self, classes: NDArray[np.bool_]) -> Sample:
+        """The same, its labels saying nothing of these classes either.
+
+        Args:
+            classes: [C] of which they say nothing.
+        """
+        if not classes.any():
+            return self
+        return replace(self, unknown=self.unknown_of_each | classes)
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.config import DataSource
 from mask_gate.training.data.labels_json import LabelledFolder
 from mask_gate.training.data.near_duplicates import twins_of
 from mask_gate.training.data.samples import Sample
+from mask_gate.training.errors import DataError, Problem
 
 
 def load_wider_data(
@@ -43,11 +45,30 @@ def load_wider_data(
         )
         with ThreadPoolExecutor(4) as pool:
             loaded = list(pool.map(folder.load, shown))
+        unknown = _unknown_classes(source, folder)
+        loaded = [sample.without_knowing(unknown) for sample in loaded]
         twins = twins_of([s.image for s in loaded], [s.image for s in held_out])
         kept = [index for index in range(len(loaded)) if index not in twins]
         samples += [loaded[index] for index in kept]
         times.append(folder.times(source.weight, source.by_group)[kept])
         named = ", ".join(loaded[index].name for index in list(twins)[:5])
         left = f"; left out {len(twins)} near twins of test images: {named}" if twins else ""
-        say(f"{folder.root}: {len(kept)} images, {times[-1].sum():.0f} an epoch{left}")
+        untold = f"; its labels do not tell {', '.join(source.unknown)}" if unknown.any() else ""
+        say(f"{folder.root}: {len(kept)} images, {times[-1].sum():.0f} an epoch{untold}{left}")
     return samples, np.concatenate(times) if times else np.zeros(0)
+
+
+def _unknown_classes(source: DataSource, folder: LabelledFolder) -> NDArray[np.bool_]:
+    """[C] the classes of which the labels of a source say nothing.
+
+    Raises:
+        DataError: it shows one of them.
+    """
+    unknown = np.isin(CLASS_NAMES, source.unknown)
+    for image in folder.images:
+        if (shown := unknown[image.labels]).any():
+            name = CLASS_NAMES[image.labels[shown][0]]
+            what = f"has a face of class {name}, which `unknown` of this source names"
+            mend = f"take {name} out of `unknown`, or label the face otherwise"
+            raise DataError(Problem(str(image.image_path), what, mend))
+    return unknown

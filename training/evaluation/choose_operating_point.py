@@ -27,7 +27,7 @@ FOLDS = 5
 Rows = Sequence[NDArray[np.float32]]
 
 _BELIEF = 0.5  # a calibrated score above it: more likely than not
-_HIGHEST_FACE_SCORE = 0.2
+_LOWEST_FACE_SCORE, _HIGHEST_FACE_SCORE = 0.02, 0.2
 _LEAST_OBJECTNESS = 0.005  # what is below is neither a face nor worth its time
 
 
@@ -39,8 +39,8 @@ class Aims:
         false_accepts: share of the faces of other classes that may be taken for a class, if that
             costs no more than `false_rejects` of its own faces that were named rightly.
         false_rejects: that share.
-        missed: share of all faces that may be below `face_score`, and of rightly named faces that
-            the margin may cost.
+        missed: share of the faces found at all that may be below `face_score`, and of rightly
+            named faces that the margin may cost.
         min_face: longer side, in parts of the input square, of the smallest face that counts.
     """
 
@@ -174,8 +174,10 @@ def choose_thresholds(
     scores = np.sort(seen.scores[seen.is_face])
     if not len(scores):
         raise UsageError(f"no face of {aims.min_face:g} of the picture's longer side or more")
-    face_score = scores[int(aims.missed * len(scores))]
-    face_score = _down(float(np.clip(face_score, 0.02, _HIGHEST_FACE_SCORE)))
+    # A face that is not found at all is not found by a lower score either, which only adds ghosts.
+    scores = scores[scores >= _LOWEST_FACE_SCORE]
+    face_score = scores[int(aims.missed * len(scores))] if len(scores) else _LOWEST_FACE_SCORE
+    face_score = _down(min(float(face_score), _HIGHEST_FACE_SCORE))
     if shown is not None:
         seen = seen.beside(shown)
     min_scores, margins = {}, []
@@ -194,7 +196,7 @@ def choose_thresholds(
         margins.append(seen.margins[own & (seen.scores >= min_scores[label])])
     leads = np.sort(np.concatenate(margins))
     lead = float(leads[int(aims.missed * len(leads))]) if len(leads) else 0.0
-    return Thresholds(min_scores, min(_down(lead), _BELIEF), face_score)
+    return Thresholds(min_scores, min(_down(lead), UNMEASURED_MARGIN), face_score)
 
 
 def _fit(raw: FaceMatches) -> Calibration:

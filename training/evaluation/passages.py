@@ -1,8 +1,9 @@
 """Passages: people walk up to the real gate; how often it lets in the wrong ones, or not the right.
 
 A door is judged by people passing, not by boxes. Every passage is played to `mask-gate` itself, in
-a process of its own and by the clip's own time, with its default rules; what counts is whether an
-opening came. Nothing of the gate is imported or imitated here.
+processes of their own and by the clip's own time, with its default rules; what counts is whether an
+opening came. Nothing of the gate is imported or imitated here. One process plays several passages
+one after the other, with as much time between them as it takes to forget everybody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,9 @@ from mask_gate.models.rate import wilson
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import UsageError
 from mask_gate.training.evaluation.passage_video import FPS, SECONDS, Approach
+
+_PASSAGES_A_RUN = 20  # starting a gate takes as long as playing two of them
+_APART_S = 20.0  # from one to the next; what a gate remembers of people, it remembers for 4 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +93,23 @@ def play(
     command = shutil.which("mask-gate", path=str(Path(sys.executable).parent))
     if command is None:
         raise UsageError("--passages plays to mask-gate, which is not installed; pip install it")
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        done = pool.map(lambda one: _play(one[0], one[1], weights, command), planned)
-        return list(progress(done))
+    at_once = os.cpu_count() or 1
+    length = min(math.ceil(len(planned) / at_once), _PASSAGES_A_RUN) or 1
+    runs = [planned[begin : begin + length] for begin in range(0, len(planned), length)]
+    with ThreadPoolExecutor(at_once) as pool:
+        done = pool.map(lambda run: _play(run, weights, command), runs)
+        return list(progress(chain.from_iterable(done)))
 
 
-def _play(kind: str, approach: Approach, weights: Path, command: str) -> Passage:
+def _play(planned: Sequence[tuple[str, Approach]], weights: Path, command: str) -> list[Passage]:
     with tempfile.TemporaryDirectory(prefix="mask-gate-passage-") as name:
         folder = Path(name)
         frames, events, config = folder / "frames", folder / "events.jsonl", folder / "gate.yaml"
         frames.mkdir()
-        for number, jpeg in enumerate(approach.frames()):
-            (frames / f"{number:04d}.jpg").write_bytes(jpeg)
-        source = json.dumps({"source": str(frames), "folder_fps": FPS})
+        for place, (_, approach) in enumerate(planned):
+            for number, jpeg in enumerate(approach.frames(), round(place * _APART_S * FPS)):
+                (frames / f"{number:06d}.jpg").write_bytes(jpeg)
+        source = json.dumps({"source": str(frames), "folder_fps": FPS, "folder_is_numbered": True})
         config.write_text(f"camera: {source}\n")
         ended = subprocess.run(
             [
@@ -116,7 +125,18 @@ def _play(kind: str, approach: Approach, weights: Path, command: str) -> Passage
             raise UsageError(f"mask-gate ended with {ended.returncode}: {ended.stderr.strip()}")
         told = [json.loads(line) for line in events.read_text().splitlines()]
     signals = [event for event in told if event["type"] == "signal"]
-    near_s = approach.near_s
+    return [
+        _judged(kind, approach, signals, place * _APART_S)
+        for place, (kind, approach) in enumerate(planned)
+    ]
+
+
+def _judged(
+    kind: str, approach: Approach, signals: Sequence[Mapping[str, object]], begin_s: float
+) -> Passage:
+    """What became of an approach that began at `begin_s` of a run with these signals."""
+    near_s = begin_s + approach.near_s
+    signals = [s for s in signals if begin_s <= float(str(s["time_s"])) < begin_s + _APART_S]
     return Passage(
         kind,
         set(approach.labels) == {MaskLabel.WITH_MASK},

@@ -77,6 +77,7 @@ def to_batch(samples: Sequence[Sample]) -> Batch:
         torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(counts)),
         torch.from_numpy(np.concatenate([s.boxes_xyxy for s in samples]).astype(np.float32)),
         torch.from_numpy(np.concatenate([s.labels for s in samples]).astype(np.int64)),
+        torch.from_numpy(np.concatenate([s.unknown_of_each for s in samples])),
     )
     names = tuple(sample.name for sample in samples)
     return Batch(torch.from_numpy(np.ascontiguousarray(pixels)), truth, names, counts)

@@ -90,8 +90,6 @@ class DetectionLoss:
         config: terms and gains.
         assigner: which cells answer for which face.
         device: where the raw maps are.
-        shown: whether the training data shows each class; of one that it never shows it does not
-            say either who is not of it, and that class is left out of the class term.
 
     Raises:
         UsageError: class weights for another number of classes.
@@ -104,7 +102,6 @@ class DetectionLoss:
         config: LossConfig,
         assigner: AssignConfig,
         device: torch.device | None = None,
-        shown: Sequence[bool] | None = None,
     ) -> None:
         weights = config.class_weights or (1.0,) * num_classes
         if len(weights) != num_classes:
@@ -117,7 +114,6 @@ class DetectionLoss:
         self.config = config
         self.assigner = assigner
         self.class_weights = torch.tensor(weights, device=device)
-        self.shown = torch.tensor(shown or (True,) * num_classes, device=device)
         self._anchors_wh = [torch.tensor(scale.anchors_wh, device=device) for scale in scales]
 
     def __call__(
@@ -158,8 +154,7 @@ class DetectionLoss:
     ) -> tuple[Tensor, Tensor, Tensor]:
         chosen = raw[tuple(target.cells.T)]  # [P, 5 + C]
         per_box = self._box_term(chosen, level, target, truth) * target.box_weight
-        labels = truth.labels[target.truth]
-        per_class = self._class_term(chosen, labels) * target.class_weight
+        per_class = self._class_term(chosen, target, truth) * target.class_weight
         negative_weight = target.negative_weight
         if self.assigner.rule in RULES_BY_OVERLAP:
             scale, most = self.scales[level], self.assigner.ignore_iou
@@ -194,12 +189,19 @@ class DetectionLoss:
         half = torch.exp(chosen[:, 2:4].clamp(max=MAX_SIZE_LOGIT)) * anchors / 2
         return 1 - complete_iou(torch.cat((centre - half, centre + half), 1), wanted)
 
-    def _class_term(self, chosen: Tensor, labels: Tensor) -> Tensor:
-        """[P]: cross-entropies summed over classes, times the weight of the true class."""
+    def _class_term(self, chosen: Tensor, target: ScaleTargets, truth: Truth) -> Tensor:
+        """[P]: cross-entropies summed over classes, times the weight of the true class.
+
+        A class of which the label of a face says nothing is left out: it would be learnt as wrong
+        for faces that may be of it.
+        """
         focal = self.config.classes if isinstance(self.config.classes, Focal) else None
+        labels = truth.labels[target.truth]
         wanted = one_hot(labels, self.num_classes).to(chosen.dtype)
-        per_class = (cross_entropy(chosen[:, 5:], wanted, focal) * self.shown.to(chosen)).sum(1)
-        return per_class * self.class_weights.to(chosen)[labels]
+        of_each = cross_entropy(chosen[:, 5:], wanted, focal)
+        if truth.unknown is not None:
+            of_each = of_each * ~truth.unknown[target.truth]
+        return of_each.sum(1) * self.class_weights.to(chosen)[labels]
 
     def _objectness_terms(
         self, raw: Tensor, chosen: Tensor, is_object: Tensor, negative_weight: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -270,9 +270,12 @@ def _learnt_from(
     if config.only_images_with is not None:
         label = CLASS_NAMES.index(config.only_images_with)
         samples = [sample for sample in samples if label in sample.labels]
+    # A class that the data set never shows may be among the faces that it calls otherwise.
+    never_shown = ~splits.dataset.classes_shown()
+    samples = [sample.without_knowing(never_shown) for sample in samples]
     times = np.full(len(samples), config.weight)
     if not config.data:
-        return samples, times
+        return _without_knowing_unshown(samples), times
     held_out = [
         sample
         for name in splits.dataset.stems_of_split
@@ -281,4 +284,12 @@ def _learnt_from(
     ]
     root = splits.dataset.files.root
     wider, wider_times = load_wider_data(config.data, root, held_out, say)
-    return [*samples, *wider], np.concatenate((times, wider_times))
+    both = _without_knowing_unshown([*samples, *wider])
+    return both, np.concatenate((times, wider_times))
+
+
+def _without_knowing_unshown(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, their labels saying nothing of a class that none of them shows."""
+    labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
+    is_shown = np.bincount(labels, minlength=len(CLASS_NAMES)) > 0
+    return [sample.without_knowing(~is_shown) for sample in samples]

@@ -24,7 +24,8 @@ class _Tensors:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(*(change(getattr(self, field.name)) for field in fields(self)))  # type: ignore[arg-type]
+        values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return type(self)(*(None if value is None else change(value) for value in values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class Truth(_Tensors):
         image: [N] index of the image in the batch.
         boxes_xyxy: [N, 4] input pixels.
         labels: [N] class indices.
+        unknown: [N, C] bool, of which classes the labels say nothing; None: they tell all apart.
     """
 
     image: Tensor
     boxes_xyxy: Tensor
     labels: Tensor
+    unknown: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)

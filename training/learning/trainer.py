@@ -97,9 +97,8 @@ class Trainer:
         self.transferred = transferred
         self.optimizer = make_optimizer(network, config.optim, transferred)
         self.average = Average(network, config.optim.ema_decay) if config.optim.ema_decay else None
-        shown = [any(c in s.labels for s in source.samples) for c in range(network.num_classes)]
         self.loss = DetectionLoss(
-            network.scales, network.num_classes, config.loss, config.assign, device, shown
+            network.scales, network.num_classes, config.loss, config.assign, device
         )
         self.layers = layer_type(config.precision, device, _capabilities(device))
         halves = self.layers is torch.float16  # whose small gradients would become zero

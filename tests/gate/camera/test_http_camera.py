@@ -86,6 +86,19 @@ def without_huffman_tables(data):
     return out + data[at:]
 
 
+STORED = {
+    1: lambda image: image,
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+    7: lambda image: cv2.transpose(cv2.rotate(image, cv2.ROTATE_180)),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+}
+"""How an upright picture is stored under each EXIF orientation (JEITA CP-3451, tag 274)."""
+
+
 def with_orientation(data, orientation):
     tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation]) + bytes(7)
     return (
@@ -188,12 +201,14 @@ class TestPictures:
             (jpeg(picture, cv2.IMWRITE_JPEG_PROGRESSIVE, 1), picture),
             (jpeg(picture, cv2.IMWRITE_JPEG_RST_INTERVAL, 3), picture),
             (jpeg(grey[:, :, 0]), grey),
-            (
-                with_orientation(jpeg(cv2.rotate(picture, cv2.ROTATE_90_COUNTERCLOCKWISE)), 6),
-                picture,
-            ),
         ]:
             assert looks_like(shown(serve(STREAM + CRLF, part(data))), image)
+
+    @pytest.mark.parametrize("orientation", STORED)
+    def test_that_is_stored_turned_or_mirrored(self, serve, picture, orientation):
+        """As a telephone stores what it took on its side, with a note how to turn it."""
+        data = with_orientation(jpeg(STORED[orientation](picture)), orientation)
+        assert looks_like(shown(serve(STREAM + CRLF, part(data))), picture)
 
     def test_whose_size_changes(self, serve, picture):
         both = part(jpeg(picture)) + part(jpeg(picture[:64, :80]))

@@ -13,9 +13,12 @@ import cv2
 import pytest
 
 from mask_gate.gate.camera import opencv_capture
+from mask_gate.gate.camera.camera import open_camera
+from mask_gate.gate.camera.capture_process import open_capture
 from mask_gate.gate.camera.capture_word import Word
 from mask_gate.gate.camera.opencv_capture import open_device, open_stream
-from mask_gate.gate.camera.source import Source, SourceKind
+from mask_gate.gate.camera.source import Source, SourceKind, parse_source
+from mask_gate.gate.errors import CameraError
 
 pytestmark = pytest.mark.process
 
@@ -101,31 +104,32 @@ class TestDamage:
         assert self.given(clip) == sound[:15] + sound[24:]  # every twelfth is a key frame
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """The arguments of each opening; none of them succeeds."""
+    asked = []
+
+    class NoCapture:
+        def __init__(self, *arguments):
+            asked.append(arguments)
+
+        def isOpened(self):  # noqa: N802
+            return False
+
+        def get(self, prop):
+            return 0.0
+
+        def set(self, prop, value):
+            return False
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", NoCapture)
+    return asked
+
+
 class TestADevice:
-    @pytest.fixture
-    def opened(self, monkeypatch):
-        """The arguments of each opening; none of them succeeds."""
-        asked = []
-
-        class NoCapture:
-            def __init__(self, *arguments):
-                asked.append(arguments)
-
-            def isOpened(self):  # noqa: N802
-                return False
-
-            def get(self, prop):
-                return 0.0
-
-            def set(self, prop, value):
-                return False
-
-            def release(self):
-                pass
-
-        monkeypatch.setattr(cv2, "VideoCapture", NoCapture)
-        return asked
-
     def test_is_looked_up_behind_its_link_at_each_opening(self, tmp_path, opened):
         nodes = [tmp_path / "video0", tmp_path / "video2"]
         for node in nodes:
@@ -144,6 +148,30 @@ class TestADevice:
 
     def test_that_is_away_is_none(self, tmp_path):
         assert open_device(Source(SourceKind.DEVICE, str(tmp_path / "video9"))) is None
+
+
+class TestAPipeline:
+    SOURCE = "gst:videotestsrc ! video/x-raw,width=64,height=48 ! videoconvert ! appsink"
+    HAS_GSTREAMER = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
+
+    def test_without_gstreamer_says_what_is_missing_and_how_to_get_it(self, monkeypatch):
+        monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: False)
+        with pytest.raises(
+            CameraError, match=r"built with GStreamer.*python3-opencv.*RTSP"
+        ) as told:
+            open_camera(self.SOURCE)
+        assert told.value.exit_code == 3
+
+    def test_is_given_to_gstreamer_with_limits(self, opened):
+        assert open_capture(parse_source(self.SOURCE)) is None
+        pipeline, backend, limits = opened[0]
+        assert (pipeline, backend) == (self.SOURCE.removeprefix("gst:"), cv2.CAP_GSTREAMER)
+        assert {cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC} <= set(limits)
+
+    @pytest.mark.skipif(not HAS_GSTREAMER, reason="this OpenCV is built without GStreamer")
+    def test_gives_pictures_where_opencv_has_gstreamer(self):
+        with contextlib.closing(open_camera(self.SOURCE, first_frame_s=60.0)) as camera:
+            assert camera.read(60.0).image.shape == (48, 64, 3)
 
 
 REFUSED = """

@@ -25,6 +25,7 @@ def test_words_name_a_source():
         ("2024", SourceKind.PATH, "2024"),
         ("입구 영상/", SourceKind.PATH, "입구 영상/"),
         ("./demo", SourceKind.PATH, "./demo"),
+        ("gst: v4l2src ! appsink", SourceKind.PIPELINE, "v4l2src ! appsink"),
         ("demo", SourceKind.DEMO, str(DEMO_CLIP)),
     ]:
         assert parse_source(words) == Source(kind, address)
@@ -51,7 +52,10 @@ def test_other_words_are_refused_with_a_sentence():
         ("rtsp://admin:p?ss@cam/live", "camera.password_file"),
         ("file:///tmp/x.mp4", "without file://"),
         ("rtmp://host/live", "RTSP too"),
-        ("gst://videotestsrc", "v4l2loopback"),
+        ("gst://videotestsrc", "without //"),
+        ("gst:", "appsink"),
+        ("gst:videotestsrc ! autovideosink", "end in `! videoconvert ! appsink"),
+        ("gst:rtspsrc user-pw=pa55 ! fakesink", "'rtspsrc user-pw=*** ! fakesink'"),
         ("cam\nera", "control characters"),
         ("cam\x1b[31m", "control characters"),
     ]:
@@ -59,6 +63,16 @@ def test_other_words_are_refused_with_a_sentence():
             parse_source(words)
         assert told in str(refused.value)
         assert refused.value.exit_code == 2
+
+
+def test_the_values_of_a_pipeline_are_hidden():
+    for words, shown in [
+        ("gst:v4l2src ! appsink", "gst:v4l2src ! appsink"),
+        ("gst:rtspsrc user-pw=pa55 ! appsink", "gst:rtspsrc user-pw=*** ! appsink"),
+        ('gst:rtspsrc user-pw="a b" user-id= me ! appsink',
+         "gst:rtspsrc user-pw=*** user-id=*** ! appsink"),
+    ]:  # fmt: skip
+        assert str(parse_source(words)) == shown
 
 
 def test_credentials_are_hidden():

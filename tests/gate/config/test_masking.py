@@ -15,6 +15,7 @@ from mask_gate.gate.config.schema import GateConfig
         ("env TOKEN=abc relay --pin 17", "env TOKEN=*** relay --pin 17"),
         ("relay --api-key abc --pin 17", "relay --api-key *** --pin 17"),
         ("relay --password=abc", "relay --password=***"),
+        ("gst:rtspsrc user-pw=pa55 ! appsink", "gst:rtspsrc user-pw=*** ! appsink"),
         ("/dev/video0", "/dev/video0"),
         ("", ""),
     ],

@@ -21,6 +21,9 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+import yaml
+
+from mask_gate.gate.config.schema import parse_config
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "import sys, mask_gate.gate.commands.gate; sys.exit(mask_gate.gate.commands.gate.main())"
@@ -29,6 +32,7 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs the dev extra")
+Keys = webdriver.Keys
 pytestmark = [
     pytest.mark.process,
     pytest.mark.slow,
@@ -131,6 +135,22 @@ class Browser:
         png = self.driver.find_element("css selector", selector).screenshot_as_png
         return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
 
+    def zone(self):
+        """The corners, as the lines to paste say."""
+        return yaml.safe_load(self.text("#yaml"))["policy"]["zone"]
+
+    def drag(self, selector, number, by):
+        """Move the pointer from one of several dots by a part of the picture."""
+        size = self.driver.find_element("css selector", "#zone").size
+        dot = self.driver.find_elements("css selector", selector)[number]
+        right, down = round(by[0] * size["width"]), round(by[1] * size["height"])
+        hand = webdriver.ActionChains(self.driver).click_and_hold(dot)
+        hand.move_by_offset(right, down).release().perform()
+
+    def double_click(self, selector, number):
+        dot = self.driver.find_elements("css selector", selector)[number]
+        webdriver.ActionChains(self.driver).double_click(dot).perform()
+
     def tiles(self):
         """State and reason of each tile, in words, by its door."""
         script = """
@@ -209,6 +229,40 @@ def test_a_guards_shift(gate, browser):
         "return document.documentElement.scrollWidth <= window.innerWidth"
     )
     browser.keep("console-phone")
+    assert browser.complaints() == []
+
+
+def test_whoever_puts_the_camera_up(gate, browser):
+    """Sees what is measured and what to change, and draws a zone that gate.yaml takes."""
+    home, password = gate.reached()
+    browser.open(f"{home}aim")
+    browser.find("#password").send_keys(password)
+    browser.find(".login button").click()
+    assert until(lambda: any("face" in fact for fact in browser.texts("#facts li")))
+    assert any(fact.startswith("light ") for fact in browser.texts("#facts li"))
+    assert until(lambda: len(browser.texts("#zone .corner")) == 4)
+    assert browser.zone() == [[0, 0], [1, 0], [1, 1], [0, 1]]
+
+    browser.drag("#zone .corner", 0, by=(0.25, 0.1))
+    browser.drag("#zone .between", 1, by=(-0.2, 0.0))  # a new corner in the right edge
+    moved = [[0.25, 0.1], [1, 0], [0.8, 0.5], [1, 1], [0, 1]]
+    assert np.allclose(browser.zone(), moved, atol=0.01)
+    assert np.allclose(parse_config(browser.text("#yaml"), "pasted").policy.zone, moved, atol=0.01)
+    browser.keep("aim-desktop")
+    browser.double_click("#zone .corner", 2)
+    assert until(lambda: len(browser.zone()) == 4)
+    browser.find("#configured").click()
+    assert browser.zone() == [[0, 0], [1, 0], [1, 1], [0, 1]]
+
+    browser.phone(True)
+    browser.open(f"{home}aim?lang=ko")
+    assert until(lambda: any("얼굴" in fact for fact in browser.texts("#facts li")))
+    assert browser.driver.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
+    browser.keep("aim-phone")
+    gate.close()  # what nobody answers for is not shown as it was
+    assert until(lambda: browser.texts("#advice li") == ["게이트가 응답하지 않습니다"])
     assert browser.complaints() == []
 
 
@@ -323,7 +377,7 @@ def test_a_guard_with_four_doors(tmp_path, small_detector, browser, cameras):
 
         cameras["west"].appear()  # whoever was in trouble comes back by itself
 
-        def west_is_back():  # told by the page's script: before it has run, `data-door` is not there
+        def west_is_back():  # before the page's script has run, there is no `data-door`
             door, state, _ = browser.tiles().get("west", fault)
             return door is not None and state != "Out of order"
 
@@ -331,7 +385,7 @@ def test_a_guard_with_four_doors(tmp_path, small_detector, browser, cameras):
         assert browser.complaints() == []
 
         gate.close()  # what nobody answers for is out of order, whatever was shown last
-        silent = dict.fromkeys(cameras, ["The gate does not answer", ""])
+        silent = {name: ["The gate does not answer", ""] for name in cameras}
         assert until(lambda: {n: t[1:] for n, t in browser.tiles().items()} == silent), (
             browser.tiles()
         )

@@ -23,6 +23,7 @@ from mask_gate.gate.console.periods import Period
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
 from mask_gate.gate.console.rate_limit import ALL_STRANGERS, PER_ADDRESS, Rate, RateLimiter
 from mask_gate.gate.console.templates import TEMPLATES
+from mask_gate.gate.display.aim import AimLimits
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
@@ -35,6 +36,8 @@ KEPT = {Account(role): Password(hashed(text)) for role, text in PASSWORDS.items(
 KIM = "kim's long password"
 NAMED = {**KEPT, Account(Role.GUARD, "kim"): Password(hashed(KIM))}
 TOKEN = "token-of-prometheus"
+LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+AIM = AimLimits(zone=LEFT_HALF, min_face=0.10, near_face=0.07, min_sharpness=5.0)
 SESSION = f"{COOKIE}-lobby"
 DOORS = "north", "south"
 
@@ -45,9 +48,12 @@ ALLOWED = {
     ("GET", "/login"): set(Role),
     ("POST", "/login"): set(Role),
     ("POST", "/logout"): {Role.GUARD, Role.VISITOR},
+    ("GET", "/aim"): {Role.GUARD},
     ("GET", "/live.mjpg"): {Role.GUARD},
+    ("GET", "/aim.mjpg"): {Role.GUARD},
     ("GET", "/kiosk.mjpg"): {Role.GUARD, Role.VISITOR},
     ("GET", "/api/state"): {Role.GUARD},
+    ("GET", "/api/aim"): {Role.GUARD},
     ("GET", "/api/kiosk"): {Role.GUARD, Role.VISITOR},
     ("GET", "/api/chart.svg"): {Role.GUARD},
     ("GET", "/api/events"): {Role.GUARD},
@@ -62,10 +68,13 @@ ALLOWED = {
 OF_A_DOOR = {
     "/": {Role.GUARD},
     "/kiosk": {Role.GUARD, Role.VISITOR},
+    "/aim": {Role.GUARD},
     "/live.mjpg": {Role.GUARD},
+    "/aim.mjpg": {Role.GUARD},
     "/kiosk.mjpg": {Role.GUARD, Role.VISITOR},
     "/tile.jpg": {Role.GUARD},
     "/api/state": {Role.GUARD},
+    "/api/aim": {Role.GUARD},
     "/api/kiosk": {Role.GUARD, Role.VISITOR},
     "/api/chart.svg": {Role.GUARD},
     "/api/events": {Role.GUARD},
@@ -93,7 +102,10 @@ EVERY_ROUTE = [
     *(((), how, path, roles) for (how, path), roles in ALLOWED.items()),
     *((DOORS, how, path, roles) for (how, path), roles in ALLOWED_WITH_DOORS.items()),
 ]
-PAGES_FOR_PEOPLE = {"/", "/kiosk", *(f"/doors/{d}{p}" for d in DOORS for p in ("/", "/kiosk"))}
+PAGES_FOR_PEOPLE = {
+    *("/", "/kiosk", "/aim"),
+    *(f"/doors/{d}{p}" for d in DOORS for p in ("/", "/kiosk", "/aim")),
+}
 
 
 class Bench:
@@ -110,7 +122,8 @@ class Bench:
                 f"{gate}-{name}" if name else gate,
                 config or {"gate": gate},
                 DoorState(clock),
-                LivePictures(languages, PrivacyConfig(), limit, lambda demand: None, clock),
+                LivePictures(languages, PrivacyConfig(), AIM, limit, lambda demand: None, clock),
+                AIM.zone,
             )
             for name in doors or ("",)
         ]

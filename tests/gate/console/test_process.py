@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.config import ConsoleConfig, Timeouts
 from mask_gate.gate.console.feed import ConsoleFeed, PictureDemand
 from mask_gate.gate.console.process import Console
@@ -26,6 +27,7 @@ from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.domain import Decision, Frame, Reason, State
 from mask_gate.gate.events import EventMaker, Scene
+from mask_gate.gate.runtime.parts import aim_limits
 
 pytestmark = pytest.mark.process
 
@@ -33,6 +35,7 @@ pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '
 
 ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "password for this test"
+AIM = aim_limits(GateConfig())
 PATIENCE_S = 60.0
 MAKER = EventMaker("lobby", "sha256:x")
 DENIED = Scene(Decision(State.DENY, Reason.NO_MASK, 5.0))
@@ -62,7 +65,7 @@ def settings_for(names=("",), timeouts=None, **config):
         console=ConsoleConfig(enabled=True, **{"port": 0, **config}),
         privacy=PrivacyConfig(),
         doors={
-            name: DoorSettings(gate=f"lobby-{name}" if name else "lobby", config={})
+            name: DoorSettings(gate=f"lobby-{name}" if name else "lobby", config={}, aim=AIM)
             for name in names
         },
         password=PASSWORD,
@@ -325,9 +328,12 @@ from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.console.process import Console
 from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.display.config import PrivacyConfig
+from mask_gate.gate.config.schema import GateConfig
+from mask_gate.gate.runtime.parts import aim_limits
 settings = ServerSettings(
     gate="lobby", language="en", console=ConsoleConfig(enabled=True, port=0),
-    privacy=PrivacyConfig(), doors={"": DoorSettings(gate="lobby", config={})},
+    privacy=PrivacyConfig(),
+    doors={"": DoorSettings(gate="lobby", config={}, aim=aim_limits(GateConfig()))},
     password="a long password",
 )
 console = Console(settings, [ConsoleFeed(0)], lambda text: None)

@@ -19,6 +19,7 @@ from mask_gate.gate.console.login import write_password
 from mask_gate.gate.console.process import Console
 from mask_gate.gate.console.wire import DoorSettings, ServerSettings
 from mask_gate.gate.errors import ConfigError
+from mask_gate.gate.runtime.parts import aim_limits
 
 pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '.[console]'")
 pytestmark = [
@@ -64,7 +65,7 @@ def console_of(text):
         language="en",
         console=config.console,
         privacy=config.privacy,
-        doors={"": DoorSettings(gate="lobby", config={})},
+        doors={"": DoorSettings(gate="lobby", config={}, aim=aim_limits(config))},
         password=None,
     )
     with contextlib.closing(Console(settings, [ConsoleFeed(0)], said.append)) as console:

@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_gate.gate.display.aim import AimLimits, aim_report, draw_aim
-from mask_gate.gate.display.drawing import dejavu
+from mask_gate.gate.display.aim import AimLimits, aim_report, draw_aim, draw_faces
+from mask_gate.gate.display.texts import AIM_FIELDS, language_codes, load_texts
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 LIMITS = AimLimits(zone=LEFT_HALF, min_face=0.10, near_face=0.07, min_sharpness=5.0)
 PX = 480
+ENGLISH = load_texts("en")
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +24,20 @@ def face(part, x=100.0):
 
 
 def advice(image, *faces):
-    return " ".join(aim_report(image, faces, LIMITS).advice)
+    return " ".join(aim_report(image, faces, LIMITS).advice_in(ENGLISH))
 
 
 def test_a_well_placed_camera_needs_no_change(picture):
     report = aim_report(picture, [face(0.25)], LIMITS)
     assert report.advice == ()
-    assert "face 120 px, 25% of the picture's height" in report.facts
-    assert report.facts[0].startswith("light ")
+    light, seen = report.facts_in(ENGLISH)
+    assert light.startswith("light ")
+    assert seen == "face 120 px, 25% of the picture's height"
 
 
 def test_pixels_are_those_of_the_cameras_picture(picture):
-    assert "face 270 px, 25%" in aim_report(picture, [face(0.25)], LIMITS, 1080).facts[1]
+    (seen,) = aim_report(picture, [face(0.25)], LIMITS, 1080).faces
+    assert (seen.height_px, seen.part, seen.is_in_zone) == (270, pytest.approx(0.25), True)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +61,38 @@ def test_light_contrast_and_sharpness_are_told(picture):
     assert "not sharp" in advice(cv2.GaussianBlur(picture, (0, 0), 12), face(0.25))
 
 
+@pytest.mark.parametrize("code", language_codes())
+def test_every_language_says_the_same_values(picture, code):
+    report = aim_report(picture, [face(0.11), face(0.25, x=500.0)], LIMITS)
+    texts = load_texts(code)
+    light, inside, outside = report.facts_in(texts)
+    assert f"{report.light:.0f}" in light
+    assert "53" in inside
+    assert "11%" in inside
+    assert "25%" in outside
+    assert "10%" in report.advice_in(texts)[0]
+    assert {key for key, fields in AIM_FIELDS.items() if "limit" in fields} == {
+        "below_near_face", "about_min_face",
+    }  # fmt: skip
+
+
 def test_zone_and_report_are_in_the_picture_whatever_its_size(picture):
     for size in [(640, PX), (160, 120), (1920, 1080), (64, 64)]:
         image = cv2.resize(picture, size)
         before = image.copy()
         faces = [(5.0, 5.0, 40.0, 60.0), (-10.0, -20.0, 1e4, 1e4)]
-        drawn = draw_aim(image, faces, LIMITS, aim_report(image, faces, LIMITS), dejavu())
+        drawn = draw_aim(image, LIMITS, aim_report(image, faces, LIMITS), ENGLISH)
         assert drawn.shape == image.shape
         assert np.array_equal(image, before)
         middle = drawn[-size[1] // 8 :, size[0] // 2 - 2 : size[0] // 2 + 2]
         assert not np.array_equal(
             middle, image[-size[1] // 8 :, size[0] // 2 - 2 : size[0] // 2 + 2]
         )
+
+
+def test_faces_are_drawn_with_their_size_alone(picture):
+    report = aim_report(picture, [face(0.25)], LIMITS)
+    changed = (draw_faces(picture, report, ENGLISH.typeface) != picture).any(axis=2)
+    assert changed.any()
+    assert not changed[:45].any()  # nothing above the face
+    assert not changed[:, 320:].any()

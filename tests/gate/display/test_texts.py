@@ -7,6 +7,7 @@ import yaml
 from matplotlib.ft2font import FT2Font
 
 from mask_gate.gate.display.texts import (
+    AIM_FIELDS,
     LANGUAGES,
     PAGE_KEYS,
     check_languages,
@@ -37,11 +38,12 @@ class TestEveryLanguage:
         assert set(texts.states) == set(State)
         assert set(texts.reasons) == set(texts.advice) == set(Reason)
         assert set(texts.page) == set(PAGE_KEYS)
+        assert set(texts.aim) == set(AIM_FIELDS)
 
     def test_its_font_has_all_its_letters(self, code):
         texts = load_texts(code)
         said = [*texts.labels.values(), *texts.states.values()]
-        said += [*texts.reasons.values(), *texts.advice.values()]
+        said += [*texts.reasons.values(), *texts.advice.values(), *texts.aim.values()]
         for path in (texts.typeface.regular, texts.typeface.bold):
             known = FT2Font(str(path)).get_charmap()
             assert {letter for text in said for letter in text if ord(letter) not in known} == set()
@@ -55,7 +57,9 @@ class TestEveryLanguage:
         assert len(set(texts.reasons.values())) == len(Reason)
 
 
-@pytest.mark.parametrize("section", ["labels", "states", "reasons", "advice", "page", "fonts"])
+@pytest.mark.parametrize(
+    "section", ["labels", "states", "reasons", "advice", "aim", "page", "fonts"]
+)
 def test_a_missing_key_is_named_with_its_file(section, tmp_path):
     document = copy.deepcopy(ENGLISH)
     key = next(iter(document[section]))
@@ -74,6 +78,10 @@ def test_a_missing_key_is_named_with_its_file(section, tmp_path):
         ({"states": {**ENGLISH["states"], "deny": ""}}, "states.deny: expected a text, got ''"),
         ({"states": {**ENGLISH["states"], "deny": True}}, "states.deny: expected a text, got True"),
         ({"states": {**ENGLISH["states"], "denied": "x"}}, "states.denied: no such key"),
+        ({"aim": {**ENGLISH["aim"], "flat": "{x}"}}, "aim.flat: expected no braces but none"),
+        ({"aim": {**ENGLISH["aim"], "face": "{"}}, "aim.face: expected no braces but {height}, {"),
+        ({"aim": {**ENGLISH["aim"], "face": "{part.x}"}}, "aim.face: expected no braces but"),
+        ({"aim": {**ENGLISH["aim"], "face": "{part:99}"}}, "aim.face: expected no braces but"),
         ({"fonts": {"regular": "none.otf", "bold": None}}, "fonts.regular: expected null or a"),
         ({"fonts": {"regular": "../x", "bold": None}}, "fonts.regular: expected null or a"),
     ],

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_gate.gate.errors import OutputError
-from mask_gate.gate.mqtt.connection import Broker, MqttLink, Will, find_broker, new_client_id
+from mask_gate.gate.mqtt.connection import (
+    Broker,
+    Connection,
+    MqttLink,
+    Will,
+    find_broker,
+    new_client_id,
+)
 
 pytestmark = pytest.mark.process
 
@@ -79,6 +86,14 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(OutputError, match=r"pip install 'mask-gate\[mqtt\]'"):
         broker()
+
+
+def test_of_the_answers_the_newest_are_kept():
+    connection = Connection(client=None, answers_kept=3)
+    for number in range(10):
+        connection.keep_answer(number, 0x00, "success")
+    kept = [number for number in range(10) if connection.answer(number) is not None]
+    assert kept == [7, 8, 9]
 
 
 def test_words_that_everybody_on_the_network_can_read_are_warned_of(caplog):

@@ -15,7 +15,7 @@ from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import EventMaker, Scene
 from mask_gate.gate.mqtt.config import MqttConfig
-from mask_gate.gate.mqtt.state_publisher import EVENTS_MAX, GateState, StatePublisher
+from mask_gate.gate.mqtt.state_publisher import CLOSE_S, EVENTS_MAX, GateState, StatePublisher
 from mask_gate.models.labels import MaskLabel
 
 pytestmark = pytest.mark.process
@@ -49,8 +49,8 @@ def config(port, keepalive_s=KEEPALIVE_S, **settings):
 
 @pytest.fixture
 def make_state(request):
-    def make(port, **settings):
-        state = StatePublisher(config(port, **settings), "lobby")
+    def make(port, close_s=CLOSE_S, **settings):
+        state = StatePublisher(config(port, **settings), "lobby", close_s)
         request.addfinalizer(state.close)
         return state
 
@@ -358,12 +358,9 @@ def test_an_older_self_that_is_declared_dead_late_does_not_hide_a_living_one(
         mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/availability") == "online")
 
 
-def test_closing_says_offline_even_when_the_broker_was_slow(
-    broker, make_state, mqtt_bench, monkeypatch
-):
-    monkeypatch.setattr("mask_gate.gate.mqtt.state_publisher.CLOSE_S", 0.2)
+def test_closing_says_offline_even_when_the_broker_was_slow(broker, make_state, mqtt_bench):
     with mqtt_bench.BadRoad(broker.port) as road, mqtt_bench.Listener(broker.port) as listener:
-        state = make_state(road.port)
+        state = make_state(road.port, close_s=0.2)
         mqtt_bench.wait_until(lambda: listener.last(f"{TOP}/availability") == "online")
         road.delay_s = 1.0
         began_s = time.monotonic()

@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 import mask_gate
 from mask_gate import Detector, Faces, GateError, MaskLabel
@@ -35,6 +36,20 @@ def test_a_picture_by_its_name_and_by_its_pixels_is_the_same(detector):
     face = by_name[0]
     assert (face.label, face.name) == (MaskLabel.WITH_MASK, "with_mask")
     assert 0.3 < face.score <= 1
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_photo_that_is_stored_turned_is_judged_upright(detector, tmp_path, orientation):
+    quarters = {3: 2, 6: 1, 8: 3}[orientation]  # counter-clockwise, undone by the orientation
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    stored = np.rot90(cv2.imread(str(PICTURE))[..., ::-1], quarters)
+    PillowImage.fromarray(np.ascontiguousarray(stored)).save(
+        tmp_path / "photo.jpg", exif=exif, quality=95
+    )
+    faces = detector(str(tmp_path / "photo.jpg"))
+    assert faces.labels == ("with_mask",)
+    assert faces.boxes == pytest.approx(detector(str(PICTURE)).boxes, abs=3)
 
 
 def test_nobody_is_no_face(detector):

@@ -20,9 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_gate.gate.errors import OutputError
-from mask_gate.gate.relays import serial_board as relay_serial
 from mask_gate.gate.relays.relay import Order
-from mask_gate.gate.relays.serial_board import SerialRelay
+from mask_gate.gate.relays.serial_board import SerialPauses, SerialRelay
 from mask_gate.gate.relays.serial_protocols import CustomBoard, LcusBoard, NumatoBoard, board_of
 
 pytestmark = pytest.mark.process
@@ -182,10 +181,8 @@ class FakeCustom(FakeBoard):
         return data
 
 
-@pytest.fixture(autouse=True)
-def machines_that_test_are_slow(monkeypatch):
-    """Time for an answer that is still under way, for a board that is a thread may rest."""
-    monkeypatch.setattr(relay_serial, "_SETTLE_S", 1.0)
+PATIENT = SerialPauses(settle_s=1.0)
+"""Time for an answer that is still under way, for a board that is a thread may rest."""
 
 
 @pytest.fixture
@@ -213,7 +210,7 @@ def connect():
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                made.append(SerialRelay(port, **{"limit_s": LIMIT_S} | settings))
+                made.append(SerialRelay(port, **{"limit_s": LIMIT_S, "pauses": PATIENT} | settings))
                 return made[-1]
             except OutputError as error:
                 if "makes no sense" not in str(error) or time.monotonic() > deadline:
@@ -339,10 +336,9 @@ class TestAnswers:
         wait_until(lambda: locks(relay), "a lock that is confirmed")
 
     @SPEAKING
-    def test_an_answer_may_come_in_pieces(self, plug, connect, kind, settings, monkeypatch):
-        monkeypatch.setattr(relay_serial, "QUIET_S", 0.2)  # the board is a thread, and may rest
-        board = plug(kind)
-        relay = connect(board, **settings)
+    def test_an_answer_may_come_in_pieces(self, plug, connect, kind, settings):
+        board = plug(kind)  # a thread, which may rest
+        relay = connect(board, pauses=SerialPauses(quiet_s=0.2, settle_s=1.0), **settings)
 
         def dribble(data):
             for byte in data[:-1]:
@@ -362,7 +358,7 @@ class TestAnswers:
             return data
 
         board = plug(kind, mangle=staticmethod(late))
-        relay = SerialRelay(board.device, limit_s=LIMIT_S, **settings)
+        relay = SerialRelay(board.device, pauses=PATIENT, limit_s=LIMIT_S, **settings)
         for _ in range(2):
             relay.unlock(ALLOW, go_on)
             relay.lock(DENY, go_on)
@@ -394,7 +390,7 @@ class TestAnswers:
     def test_a_board_that_cannot_lock_is_no_relay(self, plug):
         board = plug(speech="text", energised=True, obeys=False)
         with pytest.raises(OutputError, match="the board says that its relay did not change"):
-            SerialRelay(board.device, limit_s=LIMIT_S)
+            SerialRelay(board.device, pauses=PATIENT, limit_s=LIMIT_S)
         assert not board.is_held_exclusively()
 
     def test_what_a_numato_board_repeats_is_no_answer(self, plug, connect):
@@ -791,4 +787,4 @@ def read_lines(came):
 
 
 def test_the_pause_for_quiet_is_longer_than_a_character_at_every_usual_speed():
-    assert relay_serial.QUIET_S > 10 / 1200
+    assert SerialPauses().quiet_s > 10 / 1200

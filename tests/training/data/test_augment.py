@@ -119,6 +119,20 @@ def test_the_same_chance_gives_the_same_image_and_sources_stay_untouched():
     np.testing.assert_array_equal(sample.boxes_xyxy, before.boxes_xyxy)
 
 
+def test_what_a_label_does_not_tell_goes_with_its_face():
+    """Faces of label 0 come from a set of two classes, all others from one of three."""
+    two = white_box(label=0).without_knowing(np.array([False, False, True]))
+    three, rare = white_box(label=1), crop_face(white_box(label=1), 0)
+    augment, seen = Augmenter(EVERYTHING, [rare]), set()
+    for seed in range(60):
+        made = augment(two, lambda: three, 128, np.random.default_rng(seed))
+        assert made.unknown_of_each.tolist() == [
+            [False, False, label == 0] for label in made.labels.tolist()
+        ]
+        seen |= set(made.labels.tolist())
+    assert seen == {0, 1}
+
+
 def test_plain_means_no_mosaic():
     config = AugmentConfig(flip=0, mosaic=1)
     made = Augmenter(config)(empty(), white_box, 96, np.random.default_rng(0), plain=True)

@@ -9,9 +9,10 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from mask_gate.training.data.check import check
-from mask_gate.training.data.dataset import DatasetFolder
+from mask_gate.training.data.dataset import DatasetFolder, turned_note
 from mask_gate.training.data.dataset_writer import convert
 from mask_gate.training.errors import DataError
 
@@ -144,6 +145,18 @@ def test_group_4_an_image_turned_after_it_was_labelled(drawn_dataset):
     path.unlink()
     path.with_suffix(".jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
     only(drawn_dataset, "face0.xml: says 128x96, face0.jpg is 96x128 (EXIF rotated?)")
+
+
+def test_group_4_an_image_labelled_upright_and_stored_turned_is_counted(drawn_dataset):
+    path = drawn_dataset / "images" / "face0.png"
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    with PillowImage.open(path) as image:
+        stored = image.rotate(90, expand=True)
+    stored.save(path, exif=exif)
+    result = check(drawn_dataset)
+    assert result.problems == ()
+    assert turned_note(1) in result.notes
 
 
 def test_group_5_a_bomb(drawn_dataset):

@@ -26,14 +26,16 @@ def held_out(seed):
 def pool(tmp_path):
     """Writes pictures into a folder with `labels.json`."""
 
-    def write(name, pictures):
+    def write(name, pictures, boxes=()):
         folder = tmp_path / name
         folder.mkdir()
         entries = []
         for number, picture in enumerate(pictures):
             cv2.imwrite(str(folder / f"{number}.png"), picture)
             height, width = picture.shape[:2]
-            entries.append({"file": f"{number}.png", "width": width, "height": height, "boxes": []})
+            entries.append(
+                {"file": f"{number}.png", "width": width, "height": height, "boxes": list(boxes)}
+            )
         (folder / "labels.json").write_text(json.dumps(entries), encoding="utf-8")
         return folder
 
@@ -68,6 +70,33 @@ def test_folders_lie_below_the_data_set_or_where_they_are_named(pool, tmp_path):
     samples, times = load_wider_data(sources, tmp_path, [], print)
     assert len(samples) == 2
     assert times.tolist() == [1, 3]
+
+
+FACE = {"xyxy": [10, 10, 60, 80], "label": "without_mask"}
+
+
+def test_a_source_says_which_classes_its_labels_do_not_tell(pool, tmp_path):
+    pool("two", [scene(1)], [FACE])
+    pool("three", [scene(2)], [FACE])
+    said = []
+    sources = [DataSource(path="two", unknown=["mask_weared_incorrect"]), DataSource(path="three")]
+    samples, _ = load_wider_data(sources, tmp_path, [], said.append)
+    assert [s.unknown_of_each.tolist() for s in samples] == [
+        [[False, False, True]], [[False, False, False]],
+    ]  # fmt: skip
+    assert "its labels do not tell mask_weared_incorrect" in said[0]
+    assert "do not tell" not in said[1]
+
+
+def test_a_class_that_a_source_shows_is_not_unknown_there(pool, tmp_path):
+    pool("two", [scene(1)], [FACE])
+    with pytest.raises(DataError, match="a face of class without_mask, which `unknown`"):
+        load_wider_data([DataSource(path="two", unknown=["without_mask"])], tmp_path, [], print)
+
+
+def test_an_unknown_class_has_to_be_one_of_ours():
+    with pytest.raises(ValueError, match="expected one of with_mask, without_mask"):
+        DataSource(path="two", unknown=["mask"])
 
 
 def test_no_sources_are_no_samples(tmp_path):

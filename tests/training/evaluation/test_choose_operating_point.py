@@ -100,6 +100,14 @@ def test_faces_that_score_low_are_still_faces():
     assert choose_thresholds(matches(*faces), Aims()).face_score == 0.05
 
 
+def test_faces_that_no_score_finds_do_not_lower_the_face_score():
+    found = [(MASK, MASK, 0.15)] * 2 + [(MASK, MASK, 0.9)] * 94
+    lost = [(MASK, NOTHING, 0.0)] * 10
+    assert choose_thresholds(matches(*found, *lost), Aims()).face_score == 0.2
+    assert choose_thresholds(matches(*found[:1], *lost), Aims()).face_score == 0.15
+    assert choose_thresholds(matches(*lost), Aims()).face_score == 0.02
+
+
 def test_other_presentations_count_for_classes_but_not_for_the_face_score():
     seen = matches(*[(MASK, MASK, 0.9)] * 100)
     shown = matches(*[(BARE, MASK, 0.8)] * 10, *[(MASK, NOTHING, 0.0)] * 50)

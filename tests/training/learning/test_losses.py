@@ -1,6 +1,7 @@
 """Losses: every formula against values worked by hand; finite and useful in every case."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -167,13 +168,13 @@ def test_the_loss_does_not_depend_on_how_faces_are_ordered():
 
 
 @pytest.mark.parametrize("classes", ["bce", Focal(gamma=2, alpha=0.25)])
-def test_a_class_that_the_data_never_shows_is_left_out(classes):
+def test_a_class_of_which_no_label_says_anything_is_left_out(classes):
     """Two classes: the third one's logits cost nothing and are moved by nothing."""
-    config = LossConfig(classes=classes)
-    shown = DetectionLoss(SCALES, 3, config, AssignConfig(), shown=(True, True, False))
-    truth = faces((8, 8, 40, 50), (50, 20, 90, 80), labels=[0, 1])
+    told = DetectionLoss(SCALES, 3, LossConfig(classes=classes), AssignConfig())
+    all_told = faces((8, 8, 40, 50), (50, 20, 90, 80), labels=[0, 1])
+    truth = replace(all_told, unknown=torch.tensor([[False, False, True]] * 2))
     maps = raw_maps()
-    parts = shown(maps, truth)
+    parts = told(maps, truth)
     parts.total.backward()
     for raw in maps:
         assert torch.count_nonzero(raw.grad[..., 7]) == 0
@@ -181,5 +182,20 @@ def test_a_class_that_the_data_never_shows_is_left_out(classes):
     other = [raw.detach().clone() for raw in maps]
     for raw in other:
         raw[..., 7] += 3
-    assert torch.equal(shown(other, truth).total, parts.total.detach())
-    assert DetectionLoss(SCALES, 3, config, AssignConfig())(maps, truth).classes > parts.classes
+    assert torch.equal(told(other, truth).total, parts.total.detach())
+    assert told(maps, all_told).classes > parts.classes
+
+
+def test_a_class_is_left_out_for_the_faces_of_which_it_is_unknown_and_for_no_others():
+    """One face of a set of two classes, one of a set of three, far apart: only one has a say."""
+    truth = faces((8, 8, 40, 50), (62, 60, 92, 94), labels=[0, 1])
+    unknown = torch.tensor([[False, False, True], [False, False, False]])
+    maps = raw_maps()
+    loss()(maps, replace(truth, unknown=unknown)).classes.backward()
+    of_second = raw_maps()
+    loss()(of_second, faces((62, 60, 92, 94), labels=[1])).classes.backward()
+    for raw, alone in zip(maps, of_second, strict=True):
+        assert torch.equal(raw.grad[..., 7] != 0, alone.grad[..., 7] != 0)
+        assert torch.count_nonzero(raw.grad[..., 5]) >= torch.count_nonzero(raw.grad[..., 7])
+    moved = sum(int(torch.count_nonzero(raw.grad[..., 5])) for raw in maps)
+    assert moved > sum(int(torch.count_nonzero(raw.grad[..., 7])) for raw in maps) > 0
