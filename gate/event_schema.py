@@ -25,7 +25,7 @@ class TrackInEvent(_Object):
     score: float | None = Field(ge=0, le=1, description="how sure the detector is of that")
     votes: dict[ClassName, int] = Field(description="for each class, how many pictures said so")
     box: Annotated[list[float | None], Field(min_length=4, max_length=4)] = Field(
-        description="left, top, right, bottom, in pixels of the camera's picture"
+        description="left, top, right, bottom, in pixels of the camera's picture (picture_wh)"
     )
 
 
@@ -36,14 +36,20 @@ class _Event(_Object):
         description="wall clock, UTC, when the event was made; it may be set, and decides nothing",
     )
     time_s: float | None = Field(
-        description="seconds since the machine booted, asleep or awake (CLOCK_BOOTTIME): when the "
-        "picture of a decision was taken, or when a signal was given"
+        description="when the event was made, in seconds since the machine booted, asleep or awake "
+        "(CLOCK_BOOTTIME); never less than in the line before, as long as one gate runs"
     )
     id: str = Field(min_length=1, description="the same in audit, events and at relays")
     gate: str = Field(description="name of the door")
     state: State
     reason: Reason
     door: Literal["open", "locked"] = Field(description="what the relay was told last")
+    picture_s: float | None = Field(
+        description="when the newest judged picture was taken, on the clock of time_s; null: none"
+    )
+    picture_wh: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        description="width and height of that picture in pixels"
+    )
     tracks: list[TrackInEvent] = Field(max_length=MAX_TRACKS)
     faces: int = Field(ge=0, description="faces in this very picture")
     latency_ms: float | None = Field(description="from the picture to the decision")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track, door_state
 
 Event = Mapping[str, object]
@@ -31,12 +32,14 @@ class Scene:
     Attributes:
         latency_s: from the moment the picture was taken to the decision.
         detail: what is out of order, in a sentence, where a part has said so.
+        picture_wh: width and height of the picture that was judged; None where there was none.
     """
 
     decision: Decision
     tracks: tuple[Track, ...] = ()
     latency_s: float = 0.0
     detail: str = ""
+    picture_wh: tuple[int, int] | None = None
 
     @property
     def faces(self) -> int:
@@ -55,14 +58,20 @@ class EventMaker:
         gate: name of the door.
         model: fingerprint of the detector; None until there is one.
         wall: the time of day, for display.
+        clock: of the door.
     """
 
     def __init__(
-        self, gate: str, model: str | None = None, wall: Callable[[], datetime] = utc_now
+        self,
+        gate: str,
+        model: str | None = None,
+        wall: Callable[[], datetime] = utc_now,
+        clock: Clock = uptime_s,
     ) -> None:
         self.model = model
         self._gate = gate
         self._wall = wall
+        self._clock = clock
 
     def of_signal(self, signal: Signal, scene: Scene) -> Event:
         """The event of one signal of the door."""
@@ -71,7 +80,7 @@ class EventMaker:
         if is_open or state is State.ALLOW:  # a lease that ended: doubt until the next decision
             state = State.ALLOW if is_open else State.CHECKING
         return {
-            **self._head("signal", signal.id, signal.time_s),
+            **self._head("signal", signal.id),
             "signal": signal.kind.value,
             "until_s": None if signal.until_s is None else _rounded(signal.until_s, 6),
             "state": state.value,
@@ -85,7 +94,7 @@ class EventMaker:
         decision = scene.decision
         kind = "fault" if decision.state is State.FAULT else "decision"
         return {
-            **self._head(kind, uuid.uuid4().hex, decision.time_s),
+            **self._head(kind, uuid.uuid4().hex),
             "state": decision.state.value,
             "reason": decision.reason.value,
             **({"detail": scene.detail} if scene.detail else {}),
@@ -93,19 +102,22 @@ class EventMaker:
             **self._tail(scene),
         }
 
-    def _head(self, kind: str, event_id: str, time_s: float) -> Event:
+    def _head(self, kind: str, event_id: str) -> Event:
         wall = self._wall().astimezone(UTC).isoformat(timespec="milliseconds")
         return {
             "schema": SCHEMA,
             "ts": wall.replace("+00:00", "Z"),
-            "time_s": _rounded(time_s, 6),
+            "time_s": _rounded(self._clock(), 6),
             "id": event_id,
             "gate": self._gate,
             "type": kind,
         }
 
     def _tail(self, scene: Scene) -> Event:
+        size_wh = scene.picture_wh
         return {
+            "picture_s": None if size_wh is None else _rounded(scene.decision.time_s, 6),
+            "picture_wh": None if size_wh is None else list(size_wh),
             "tracks": [_told(track, scene.decision) for track in scene.tracks[:MAX_TRACKS]],
             "faces": scene.faces,
             "latency_ms": _rounded(1000 * scene.latency_s, 1),

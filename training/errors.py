@@ -51,7 +51,7 @@ class OutputError(MaskGateError):
 
 
 class Interrupted(Exception):  # noqa: N818 - it is a request, not an error
-    """Someone asked to stop; what was done so far is kept."""
+    """Someone asked to stop; what was done so far is kept. Its text, if any, tells how to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _run(prog: str, body: Callable[[], int | None], interrupted: str) -> int:
             raise
         name, extra = EXTRA_OF[package]
         said, code = f"{prog} needs {name}: pip install 'mask-gate[{extra}]'", UsageError.exit_code
-    except (Interrupted, KeyboardInterrupt):
-        said, code = f"{prog}: {interrupted}", INTERRUPTED
+    except (Interrupted, KeyboardInterrupt) as error:
+        said, code = f"{prog}: {error if error.args else interrupted}", INTERRUPTED
     say_error(said)
     return code

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from mask_gate.gate.audit.chain import COLUMNS, START, Tip, Value, row_hash, tip_of
 from mask_gate.gate.audit.clock import iso_time
+from mask_gate.gate.audit.config import LEAST_KEEP_DAYS, MOST_KEEP_DAYS
 from mask_gate.gate.audit.record_time import (
     MOST_OFF_S,
     SET_WITHIN_S,
@@ -46,6 +47,8 @@ class ChainCheck:
 
     Attributes:
         pruning: what the newest `pruned` row says.
+        shortened: where it says that rows are kept for less than before. Who may configure the
+            gate may do that, and so may who forges a row: it is to be told.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class ChainCheck:
         self._clock = _ClockCheck()
         self._first_kept: TimeNote | None = None  # of the row that follows the last one deleted
         self.pruning: Pruning | None = None
+        self.shortened: list[str] = []
         self.rows = 0
         self.first_seq = 0
         self.tip = START
@@ -129,6 +133,12 @@ class ChainCheck:
             self._check_pruning(seq, sealed)
 
     def _check_advance(self, seq: int, note: TimeNote) -> None:
+        before = self._clock.noted
+        if not LEAST_KEEP_DAYS <= note.keep_days <= MOST_KEEP_DAYS:
+            self._break(f"row {seq}: says what no gate is configured to; it was forged")
+        if before is not None and note.keep_days < before.keep_days:
+            days = f"{note.keep_days:g} days, before it for {before.keep_days:g}"
+            self.shortened.append(f"from row {seq} on, rows are kept for {days}")
         if not self._clock.may_be(note):
             self._break(f"row {seq}: says a time that is later than it can be")
 

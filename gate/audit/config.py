@@ -12,6 +12,8 @@ from pydantic import Field
 from mask_gate.gate.errors import ConfigError
 from mask_gate.models.section import Section
 
+LEAST_KEEP_DAYS, MOST_KEEP_DAYS = 1.0, 36500.0
+
 _GATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -29,7 +31,10 @@ class AuditConfig(Section):
         default=True, description="whether the door stays locked while nothing can be recorded"
     )
     keep_days: float = Field(
-        default=365.0, ge=1, le=36500, description="older rows are deleted, a day at once"
+        default=365.0,
+        ge=LEAST_KEEP_DAYS,
+        le=MOST_KEEP_DAYS,
+        description="older rows are deleted, a day at once",
     )
     wait_s: float = Field(
         default=0.25,

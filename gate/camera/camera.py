@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mask_gate.gate.camera.clip import open_clip
+from mask_gate.gate.camera.clip import LoopingClip, open_clip
 from mask_gate.gate.camera.clip_camera import PacedCamera, ReplayCamera
 from mask_gate.gate.camera.live_camera import LiveCamera
 from mask_gate.gate.camera.opencv_capture import check_pipelines
@@ -53,6 +54,7 @@ def open_camera(
     source: str | Source,
     *,
     realtime: bool = True,
+    loop: bool = False,
     folder_fps: float = 10.0,
     folder_is_numbered: bool = False,
     first_frame_s: float = 5.0,
@@ -65,6 +67,7 @@ def open_camera(
         realtime: play files and folders at their own speed, dropping what is not read in time;
             False gives every picture, `time_s` counted from the start of the clip. No effect on
             live cameras.
+        loop: files and folders begin anew at their end, for ever.
         folder_fps: pictures per second of a folder.
         folder_is_numbered: its pictures are named by numbers of frames; where some are missing,
             no picture came for so long.
@@ -91,7 +94,8 @@ def open_camera(
         if away is not None:
             log.warning("%s; the door stays locked until there is one", missing or away)
         return camera
-    clip = open_clip(wanted, folder_fps, folder_is_numbered=folder_is_numbered)
+    open_anew = partial(open_clip, wanted, folder_fps, folder_is_numbered=folder_is_numbered)
+    clip = LoopingClip(open_anew) if loop else open_anew()
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
 
 

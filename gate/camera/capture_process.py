@@ -225,10 +225,10 @@ def open_capture(source: Source) -> Capture | None:
     Raises:
         StreamError: it does not answer, refuses, or is no stream.
     """
-    if source.kind is SourceKind.PLUGIN:
-        return open_plugin(source)
     if source.kind is SourceKind.PIPELINE:
         return open_pipeline(source.address)
+    if source.kind is SourceKind.PLUGIN:
+        return open_plugin(source)
     if source.kind is not SourceKind.URL:
         return open_device(source)
     if source.address.partition(":")[0].lower() in ("http", "https"):

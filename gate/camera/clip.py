@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, cast
 
 import cv2
 import numpy as np
+from PIL import Image as PillowImage
 
 from mask_gate.gate.camera.source import Source, SourceKind
 from mask_gate.gate.domain import Image
@@ -18,6 +19,7 @@ from mask_gate.gate.errors import CameraError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MIN_SIDE_PX, MAX_PIXELS = 16, 50_000_000
+_ORIENTATION = 0x0112  # the tag of EXIF; from 5 on, width and height change places
 DEFAULT_FPS = 25.0  # for files that do not say, or say nonsense
 
 
@@ -26,11 +28,13 @@ class Clip(Protocol):
 
     Attributes:
         fps: pictures a second.
-        index: of the next picture; it leaps over time in which there is none.
     """
 
     fps: float
-    index: int
+
+    @property
+    def index(self) -> int:
+        """Of the next picture; it leaps over time in which there is none."""
 
     def read(self) -> Image | None:
         """The next picture [H, W, 3] uint8 BGR, or None after the last."""
@@ -103,21 +107,22 @@ class VideoClip:
 
     def read(self) -> Image | None:
         """The next picture, or None after the last that can be decoded."""
-        self.index += 1
         if self._first is not None:
             image, self._first = self._first, None
-            return image
-        ok, picture = self._capture.read()
-        image = cast(Image, picture)
-        return as_bgr(image) if ok and is_usable(image) else None
+        else:
+            ok, picture = self._capture.read()
+            image = cast(Image, picture)
+            if not ok or not is_usable(image):
+                return None
+        self.index += 1
+        return as_bgr(image)
 
     def skip(self) -> bool:
         """Pass over one picture without converting it."""
-        self.index += 1
-        if self._first is not None:
-            self._first = None
-            return True
-        return bool(self._capture.grab())
+        there = self._first is not None or bool(self._capture.grab())
+        self._first = None
+        self.index += there
+        return there
 
     def close(self) -> None:
         """Close the file."""
@@ -127,6 +132,8 @@ class VideoClip:
 class FolderClip:
     """The pictures of a folder in the order of their names, where 10 comes after 9.
 
+    They are the frames of one camera: all of one size.
+
     Args:
         folder: with the pictures.
         fps: pictures a second.
@@ -134,13 +141,14 @@ class FolderClip:
             picture came for so long.
 
     Raises:
-        CameraError: the folder has no pictures, a name is no number, or (while reading) a picture
-            is damaged.
+        CameraError: the folder has no pictures, or some of several sizes; a name is no number; or
+            (while reading) a picture is damaged.
     """
 
     def __init__(self, folder: Path, fps: float, *, is_numbered: bool = False) -> None:
         self.fps = fps
         paths = picture_paths(folder)
+        _check_one_size(folder, paths)
         numbers = _numbers(paths) if is_numbered else range(len(paths))
         self._left = deque(zip(numbers, paths, strict=True))
         self.index = 0
@@ -180,6 +188,82 @@ def _numbers(paths: Sequence[Path]) -> list[int]:
     if twice is not None:
         raise CameraError(f"{twice}: there is another picture with this number; remove one")
     return [number - numbers[0] for number in numbers]
+
+
+class LoopingClip:
+    """A clip that begins anew at its end, for ever.
+
+    Args:
+        open_anew: opens the clip at its beginning.
+    """
+
+    def __init__(self, open_anew: Callable[[], Clip]) -> None:
+        self._open_anew = open_anew
+        self._clip = open_anew()
+        self.fps = self._clip.fps
+        self._begin = 0  # index of its first picture
+
+    @property
+    def index(self) -> int:
+        """Of the next picture, counted through all rounds."""
+        return self._begin + self._clip.index
+
+    def read(self) -> Image | None:
+        """The next picture; None only of a clip that has none any more."""
+        image = self._clip.read()
+        if image is None:
+            self._rewind()
+            image = self._clip.read()
+        return image
+
+    def skip(self) -> bool:
+        """Pass over one picture."""
+        if self._clip.skip():
+            return True
+        self._rewind()
+        return self._clip.skip()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._clip.close()
+
+    def _rewind(self) -> None:
+        self._begin += self._clip.index
+        self._clip.close()
+        self._clip = self._open_anew()
+
+
+def _check_one_size(folder: Path, paths: Sequence[Path]) -> None:
+    """See by their first bytes that pictures can be frames of one camera.
+
+    Raises:
+        CameraError: they are of several sizes.
+    """
+    first: tuple[Path, tuple[int, int]] | None = None
+    for path in paths:
+        size_wh = _size_wh(path)
+        if size_wh is None:
+            continue  # damaged: told when it is its turn
+        if first is None:
+            first = path, size_wh
+        elif size_wh != first[1]:
+            one, other = (f"{w} x {h}" for w, h in (first[1], size_wh))
+            raise CameraError(
+                f"{folder} holds photos of several sizes ({first[0].name} {one}, {path.name} "
+                f"{other}), which no one camera has taken; to look at photos one by one: "
+                f"mask-gate-predict {folder} --out DIR"
+            )
+
+
+def _size_wh(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture as it is shown, turned by what a JPEG says of its camera."""
+    try:
+        with PillowImage.open(path) as picture:
+            width, height = picture.size
+            turned = picture.format == "JPEG" and picture.getexif().get(_ORIENTATION, 1) >= 5
+    except (OSError, ValueError, SyntaxError, TypeError, PillowImage.DecompressionBombError):
+        return None
+    return (height, width) if turned else (width, height)
 
 
 def _read_picture(path: Path) -> Image:

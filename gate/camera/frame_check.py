@@ -51,14 +51,17 @@ class FrameCheckConfig(Section):
         default=600.0,
         ge=0,
         le=3600,
-        description="a frame seen before within this time is a repeat; 0 for clips that play in a "
-        "loop on purpose",
+        description="a frame whose very pixels were seen within so many seconds is a repeat, and "
+        "no evidence; 0: nothing is, for a clip that plays in a loop on purpose",
     )
     loop_frames: int = Field(
-        default=3, ge=1, le=1000, description="so many repeats in a row are FROZEN (a replay)"
+        default=3,
+        ge=1,
+        le=1000,
+        description="so many repeats in a row are FROZEN: a recording played to the camera",
     )
     loop_memory: int = Field(
-        default=65536, ge=1, le=1_000_000, description="frames remembered for it at most"
+        default=65536, ge=1, le=1_000_000, description="frames remembered at most, the newest"
     )
 
     @model_validator(mode="after")

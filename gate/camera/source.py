@@ -47,8 +47,8 @@ class Source:
 
     Attributes:
         kind: how to open it; whether a PATH is a file or a folder shows only then.
-        address: what to open; a URL or pipeline holds its password here, and the words for a
-            plug-in begin with its name and a colon.
+        address: what to open; a URL or pipeline holds its password here, and a plug-in's words
+            begin with its name and a colon.
     """
 
     kind: SourceKind
@@ -106,21 +106,15 @@ def parse_source(text: str) -> Source:
         return Source(SourceKind.INDEX, str(int(words)))
     if re.fullmatch(r"-[0-9]+", words):
         raise ConfigError(f"expected an index of 0 or more, got {words}; try 0")
-    if words.startswith("plugin:"):
-        return Source(SourceKind.PLUGIN, _checked_plugin(words.removeprefix("plugin:")))
     if words.startswith(PIPELINE_MARK) and not words.startswith(f"{PIPELINE_MARK}//"):
         return Source(SourceKind.PIPELINE, _checked_pipeline(words.removeprefix(PIPELINE_MARK)))
+    if words.startswith("plugin:"):
+        return Source(SourceKind.PLUGIN, _checked_plugin(words.removeprefix("plugin:")))
     if "://" in words:
         return Source(SourceKind.URL, _checked_url(words))
     if words.startswith("/dev/"):
         return Source(SourceKind.DEVICE, words)
     return Source(SourceKind.PATH, words)
-
-
-def _checked_plugin(words: str) -> str:
-    if not re.match(r"[\w.-]+(:|$)", words):
-        raise ConfigError(f"expected plugin:NAME or plugin:NAME:WORDS, got plugin:{words!r:.80}")
-    return words
 
 
 def _checked_pipeline(pipeline: str) -> str:
@@ -141,6 +135,12 @@ def _checked_pipeline(pipeline: str) -> str:
 def masked_pipeline(pipeline: str) -> str:
     """The pipeline with every value replaced by ***."""
     return re.sub(r"""=\s*("[^"]*"|'[^']*'|\S+)""", "=***", pipeline)
+
+
+def _checked_plugin(words: str) -> str:
+    if not re.match(r"[\w.-]+(:|$)", words):
+        raise ConfigError(f"expected plugin:NAME or plugin:NAME:WORDS, got plugin:{words!r:.80}")
+    return words
 
 
 def _checked_url(url: str) -> str:

@@ -23,6 +23,7 @@ def aim(
     config: GateConfig,
     *,
     headless: bool,
+    once: bool = False,
     seconds: float | None,
     say: Callable[[str], None],
     parts: Parts = REAL_PARTS,
@@ -33,6 +34,7 @@ def aim(
     Args:
         config: of the door.
         headless: open no window.
+        once: end the demo after a round.
         seconds: end after so many, once camera and detector are opened.
         say: takes a report, a line each.
         parts: opens camera and detector.
@@ -41,7 +43,7 @@ def aim(
     Raises:
         GateError: camera or model cannot be had.
     """
-    mode = RunMode(headless=headless, dry=True)
+    mode = RunMode(headless=headless, dry=True, once=once)
     limits = aim_limits(config)
     texts = load_texts(config.language, *language_folders(config.languages))
     with contextlib.ExitStack() as stack:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks letters gets their codes
         sys.stdout.reconfigure(errors="backslashreplace")
     options.path = options.file or default_audit_path(options.gate)
@@ -93,15 +93,16 @@ class _Writable(Protocol):
         """Write all of the text."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-audit."""
+    made = argparse.ArgumentParser(
         prog="mask-gate-audit",
         description="Verify, export or show the audit of a gate, or report on it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -140,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--language", choices=language_codes(), default="en", help=text)
     text = "a file to make; - is standard output (default)"
     sub.add_argument("--out", default="-", metavar="FILE", help=text)
-    return parser
+    return made
 
 
 def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
@@ -152,6 +153,8 @@ def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
     _STANDARD_OUTPUT.write(f"whole: {rows}\n")
     if check.pruning is not None:
         _STANDARD_OUTPUT.write(f"deleted: {check.pruning}\n")
+    for what in check.shortened:
+        _STANDARD_OUTPUT.write(f"shortened: {what}\n")
     _STANDARD_OUTPUT.write(f"last row {check.tip}\n")
     return 0
 

@@ -46,13 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog="mask-gate-bench", description=__doc__)
-    parser.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE")
-    parser.add_argument("--runs", type=int, default=60, help="of each engine, in turns")
-    parser.add_argument("--seconds", type=float, default=34.0, help="of each whole run of the gate")
-    parser.add_argument("--compare", action="store_true", help="also OpenCV's DNN, as a peer")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
     report = _measure(options)
     if options.json:
         try:
@@ -60,6 +54,17 @@ def _main(argv: Sequence[str] | None) -> int:
         except OSError as error:
             raise OutputError(f"{options.json}: {error.strerror}") from None
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-bench."""
+    made = argparse.ArgumentParser(prog="mask-gate-bench", description=__doc__)
+    made.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE")
+    made.add_argument("--runs", type=int, default=60, help="of each engine, in turns")
+    made.add_argument("--seconds", type=float, default=34.0, help="of each whole run of the gate")
+    made.add_argument("--compare", action="store_true", help="also OpenCV's DNN, as a peer")
+    made.add_argument("--json", type=Path, metavar="FILE")
+    return made
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:

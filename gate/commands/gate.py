@@ -146,6 +146,7 @@ def _mode(options: argparse.Namespace, config: GateConfig) -> RunMode:
         headless=options.headless,
         kiosk=options.kiosk,
         record=options.record,
+        once=options.once,
         seconds=options.seconds,
     )
 
@@ -172,7 +173,13 @@ def _aim(options: argparse.Namespace, config: GateConfig, terminal: Terminal) ->
     """
     if config.doors:
         raise ConfigError("--aim: is for one camera; give --camera, without this --config")
-    return aim(config, headless=options.headless, seconds=options.seconds, say=terminal.say)
+    return aim(
+        config,
+        headless=options.headless,
+        once=options.once,
+        seconds=options.seconds,
+        say=terminal.say,
+    )
 
 
 def _heeds_hangup(options: argparse.Namespace, supervisor: Supervisor) -> bool:

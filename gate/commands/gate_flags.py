@@ -108,6 +108,7 @@ def _add_run_flags(add: Callable[..., object]) -> None:
         help="record of what happens, an .sqlite file; nothing opens unrecorded",
     )
     add("--seconds", metavar="N", type=_seconds, help="end after so many seconds")
+    add("--once", action="store_true", help="end the demo after a round; it plays over and over")
     add(
         "--fast",
         "--replay",

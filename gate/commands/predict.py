@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     prepare_opencv()
     items = find_items([*options.sources, *options.source], sys.stdin)
     load_texts(options.language)
@@ -78,15 +78,16 @@ def _main(argv: Sequence[str] | None) -> int:
     return look.tell(options.out)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-predict."""
+    made = argparse.ArgumentParser(
         prog="mask-gate-predict",
         description=__doc__,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add = made.add_argument
     text = "pictures, folders, videos, patterns, a camera's index or URL, demo, or - for a list"
     add("sources", nargs="*", metavar="SOURCE", help=text)
     add("--source", nargs="+", default=[], metavar="SOURCE", help="the same")
@@ -106,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--show", "--view-img", action="store_true", help="show them in a window; q ends")
     add("--language", default="en", metavar="CODE", help="of the names in the pictures: en, ko")
     add("--seconds", type=float, metavar="N", help="end a camera after so many seconds")
-    return parser
+    return made
 
 
 Frames: TypeAlias = "Generator[tuple[int, float, Image | None]]"
@@ -158,9 +159,17 @@ class _Look:
         self._pictures = 0
         self._faces: Counter[str] = Counter()
         self._unread: list[str] = []
+        self._took_s = 0.0
 
     def at(self, items: Sequence[Item], *, seconds: float | None) -> None:
         """Look at every item; one that cannot be read is told and passed over."""
+        began_s = uptime_s()
+        try:
+            self._at(items, seconds)
+        finally:
+            self._took_s = uptime_s() - began_s
+
+    def _at(self, items: Sequence[Item], seconds: float | None) -> None:
         alone = len(items) == 1
         shown: Iterable[Item] = tqdm(items, unit="picture", disable=True if alone else None)
         for item in shown:
@@ -206,7 +215,8 @@ class _Look:
             raise CameraError(f"none of {len(self._unread)} could be read")
         counts = ", ".join(f"{self._faces[name]} {name}" for name in CLASS_NAMES)
         pictures = "1 picture" if self._pictures == 1 else f"{self._pictures} pictures"
-        print(f"{pictures}, {self._faces.total()} faces ({counts}): {folder}")
+        rate = f"{self._took_s:.1f} s, {self._pictures / max(self._took_s, 1e-9):.1f} a second"
+        print(f"{pictures} ({rate}), {self._faces.total()} faces ({counts}): {folder}")
         if self._unread:
             print(f"{len(self._unread)} could not be read, {self._unread[0]} first")
         return 0

@@ -124,10 +124,10 @@ def _claims(door: DoorResources) -> Iterator[_Claim]:
         yield _Claim(camera, str(source), ("camera", resolved_path(source.address)))
     elif source.kind is SourceKind.URL:
         yield _Claim(camera, str(source), ("camera", resolved_url(source.address)))
-    elif source.kind is SourceKind.PLUGIN:
-        yield _Claim(camera, str(source), ("camera", f"plug-in {source.address}"))
     elif source.kind is SourceKind.PIPELINE:
         yield _Claim(camera, str(source), ("camera", source.address))
+    elif source.kind is SourceKind.PLUGIN:
+        yield _Claim(camera, str(source), ("camera", f"plug-in {source.address}"))
     path = ("audit", "path")
     yield _Claim(path, f"the record {door.audit}", ("file", resolved_path(door.audit)))
     for relay in door.relays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import posixpath
@@ -11,6 +12,11 @@ import shutil
 import socket
 import stat
 from urllib.parse import unquote, urlsplit
+
+_LAUNCHERS = re.compile(
+    r"(ba|da|k|z)?sh|env|nice|ionice|nohup|setsid|stdbuf|sudo|python[0-9.]*|perl|node"
+)
+"""Run the program that follows: `sh relay.sh` is `relay.sh`."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 
@@ -41,7 +47,16 @@ def resolved_path(path: str) -> str:
 def resolved_host(host: str) -> str:
     """A host as one name or address; no name server is asked."""
     name = host.strip("[]").rstrip(".").lower()
-    if name in ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"):
+    with contextlib.suppress(UnicodeError):  # as the resolver reads letters beyond ASCII
+        name = name.encode("idna").decode()
+    if name in (
+        "0.0.0.0",
+        "::",
+        "localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "ip6-loopback",
+    ):
         return "127.0.0.1"
     try:
         address = ipaddress.ip_address(name)
@@ -60,9 +75,8 @@ def resolved_url(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme.lower(), 0)
     path = posixpath.normpath("/" + unquote(parts.path).lstrip("/"))
-    return (
-        f"{parts.scheme.lower()}://{resolved_host(parts.hostname or '')}:{port}{path}?{parts.query}"
-    )
+    place = f"{resolved_host(parts.hostname or '')}:{port}{path}"
+    return f"{parts.scheme.lower()}://{place}?{unquote(parts.query)}"
 
 
 def resolved_command(command: str) -> str:
@@ -71,9 +85,16 @@ def resolved_command(command: str) -> str:
         program, *arguments = shlex.split(command)
     except ValueError:
         return command
+    while arguments and _LAUNCHERS.fullmatch(posixpath.basename(program)) and _runs(arguments[0]):
+        program, *arguments = arguments
     found = resolved_path(shutil.which(program) or program)
     told = (resolved_path(text) if os.path.exists(text) else text for text in arguments)  # noqa: PTH110
     return shlex.join([found, *told])
+
+
+def _runs(program: str) -> bool:
+    """Whether it is a program, and not an option or a text that one is told."""
+    return shutil.which(program) is not None or os.path.isfile(program)  # noqa: PTH113
 
 
 def resolved_pin(pin: str | int) -> str:

@@ -17,7 +17,6 @@ from mask_gate.gate.display.drawing import (
     SKY,
     VERMILLION,
     WHITE,
-    YELLOW,
     Bgr,
     Symbol,
     Typeface,
@@ -28,13 +27,17 @@ from mask_gate.gate.display.drawing import (
 )
 from mask_gate.gate.display.texts import Texts
 from mask_gate.gate.domain import Decision, Image, State, Track
+from mask_gate.models.class_colours import class_bgr
 from mask_gate.models.detections import Detections
 from mask_gate.models.labels import MaskLabel
 
 LABEL_STYLES: Mapping[MaskLabel | None, tuple[Bgr, Symbol]] = {
-    MaskLabel.WITH_MASK: (GREEN, Symbol.CHECK),
-    MaskLabel.WITHOUT_MASK: (VERMILLION, Symbol.CROSS),
-    MaskLabel.MASK_WEARED_INCORRECT: (YELLOW, Symbol.WARNING),
+    MaskLabel.WITH_MASK: (class_bgr(MaskLabel.WITH_MASK), Symbol.CHECK),
+    MaskLabel.WITHOUT_MASK: (class_bgr(MaskLabel.WITHOUT_MASK), Symbol.CROSS),
+    MaskLabel.MASK_WEARED_INCORRECT: (
+        class_bgr(MaskLabel.MASK_WEARED_INCORRECT),
+        Symbol.WARNING,
+    ),
     None: (GREY, Symbol.DOTS),
 }
 STATE_STYLES: Mapping[State, tuple[Bgr, Symbol]] = {

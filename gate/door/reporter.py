@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mask_gate.gate.domain import DENIALS, Signal, SignalKind
+from mask_gate.gate.door.event_order import EventOrder
 from mask_gate.gate.door.output import Output
 from mask_gate.gate.events import STARTING, Event, EventMaker, Scene
 
@@ -44,6 +45,7 @@ class Reporter:
         self._maker = maker
         self._tell = tell
         self._sinks: list[EventSink] = []
+        self._order = EventOrder(self._write)
         self._record: OpeningRecord | None = None
         self._outputs: list[Output] = []
         self._told_id: str | None = None  # of the newest signal
@@ -80,29 +82,37 @@ class Reporter:
         Raises:
             OutputError: an output refused; or what else it raised.
         """
-        event = self._maker.of_signal(signal, self._scene)
         allows = signal.kind is SignalKind.ALLOW
-        if self._record is not None and allows:
-            self._record.intend(signal, event)
-        is_new = signal.id != self._told_id
-        if is_new:
-            self._told_id, self._pending = signal.id, list(self._outputs)
-        failures = []
+        line = self._order.begin(lambda: self._maker.of_signal(signal, self._scene))
+        try:
+            if self._record is not None and allows:
+                self._record.intend(signal, line.event)
+            is_new = signal.id != self._told_id
+            if is_new:
+                self._told_id, self._pending = signal.id, list(self._outputs)
+            failures = self._send(signal, line.event)
+            if is_new and not (allows and failures):
+                line.is_kept = True
+                self.openings += allows
+                self.denials += signal.reason in DENIALS
+        finally:
+            self._order.end(line)
+        if failures:
+            raise failures[0]
+
+    def _send(self, signal: Signal, event: Event) -> list[Exception]:
+        """Tell the outputs that have not taken the signal; an opening ends with the first no."""
+        failures: list[Exception] = []
         for output in tuple(self._pending):
             try:
                 output.send(signal, event)
-            except Exception as error:
-                if allows:
-                    raise
+            except Exception as error:  # noqa: BLE001 - told on when all have been told
                 failures.append(error)
+                if signal.kind is SignalKind.ALLOW:
+                    break
             else:
                 self._pending.remove(output)
-        if is_new:
-            self._write(event)
-            self.openings += allows
-            self.denials += signal.reason in DENIALS
-        if failures:
-            raise failures[0]
+        return failures
 
     def look(self, scene: Scene) -> None:
         """Take the scene that the next signals come from."""
@@ -113,7 +123,9 @@ class Reporter:
         decision = scene.decision
         news = (decision.state, decision.reason)
         if self._sinks and self._told[:2] != news:
-            self._write(self._maker.of_decision(scene, is_open))
+            line = self._order.begin(lambda: self._maker.of_decision(scene, is_open))
+            line.is_kept = True
+            self._order.end(line)
         if self._told != (*news, is_open):
             self._told = (*news, is_open)
             self._tell(scene, is_open)

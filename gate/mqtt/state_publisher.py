@@ -91,8 +91,8 @@ class StatePublisher:
     Args:
         config: the broker and the topics.
         gate: name of the door.
-        console_url: where a browser finds the guard's console; for Home Assistant.
         close_s: how long `close` waits for the broker.
+        console_url: where a browser finds the guard's console; for Home Assistant.
 
     Raises:
         OutputError: the password or the certificates cannot be read, or paho-mqtt is missing.
@@ -102,8 +102,8 @@ class StatePublisher:
         self,
         config: MqttConfig,
         gate: str,
-        console_url: str | None = None,
         close_s: float = CLOSE_S,
+        console_url: str | None = None,
     ) -> None:
         broker = find_broker(
             config.host,

@@ -22,6 +22,7 @@ from mask_gate.gate.events import Event
 from mask_gate.gate.relays.guardian import MARK, MAX_LINE, GuardianSettings, lock_once
 from mask_gate.gate.relays.relay import Order
 from mask_gate.gate.relays.worker import CHECK_BY_HAND, END_S
+from mask_gate.gate.system import leftovers
 from mask_gate.gate.system.processes import module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
@@ -53,7 +54,8 @@ class GuardedRelay:
     """Passes the door's signals on to a guardian, and replaces one that dies or hangs.
 
     Each guardian begins by locking. While there is none, and until a new one has locked, nothing
-    can be opened: `send` raises, and `on_fault` tells why.
+    can be opened: `send` raises, and `on_fault` tells why. Where none can be had, the lock is
+    tried in this process.
 
     Args:
         settings: the relay and how it is guarded.
@@ -101,6 +103,7 @@ class GuardedRelay:
         self._asked_s: float | None = None  # the oldest heartbeat without an answer
         self._last_fault = ""
         self._is_misconfigured = False
+        self._own_lock: DoorThread | None = None
         try:
             self._guardian = self._spawn(self._settings)
         except OutputError:
@@ -181,6 +184,7 @@ class GuardedRelay:
             _stdin(self._guardian).close()
             self._await_end()
         if self._guardian.returncode != 0:
+            self._lock_if_it_did_not()
             fault = self._last_fault or f"{self.name}: its guardian did not end well"
             raise OutputError(fault if CHECK_BY_HAND in fault else f"{fault}; {CHECK_BY_HAND}")
 
@@ -202,6 +206,8 @@ class GuardedRelay:
         self._settled.wait(self._limits.start_s)
         if not self._ever_ready:
             self._closing.set()
+            if self._guardian.poll() is not None:  # else its device hangs, and would hang us too
+                self._lock_if_it_did_not()
             self._await_exit(0.0)
             fault = self._last_fault or f"not ready in {self._limits.start_s:g} s; check the device"
             kind = ConfigError if self._is_misconfigured else OutputError
@@ -230,10 +236,13 @@ class GuardedRelay:
                 return
             failures = 0 if was_ready else failures + 1
             self._report(f"the guardian ended; {CHECK_BY_HAND}")
+            if not was_ready:
+                self._lock_if_it_did_not()
             while (fault := self._replace(failures)) is not None:
                 failures += 1
                 self._last_fault = fault
                 self._report(f"{fault}; {CHECK_BY_HAND}")
+                self._lock_here()
             if self._closing.is_set():
                 return
 
@@ -257,6 +266,23 @@ class GuardedRelay:
             last = self._spawn_next()
             _stdin(self._guardian).close()
             self._guardian = last
+
+    def _lock_if_it_did_not(self) -> None:
+        """Lock here after a guardian that is gone, unless it could not reach the relay either."""
+        if self._guardian.returncode != OutputError.exit_code:
+            self._lock_here()
+
+    def _lock_here(self) -> None:
+        """Lock in this process; what hangs in the device is not waited for, nor begun twice."""
+        if self._own_lock is None or not self._own_lock.is_alive():
+            self._own_lock = DoorThread(target=self._lock_once, name="own-lock")
+            self._own_lock.start()
+        self._own_lock.join(self._settings.patience_s)
+
+    def _lock_once(self) -> None:
+        leftovers.end(lambda: leftovers.marked(MARK, [self._environment[MARK]]))
+        with contextlib.suppress(GateError):
+            lock_once(self._settings.relay)
 
     def _spawn_next(self) -> subprocess.Popen[bytes]:
         self._ready.clear()

@@ -34,6 +34,7 @@ from mask_gate.gate.runtime.parts import (
     Detector,
     Parts,
     build_gate,
+    demo_loops,
     open_presenter,
     start_message,
 )
@@ -197,8 +198,9 @@ class DoorRun:
                 detector.operating_point,
                 presenter,
                 self._on_turn,
+                clip_loops=demo_loops(config, mode),
             )
-            say(start_message(config, detector))
+            say(start_message(config, detector, mode))
             self.summary = self._run(gate, lambda: shared.ending.is_set() or presenter.quit_asked)
             if presenter.quit_asked:
                 shared.ending.set()

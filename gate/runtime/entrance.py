@@ -101,7 +101,7 @@ def open_entrance(
         ConfigError: it is not configured where the record is, and there is no home folder.
     """
     clock: Clock = ReplayClock() if mode.replay else uptime_s
-    events = EventMaker(config.gate)
+    events = EventMaker(config.gate, clock=clock)
     reporter = Reporter(events, on_status)
     relays: list[GuardedRelay] = []
     beating: list[Ownership | GuardedRelay] = []
@@ -269,7 +269,7 @@ def _keep_records(
             records.enter_context(contextlib.closing(EventLog(config.outputs.events)))
         )
     if config.mqtt is not None and mode.moves:
-        state = StatePublisher(config.mqtt, config.gate, config.console.url)
+        state = StatePublisher(config.mqtt, config.gate, console_url=config.console.url)
         reporter.add_event_sink(records.enter_context(contextlib.closing(state)))
 
 

@@ -156,7 +156,8 @@ class Gate:
                     continue
                 except Exception as error:  # noqa: BLE001 - whatever breaks, the door is locked
                     tracks, decision = (), self._fault(error, frame)
-                scene = self._act(Scene(decision, tracks, self._latency_s()))
+                seen = Scene(decision, tracks, self._latency_s(), picture_wh=_size_wh(frame))
+                scene = self._act(seen)
                 self._latencies_s.append(scene.latency_s)
                 self._newest = frame
                 self._show(frame, scene)
@@ -256,6 +257,12 @@ class Gate:
     def _latency_s(self) -> float:
         """From the picture to now; in a replay, only what we took for it."""
         return self._arrival.age_s + time.perf_counter() - self._arrival.stopwatch_s
+
+
+def _size_wh(frame: Frame) -> tuple[int, int] | None:
+    """Width and height of a picture; None where what the camera gave is none."""
+    shape: tuple[int, ...] = getattr(frame.image, "shape", ())
+    return (shape[1], shape[0]) if len(shape) == 3 else None
 
 
 class _FrameFault(Exception):  # noqa: N818

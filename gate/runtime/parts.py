@@ -82,7 +82,7 @@ class Detector(Protocol):
 
 @contextlib.contextmanager
 def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
-    """The camera; a replay asks for one that has an end.
+    """The camera; a replay asks for one that has an end, and the demo may have none.
 
     Raises:
         ConfigError: it has none, or the words name no camera.
@@ -91,6 +91,7 @@ def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
     camera = open_camera(
         config.camera.opened_as(),
         realtime=not mode.replay,
+        loop=demo_loops(config, mode),
         folder_fps=config.camera.folder_fps,
         folder_is_numbered=config.camera.folder_is_numbered,
     )
@@ -98,6 +99,11 @@ def open_source(config: GateConfig, mode: RunMode) -> Iterator[Camera]:
         if mode.replay and camera.is_live:
             raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
         yield camera
+
+
+def demo_loops(config: GateConfig, mode: RunMode) -> bool:
+    """Whether the camera is the demo, and plays over and over."""
+    return mode.loops_demo and parse_source(config.camera.source).kind is SourceKind.DEMO
 
 
 @contextlib.contextmanager
@@ -180,11 +186,19 @@ def build_gate(
     point: OperatingPoint | None,
     show: Callable[[Frame, Scene], None],
     on_turn: Callable[[], None],
+    *,
+    clip_loops: bool = False,
 ) -> Gate:
-    """One door's loop, by the operating point that its model brings."""
+    """One door's loop, by the operating point that its model brings.
+
+    Where a clip plays over and over on purpose, its second round is no replay.
+    """
+    quality = config.quality
+    if clip_loops:
+        quality = quality.model_copy(update={"loop_window_s": 0.0})
     return Gate(
         camera=camera,
-        frame_check=FrameCheck(config.quality),
+        frame_check=FrameCheck(quality),
         detector=detector,
         tracker=Tracker(config.tracker, point),
         policy=Policy(config.policy, config.policy.votes(point), config.policy.looks()),
@@ -200,10 +214,12 @@ def build_gate(
     )
 
 
-def start_message(config: GateConfig, detector: Detector) -> str:
+def start_message(config: GateConfig, detector: Detector, mode: RunMode) -> str:
     """What a gate watches, and with which model."""
     source = parse_source(config.camera.source)
-    shown = "demo" if source.kind is SourceKind.DEMO else source
+    shown = "demo" if source.kind is SourceKind.DEMO else str(source)
+    if demo_loops(config, mode):
+        shown += ", over and over until it is stopped (--once: one round),"
     model = f"{detector.engine_name} ({shortened(detector.model_id)})"
     votes = config.policy.votes(detector.operating_point)
     return f"gate {config.gate}: watching {shown} with {model}; votes from {votes}"
@@ -282,6 +298,16 @@ def open_console(
         yield
 
 
+def aim_limits(config: GateConfig) -> AimLimits:
+    """What a camera of this door is to be aimed at."""
+    return AimLimits(
+        zone=config.policy.zone,
+        min_face=config.policy.min_face,
+        near_face=config.policy.near_face,
+        min_sharpness=config.quality.min_sharpness,
+    )
+
+
 @contextlib.contextmanager
 def open_notifier(config: GateConfig) -> Iterator[Notifier | None]:
     """What tells people of all doors, where somebody is to be told.
@@ -303,16 +329,6 @@ def open_notifier(config: GateConfig) -> Iterator[Notifier | None]:
     }
     with contextlib.closing(Notifier(config.notify, f"mask-gate {config.gate}", words)) as notifier:
         yield notifier
-
-
-def aim_limits(config: GateConfig) -> AimLimits:
-    """What a camera of this door is to be aimed at."""
-    return AimLimits(
-        zone=config.policy.zone,
-        min_face=config.policy.min_face,
-        near_face=config.policy.near_face,
-        min_sharpness=config.quality.min_sharpness,
-    )
 
 
 def check_console(config: GateConfig) -> None:

@@ -28,6 +28,7 @@ class RunMode:
         headless: open no window.
         kiosk: the window is the visitor's screen, and fills it.
         record: the video file to record to.
+        once: end the demo after one round.
         seconds: how long to run; None is until the end of the clip, or of the machine.
     """
 
@@ -37,9 +38,15 @@ class RunMode:
     headless: bool = False
     kiosk: bool = False
     record: Path | None = None
+    once: bool = False
     seconds: float | None = None
 
     @property
     def moves(self) -> bool:
         """Whether a door is moved; only then it is owned, recorded, and told of to others."""
         return not (self.replay or self.dry)
+
+    @property
+    def loops_demo(self) -> bool:
+        """Whether the demo plays over and over; a clip that is replayed has an end."""
+        return not (self.replay or self.once)

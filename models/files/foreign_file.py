@@ -46,6 +46,8 @@ def foreign(path: Path) -> str | None:
         names = sorted(p.name for p in path.iterdir() if p.suffix.lower() in _WEIGHTS_SUFFIXES)
         which = f"one of {', '.join(names[:5])}" if names else "the weights"
         return f"is a folder; give the path of a file in it, {which}"
+    if path.exists() and not path.is_file():
+        return "is a pipe or a device; give the path of a file"
     try:
         with path.open("rb") as file:
             head = file.read(_LOOKED_AT_BYTES)

@@ -179,7 +179,7 @@ def time_training(device: torch.device, samples: list[Sample], seconds: float) -
 def check_demo(device: torch.device) -> Row:
     """The gate's demo through the whole gate, as people run it."""
     gate = Path(sys.executable).with_name("mask-gate")
-    command = [gate, "--camera", "demo", "--headless", "--mute", "--device", str(device)]
+    command = [gate, "--camera", "demo", "--once", "--headless", "--mute", "--device", str(device)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     told = ended.stdout + ended.stderr
     openings = told.count("door open")

@@ -25,7 +25,8 @@ def scene(state=State.DENY, reason=Reason.NO_MASK, score=0.9, detail="", labels=
     seen = [Sighting(5.0, MaskLabel(label), score, margin=0.5) for label in labels]
     tracks = [Track(n, (1.0, 2.0, 3.0, 4.0), (one,), 4.0, 5.0) for n, one in enumerate(seen)]
     votes = {track.id: {track.sightings[-1].label: 3} for track in tracks}
-    return Scene(Decision(state, reason, 5.0, votes=votes), tuple(tracks), 0.04, detail)
+    decision = Decision(state, reason, 5.0, votes=votes)
+    return Scene(decision, tuple(tracks), 0.04, detail, (640, 480))
 
 
 def test_the_published_schema_is_that_of_the_program(repo_root):

@@ -22,12 +22,13 @@ def scene(state=State.DENY, reason=Reason.MASK_INCORRECT, tracks=(), latency_s=0
     votes = {
         track.id: {MaskLabel.WITH_MASK: 1, MaskLabel.MASK_WEARED_INCORRECT: 9} for track in tracks
     }
-    return Scene(Decision(state, reason, 10.0, votes=votes), tuple(tracks), latency_s)
+    decision = Decision(state, reason, 10.0, votes=votes)
+    return Scene(decision, tuple(tracks), latency_s, picture_wh=(1280, 720))
 
 
 @pytest.fixture
 def maker():
-    return EventMaker("lobby", "sha256:abc", wall=lambda: WALL)
+    return EventMaker("lobby", "sha256:abc", wall=lambda: WALL, clock=lambda: 10.15)
 
 
 def test_a_decision_has_exactly_the_agreed_fields(maker):
@@ -36,12 +37,14 @@ def test_a_decision_has_exactly_the_agreed_fields(maker):
     assert event == {
         "schema": 1,
         "ts": "2025-01-01T08:00:00.123Z",
-        "time_s": 10.0,
+        "time_s": 10.15,
         "gate": "lobby",
         "type": "decision",
         "state": "deny",
         "reason": "mask_incorrect",
         "door": "locked",
+        "picture_s": 10.0,
+        "picture_wh": [1280, 720],
         "tracks": [
             {
                 "id": 7,
@@ -94,6 +97,11 @@ def test_nobody_there_is_ordinary(maker):
     assert (event["tracks"], event["faces"]) == ([], 0)
 
 
+def test_without_a_picture_nothing_is_said_of_one(maker):
+    event = maker.of_decision(STARTING, is_open=False)
+    assert (event["time_s"], event["picture_s"], event["picture_wh"]) == (10.15, None, None)
+
+
 def test_faces_missed_in_this_frame_are_tracks_but_not_faces(maker):
     event = maker.of_decision(scene(tracks=[track(1), track(2, time_s=9.9)]), is_open=False)
     assert (len(event["tracks"]), event["faces"]) == (2, 1)
@@ -111,10 +119,11 @@ def test_a_track_without_sightings_or_votes_is_told_as_it_is(maker):
 def test_numbers_that_json_does_not_know_become_null(maker, odd):
     strange = Track(1, (odd, 0.0, 1.0, 1.0), (track(score=odd).sightings), 9.0, 10.0)
     event = maker.of_decision(
-        Scene(Decision(State.DENY, Reason.NO_MASK, odd), (strange,), odd), is_open=False
+        Scene(Decision(State.DENY, Reason.NO_MASK, odd), (strange,), odd, picture_wh=(64, 64)),
+        is_open=False,
     )
     told = json.loads(json.dumps(event, allow_nan=False))
-    assert (told["time_s"], told["latency_ms"]) == (None, None)
+    assert (told["picture_s"], told["latency_ms"]) == (None, None)
     assert told["tracks"][0]["score"] is None
     assert told["tracks"][0]["box"][0] is None
 

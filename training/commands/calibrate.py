@@ -25,6 +25,7 @@ from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.networks.calibrated_head import fold
 from mask_gate.models.networks.device import choose_device
 from mask_gate.models.networks.network import DetectionNetwork
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
 from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.dataset import DatasetFolder
 from mask_gate.training.data.dataset_writer import write_file
@@ -46,40 +47,42 @@ from mask_gate.training.evaluation.presentations import WAYS
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Calibrate one checkpoint; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     return run_command("mask-gate-calibrate", lambda: _calibrate(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mask-gate-calibrate", description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-calibrate."""
+    made = argparse.ArgumentParser(prog="mask-gate-calibrate", description=__doc__)
+    text = "those that come with mask-gate by default, which are calibrated already"
+    made.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE", help=text)
     text = "look at the scores of these weights, of the same recipe, instead"
-    parser.add_argument("--fit-on", type=Path, metavar="FILE", help=text)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new checkpoint")
-    parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    made.add_argument("--fit-on", type=Path, metavar="FILE", help=text)
+    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new checkpoint")
+    made.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     text = "folder with train.txt and valid.txt that the weights were trained by"
-    parser.add_argument("--lists", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
-    parser.add_argument("--split", default="valid", help="images to fit on (default valid)")
+    made.add_argument("--lists", type=Path, metavar="DIR", help=text)
+    made.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
+    made.add_argument("--split", default="valid", help="images to fit on (default valid)")
     aims = Aims()
     text = f"aim: false accepts of a class (default {aims.false_accepts:g})"
-    parser.add_argument(
+    made.add_argument(
         "--false-accepts", type=float, default=aims.false_accepts, metavar="X", help=text
     )
     text = f"bound: false rejects that may cost (default {aims.false_rejects:g})"
-    parser.add_argument(
+    made.add_argument(
         "--false-rejects", type=float, default=aims.false_rejects, metavar="X", help=text
     )
     text = f"smallest face, in parts of the picture's longer side (default {aims.min_face:g})"
-    parser.add_argument("--min-face", type=float, default=aims.min_face, metavar="X", help=text)
+    made.add_argument("--min-face", type=float, default=aims.min_face, metavar="X", help=text)
     text = "choose thresholds by the faces shown tilted, in odd light and so on as well"
-    parser.add_argument("--presentations", action="store_true", help=text)
+    made.add_argument("--presentations", action="store_true", help=text)
     text = "input side to fit for and to run at from now on; the weights' own"
-    parser.add_argument("--imgsz", type=int, metavar="PX", help=text)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw what scores are worth")
-    return parser
+    made.add_argument("--imgsz", type=int, metavar="PX", help=text)
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    made.add_argument("--json", type=Path, metavar="FILE")
+    made.add_argument("--plot", type=Path, metavar="FILE.png", help="draw what scores are worth")
+    return made
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:

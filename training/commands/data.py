@@ -65,7 +65,7 @@ REPORT_BALANCED_BOXES = (1516, 405, 327)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns 0, 2 for bad data or usage, 5 for output, 130 if interrupted."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     return run_command(
         "mask-gate-data",
         lambda: arguments.run(arguments),
@@ -73,9 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mask-gate-data", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-data."""
+    made = argparse.ArgumentParser(prog="mask-gate-data", description=__doc__)
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
@@ -154,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add_twins(commands.add_parser("twins", help=text, description=text))
     text = "Draw masks, worn properly and in every wrong way, onto bare faces."
     add_draw_masks(commands.add_parser("draw-masks", help=text, description=text))
-    return parser
+    return made
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:

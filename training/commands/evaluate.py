@@ -63,20 +63,55 @@ from mask_gate.training.evaluation.presentations import WAYS, present
 from mask_gate.training.evaluation.report import build_report
 from mask_gate.training.evaluation.report_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
 
+_HONOURED = {
+    "passages": {"json"},
+    "presentations": {"json", "plots"},
+    "out_of_domain": {"json"},
+    "images": {"json", "save_detections"},
+}
+"""Which of what can be written each way of looking has; what is not named has all of it."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate or predict; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     return run_command("mask-gate-eval", lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    _check_outputs(arguments)
     checkpoint = open_weights(arguments.weights)
     device = choose_device(arguments.device)
     size = input_size_of(checkpoint, arguments.imgsz)
     network = checkpoint.network().to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
         _do(arguments, checkpoint, network, size, device)
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse what would be written by another way of looking, before anything is looked at.
+
+    Raises:
+        UsageError: a flag goes with another of `_HONOURED`, or there is nowhere to write to.
+    """
+    mode = next((name for name in _HONOURED if getattr(arguments, name) not in (None, False)), None)
+    if mode is None:
+        return
+    flag = f"--{mode.replace('_', '-')}"
+    for name in ("json", "plots", "save_detections", "against"):
+        if getattr(arguments, name) is not None and name not in _HONOURED[mode]:
+            said = f"--{name.replace('_', '-')}: does not go with {flag}, so leave it out"
+            if mode == "images" and name == "plots":
+                said = (
+                    "--plots: needs labels, which --images has none of; to see what is found: "
+                    f"mask-gate-predict {arguments.images} --weights {arguments.weights} --out DIR"
+                )
+            raise UsageError(said)
+    if mode == "images" and not (arguments.save_detections or arguments.json):
+        raise UsageError(
+            "--images needs --save-detections FILE for the faces of each image, or --json FILE "
+            "for how many there are; to see them: mask-gate-predict"
+        )
 
 
 def _do(
@@ -99,50 +134,51 @@ def _do(
         _evaluate(arguments, checkpoint, network, size, device)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-eval."""
+    made = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
+    made.add_argument(
         "--weights",
         type=Path,
         default=BUNDLED_WEIGHTS,
         metavar="FILE",
         help="those that come with mask-gate by default",
     )
-    parser.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    made.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     where = "folder with train.txt and valid.txt, where they are not in the data"
-    parser.add_argument("--lists", type=Path, metavar="DIR", help=where)
-    parser.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
-    parser.add_argument("--split", default="valid")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="any images, no labels needed")
+    made.add_argument("--lists", type=Path, metavar="DIR", help=where)
+    made.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)
+    made.add_argument("--split", default="valid")
+    text = "instead: any images, no labels needed; give --save-detections, --json or both"
+    made.add_argument("--images", type=Path, metavar="DIR", help=text)
     text = "instead: N passages of each kind played to mask-gate, with false accepts and rejects"
-    parser.add_argument("--passages", type=int, metavar="N", help=text)
+    made.add_argument("--passages", type=int, metavar="N", help=text)
     text = "instead: every face shown tilted, in odd light and so on, and what is believed of it"
-    parser.add_argument("--presentations", action="store_true", help=text)
-    parser.add_argument("--limit", type=int, metavar="N", help="so many faces of each class")
+    made.add_argument("--presentations", action="store_true", help=text)
+    made.add_argument("--limit", type=int, metavar="N", help="so many faces of each class")
     text = "instead: all labelled images of another data set, by the size of their faces"
-    parser.add_argument("--out-of-domain", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    made.add_argument("--out-of-domain", type=Path, metavar="DIR", help=text)
+    made.add_argument("--imgsz", type=int, metavar="PX", help="input side; the checkpoint's own")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     text = "compute in bfloat16: several times faster on many processors, scores nearly the same"
-    parser.add_argument("--bfloat16", action="store_true", help=text)
-    parser.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
-    parser.add_argument(
+    made.add_argument("--bfloat16", action="store_true", help=text)
+    made.add_argument("--conf", type=float, default=0.3, help="score threshold of the pictures")
+    made.add_argument(
         "--one-label",
         action="store_true",
         help="one class a face, as at the gate, instead of every class a box may be",
     )
-    parser.add_argument(
+    made.add_argument(
         "--skip-bad", action="store_true", help="leave out bad images, up to 1 %% of them"
     )
     text = "other weights: print by how much these differ from them, on the same images"
-    parser.add_argument("--against", type=Path, metavar="FILE", help=text)
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the bootstrap, and of what is drawn"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
-    parser.add_argument("--plots", type=Path, metavar="DIR")
-    return parser
+    made.add_argument("--against", type=Path, metavar="FILE", help=text)
+    made.add_argument("--seed", type=int, default=0, help="of the bootstrap, and of what is drawn")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write what is printed, and more")
+    made.add_argument("--save-detections", type=Path, metavar="FILE", help="as COCO results")
+    text = "curves, confusion and mistakes, or how each presentation fared"
+    made.add_argument("--plots", type=Path, metavar="DIR", help=text)
+    return made
 
 
 def _evaluate(
@@ -343,9 +379,7 @@ def _save_summary(arguments: argparse.Namespace, summary: Mapping[str, object], 
 def _predict(
     arguments: argparse.Namespace, network: DetectionNetwork, size: int, device: torch.device
 ) -> None:
-    """Detections of every image in a folder, as COCO results."""
-    if not arguments.save_detections:
-        raise UsageError("--images needs --save-detections FILE to say where results go")
+    """Detections of every image in a folder, as COCO results and as counts."""
     paths = sorted(p for p in arguments.images.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     stems = [path.stem for path in paths]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
@@ -367,9 +401,26 @@ def _predict(
         results.append(ImageResult(path.stem, *nothing, found, size_hw))
     for problem in skipped or ():
         print(f"skipped {problem}")
-    save_detections(results, arguments.save_detections)
-    strong = sum(int((r.detections.scores >= arguments.conf).sum()) for r in results)
-    told = f"{len(results)} images, {strong} faces of score {arguments.conf} or more"
+    if arguments.save_detections:
+        save_detections(results, arguments.save_detections)
+    strong = [r.detections.labels[r.detections.scores >= arguments.conf] for r in results]
+    faces = np.bincount(
+        np.concatenate([np.zeros(0, np.int64), *strong]), minlength=len(CLASS_NAMES)
+    ).tolist()
+    counts = dict(zip(CLASS_NAMES, faces, strict=True))
+    by_class = ", ".join(f"{name} {count}" for name, count in counts.items())
+    told = f"{len(results)} images, {sum(faces)} faces of score {arguments.conf} or more"
+    told += f" ({by_class})"
+    _save_summary(
+        arguments,
+        {
+            "images": len(results),
+            "skipped": [str(problem) for problem in skipped or ()],
+            "min_score": arguments.conf,
+            "faces": counts,
+        },
+        size,
+    )
     if skipped:
         told += f"; skipped {len(skipped)} of {len(paths)} images"
     print(told)

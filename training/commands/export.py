@@ -11,23 +11,40 @@ from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.files.onnx_export import export_onnx
 from mask_gate.models.files.open_weights import open_weights
 from mask_gate.models.files.openvino_file import save_openvino
-from mask_gate.training.errors import require, run_command
+from mask_gate.models.shipped import BUNDLED_WEIGHTS
+from mask_gate.training.errors import UsageError, require, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export one checkpoint; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="mask-gate-export", description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="beside the weights by default")
-    parser.add_argument(
-        "--openvino", action="store_true", help="also OpenVINO's .xml and .bin, beside the .onnx"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     return run_command("mask-gate-export", lambda: _export(arguments))
 
 
+def parser() -> argparse.ArgumentParser:
+    """Reads the flags of mask-gate-export."""
+    made = argparse.ArgumentParser(prog="mask-gate-export", description=__doc__)
+    made.add_argument(
+        "--weights",
+        type=Path,
+        default=BUNDLED_WEIGHTS,
+        metavar="FILE",
+        help="those that come with mask-gate by default",
+    )
+    text = "beside the weights by default; those that come with mask-gate need it"
+    made.add_argument("--out", type=Path, metavar="FILE", help=text)
+    made.add_argument(
+        "--openvino", action="store_true", help="also OpenVINO's .xml and .bin, beside the .onnx"
+    )
+    return made
+
+
 def _export(arguments: argparse.Namespace) -> None:
-    out = arguments.out or arguments.weights.with_suffix(".onnx")
+    out = arguments.out
+    if out is None:
+        if arguments.weights == BUNDLED_WEIGHTS:
+            raise UsageError("--out: needs a FILE, for the bundled weights have their twin already")
+        out = arguments.weights.with_suffix(".onnx")
     if arguments.openvino:
         require("openvino")
     checkpoint = open_weights(arguments.weights)

@@ -58,6 +58,7 @@ def check(
     progress: Progress = lambda names: names,
     skip_bad: bool = False,
     classes: ClassMap = OUR_NAMES,
+    splits: Iterable[str] = (),
 ) -> CheckResult:
     """Look at everything in a data set.
 
@@ -68,11 +69,14 @@ def check(
         progress: wraps the names of the images while they are decoded.
         skip_bad: leave bad images out, if they are few enough, instead of calling them problems.
         classes: what the class names of the data set mean.
+        splits: that must be there, which is seen before any pixel.
 
     Raises:
-        DataError: there is no data set at `path` at all.
+        DataError: there is no data set at `path` at all, or no such split in it.
     """
     dataset, found = scan(path, lists, seed, classes)
+    for name in splits if not found else ():
+        dataset.split(name)
     problems = list(found)
     stems_of_pixels, turned = _decode_all(dataset, problems, progress)
     skipped: Mapping[str, Problem] = {}

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mask_gate.models.class_colours import class_hex
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.class_names import ClassMap
 from mask_gate.training.data.dataset import OUR_NAMES, DatasetFolder
-from mask_gate.training.data.preview import COLOUR_OF_LABEL_RGB
 from mask_gate.training.data.samples import AnnotatedImage
 from mask_gate.training.data.splits import class_counts
 
@@ -102,7 +102,7 @@ def _bars(axes: Axes, groups: Sequence[tuple[str, Sequence[int]]]) -> None:
     width = 0.8 / len(groups)
     for index, (name, values) in enumerate(groups):
         alpha = 1.0 if index == 0 else 0.45 / index
-        colours = [(*(v / 255 for v in COLOUR_OF_LABEL_RGB[c]), alpha) for c in range(len(values))]
+        colours = [(class_hex(label), alpha) for label in range(len(values))]
         places = [c + (index - (len(groups) - 1) / 2) * width for c in range(len(values))]
         bars = axes.bar(places, values, width, color=colours, edgecolor="0.3", linewidth=0.6)
         axes.bar_label(bars, [f"{value}\n{name}" for value in values], fontsize=8, padding=2)

@@ -20,6 +20,7 @@ def checked_dataset(
     skip_bad: bool = False,
     lists: Path | None = None,
     classes: ClassMap = OUR_NAMES,
+    splits: Iterable[str] = (),
 ) -> DatasetFolder:
     """The data set at `path`, once every file of it has been read and found in order.
 
@@ -30,6 +31,7 @@ def checked_dataset(
         skip_bad: leave out the images that are bad, where they are few enough.
         lists: folder with the split lists, where they are not in `path`.
         classes: what the class names of the data set mean.
+        splits: that must be there, which is seen before any pixel.
 
     Raises:
         DataError: with every problem found.
@@ -38,7 +40,7 @@ def checked_dataset(
     def shown(names: Iterable[str]) -> Iterable[str]:
         return tqdm(names, "checking", unit="image", leave=False, disable=None)
 
-    result = check(path, lists, progress=shown, skip_bad=skip_bad, classes=classes)
+    result = check(path, lists, progress=shown, skip_bad=skip_bad, classes=classes, splits=splits)
     if result.problems:
         raise DataError(result.problems)
     tell_skipped(say, result.dataset, result.skipped)

@@ -8,15 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_gate.models.labels import CLASS_NAMES, MaskLabel
+from mask_gate.models.class_colours import class_bgr
+from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.samples import Sample
-
-COLOUR_OF_LABEL_RGB: dict[int, tuple[int, int, int]] = {
-    MaskLabel.WITH_MASK: (0, 158, 115),
-    MaskLabel.WITHOUT_MASK: (213, 94, 0),
-    MaskLabel.MASK_WEARED_INCORRECT: (240, 228, 66),
-}
-"""One colour a class in every picture, told apart by colour-blind eyes too (Okabe-Ito)."""
 
 CELL_WH = (360, 270)
 GAP_PX = 8
@@ -72,7 +66,7 @@ def _boxed(sample: Sample) -> NDArray[np.uint8]:
     for (x1, y1, x2, y2), label in zip(sample.boxes_xyxy * scale, sample.labels, strict=True):
         first, second = (round(float(x1)), round(float(y1))), (round(float(x2)), round(float(y2)))
         cv2.rectangle(image, first, second, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.rectangle(image, first, second, _bgr(int(label)), 2, cv2.LINE_AA)
+        cv2.rectangle(image, first, second, class_bgr(int(label)), 2, cv2.LINE_AA)
     return image
 
 
@@ -80,7 +74,7 @@ def _legend(width: int) -> NDArray[np.uint8]:
     strip = np.full((CAPTION_PX + GAP_PX, width, 3), PAPER_BGR, np.uint8)
     x = GAP_PX
     for label, name in enumerate(CLASS_NAMES):
-        cv2.rectangle(strip, (x, 9), (x + 14, 21), _bgr(label), cv2.FILLED)
+        cv2.rectangle(strip, (x, 9), (x + 14, 21), class_bgr(label), cv2.FILLED)
         cv2.rectangle(strip, (x, 9), (x + 14, 21), INK_BGR, 1)
         _write(strip, name, (x + 20, 20))
         x += 44 + cv2.getTextSize(name, _FONT, 0.45, 1)[0][0]
@@ -89,8 +83,3 @@ def _legend(width: int) -> NDArray[np.uint8]:
 
 def _write(image: NDArray[np.uint8], text: str, at_xy: tuple[int, int]) -> None:
     cv2.putText(image, text, at_xy, _FONT, 0.45, INK_BGR, 1, cv2.LINE_AA)
-
-
-def _bgr(label: int) -> tuple[int, int, int]:
-    red, green, blue = COLOUR_OF_LABEL_RGB[label]
-    return blue, green, red

@@ -11,35 +11,39 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import Normal, withStroke
 from numpy.typing import NDArray
 
+from mask_gate.models.class_colours import class_hex
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.training.evaluation.confusion import pair_class_blind
 from mask_gate.training.evaluation.metrics import ImageResult, face_sizes_px
-from mask_gate.training.evaluation.plots import BLUE, GREY, INK, VERMILLION, save
+from mask_gate.training.evaluation.plots import GREY, INK, save
 
-TRUTH_COLOUR = BLUE
-SAID_COLOUR = VERMILLION
 DASHED = (0, (3, 2))
-HALO = withStroke(linewidth=2.8, foreground="white")  # keeps a frame visible on any picture
+HALO = withStroke(linewidth=3.4, foreground=INK)  # keeps a frame visible on any picture
+LONGEST_NAME = 24
+"""Letters of an image's name that fit below a picture."""
 CONTEXT = 2.2
 """Side of a crop in longer sides of the face: enough to see whose face it is."""
 SMALLEST_CROP_PX = 48
 
 
 class MistakeKind(StrEnum):
-    """The three ways to be wrong about a face; the value is the heading of its row."""
+    """The three ways to be wrong about a face; the value is the heading of its row.
+
+    What is detected and not annotated may be invented, or a face that nobody labelled.
+    """
 
     WRONG_CLASS = "wrong class"
     MISSED = "missed face"
-    FALSE_ALARM = "no face there"
+    UNANNOTATED = "not annotated"
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One face told wrongly, missed or invented.
+    """One face told wrongly, missed, or detected where none is annotated.
 
     Attributes:
         image: name of the image.
@@ -62,7 +66,7 @@ class Mistake:
 def find_mistakes(results: Sequence[ImageResult], min_score: float) -> list[Mistake]:
     """Every mistake among detections of at least `min_score`, the worst of each kind first.
 
-    A wrong class or an invented face is worse the surer the detector was of it; a wrong
+    A wrong class or an unannotated face is worse the surer the detector was of it; a wrong
     `with_mask` is worse than any other, because it is the one that opens a door. A missed face is
     worse the larger it is.
     """
@@ -90,15 +94,19 @@ def draw_mistakes(
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for kind, found, axes in zip(MistakeKind, rows, grid, strict=True):
         for cell in axes:
-            cell.axis("off")
+            cell.set(xticks=[], yticks=[], frame_on=False)
         for cell, mistake in zip(axes, found, strict=False):
             _draw(cell, mistake, load_image(mistake.image))
         _head(axes[0], f"{kind}: {len(found) or 'none'}")
     lines = [
-        Line2D([], [], color=TRUTH_COLOUR, lw=2, label="annotated"),
-        Line2D([], [], color=SAID_COLOUR, lw=2, ls=DASHED, label="detected, with its score"),
+        Line2D([], [], color=INK, lw=2, label="annotated"),
+        Line2D([], [], color=INK, lw=2, ls=DASHED, label="detected, with its score"),
+        *(
+            Patch(facecolor=class_hex(label), edgecolor=INK, lw=0.6, label=name)
+            for label, name in enumerate(CLASS_NAMES)
+        ),
     ]
-    figure.legend(handles=lines, loc="outside lower right", ncols=2, frameon=False, fontsize=9)
+    figure.legend(handles=lines, loc="outside lower right", ncols=5, frameon=False, fontsize=9)
     save(figure, path)
 
 
@@ -119,7 +127,7 @@ def _mistakes_of(result: ImageResult, min_score: float) -> list[Mistake]:
         if truth not in paired_truths
     ]
     invented = [
-        _mistake(MistakeKind.FALSE_ALARM, result, None, int(said))
+        _mistake(MistakeKind.UNANNOTATED, result, None, int(said))
         for said in kept
         if said not in paired_found
     ]
@@ -155,27 +163,25 @@ def _draw(axes: Axes, mistake: Mistake, image: NDArray[np.uint8]) -> None:
         extent=(left, right, bottom, top),
         interpolation="lanczos",
     )
-    for box, colour, style in (
-        (mistake.truth_box_xyxy, TRUTH_COLOUR, "-"),
-        (mistake.said_box_xyxy, SAID_COLOUR, DASHED),
+    for box, label, style in (
+        (mistake.truth_box_xyxy, mistake.truth, "-"),
+        (mistake.said_box_xyxy, mistake.said, DASHED),
     ):
-        if box is not None:
+        if box is not None and label is not None:
             x1, y1, x2, y2 = box
-            frame = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, ls=style, lw=1.6)
+            frame = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ls=style, lw=1.6)
+            frame.set_edgecolor(class_hex(label))
             frame.set_path_effects([HALO, Normal()])
             axes.add_patch(frame)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    was = "nobody" if mistake.truth is None else CLASS_NAMES[mistake.truth]
+    was = "not annotated" if mistake.truth is None else f"is {CLASS_NAMES[mistake.truth]}"
     said = "nothing" if mistake.said is None else f"{CLASS_NAMES[mistake.said]} {mistake.score:.2f}"
-    _say(axes, 1.145, was, TRUTH_COLOUR)
-    _say(axes, 1.035, said, SAID_COLOUR)
-    _say(axes, -0.11, mistake.image, GREY)
-
-
-def _say(axes: Axes, height: float, text: str, colour: str) -> None:
-    """A line of small text above or below a picture; height 1 is its upper edge, 0 its lower."""
-    axes.text(0.0, height, text, transform=axes.transAxes, fontsize=7.5, color=colour)
+    axes.set_title(f"{was}\n{said}", fontsize=7, color=INK, loc="left", pad=3)
+    name = mistake.image
+    if len(name) > LONGEST_NAME:  # the beginning is often shared
+        name = f"…{name[1 - LONGEST_NAME :]}"
+    axes.set_xlabel(name, fontsize=7, color=GREY, loc="left", labelpad=2)
 
 
 def _head(axes: Axes, text: str) -> None:

@@ -1,7 +1,8 @@
 """Pictures of training and evaluation: each a function of plain data and a path, no global state.
 
-Colours are those of Okabe and Ito, told apart by colour-blind eyes too; lines differ in style as
-well, for print. Sizes suit a README column: the smallest letters stay readable 800 pixels wide.
+Colours are those of Okabe and Ito, told apart by colour-blind eyes too; those of classes mean
+nothing else. Lines differ in style as well, for print. Sizes suit a README column: the smallest
+letters stay readable 800 pixels wide.
 """
 
 from __future__ import annotations
@@ -9,28 +10,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from mask_gate.models.class_colours import class_hex
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.evaluation.average_precision import PrecisionRecall
 from mask_gate.training.evaluation.bootstrap import Estimate
 from mask_gate.training.evaluation.bootstrap import Figure as EstimatedFigure
 from mask_gate.training.evaluation.calibration import Reliability
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+BLACK, ORANGE, SKY, BLUE, PURPLE = "#000000", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7"
 INK, GREY, LIGHT = "#222222", "#6B6B6B", "#DDDDDD"
-CLASS_COLOURS = (BLUE, VERMILLION, GREEN)
 CLASS_STYLES = ("-", "--", "-.")
-RUN_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+RUN_COLOURS = (BLUE, ORANGE, PURPLE, SKY, BLACK, GREY, "#7F5539")
 RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DPI = 160
+FEW_EPOCHS = 8
+"""So many are points as well as a line, which one alone does not make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +70,21 @@ class Run:
 def draw_accuracy(history: AccuracyHistory, path: Path) -> None:
     """Draw mAP and every class's AP over the epochs, the best mAP marked."""
     figure, axes = _sheet("Validation AP at IoU 0.5", "epoch", "AP")
-    for index, (name, values) in enumerate(history.ap50.items()):
-        colour, style = _of_class(index)
-        axes.plot(history.epochs, values, color=colour, ls=style, lw=1.3, label=name)
-    axes.plot(history.epochs, history.map50, color=BLACK, lw=2.4, label="mean (mAP)")
+    mark = _mark(history.epochs)
+    for name, values in history.ap50.items():
+        axes.plot(history.epochs, values, marker=mark, **_of_class(name, 1.6), label=name)
+    axes.plot(history.epochs, history.map50, marker=mark, color=BLACK, lw=2.4, label="mean (mAP)")
     best = _best(history.map50)
     if best is None:
         _say_empty(axes, "nothing evaluated yet")
     else:
         epoch, value = history.epochs[best], history.map50[best]
         axes.axvline(epoch, color=GREY, lw=0.8, ls=":")
-        axes.plot([epoch], [value], "*", ms=15, color=ORANGE, mec=BLACK, mew=0.8, zorder=5)
-        axes.plot(
-            [], [], "*", ms=11, color=ORANGE, mec=BLACK, label=f"best: {value:.3f}, epoch {epoch}"
-        )
+        axes.plot([epoch], [value], "*", ms=15, color="white", mec=BLACK, mew=1.2, zorder=5)
+        label = f"best: {value:.3f}, epoch {epoch}"
+        axes.plot([], [], "*", ms=11, color="white", mec=BLACK, ls="none", label=label)
     axes.set_ylim(0, 1)
+    _span(axes, history.epochs)
     _legend_below(axes)
     save(figure, path)
 
@@ -98,11 +102,13 @@ def draw_losses(epochs: Sequence[int], parts: Mapping[str, Sequence[float]], pat
     figure = Figure(figsize=(8.4, 0.4 + 2.3 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.suptitle("Training loss", fontsize=12, color=INK, x=0.01, ha="left")
-    for index, (axes, (name, values)) in enumerate(zip(grid, parts.items(), strict=False)):
+    for axes, (name, values) in zip(grid, parts.items(), strict=False):
         _plain(axes, x_label="epoch")
-        axes.plot(epochs, values, color=RUN_COLOURS[index % len(RUN_COLOURS)], lw=1.8)
+        axes.plot(epochs, values, marker=_mark(epochs), color=RUN_COLOURS[0], lw=1.8)
         axes.set_title(name, fontsize=10, loc="left", color=INK)
-        axes.set_ylim(bottom=0)
+        highest = max((value for value in values if np.isfinite(value)), default=0.0)
+        axes.set_ylim(0, 1.1 * highest or 1.0)
+        _span(axes, epochs)
     for axes in grid[len(parts) :]:
         axes.axis("off")
     if not parts:
@@ -121,14 +127,14 @@ def draw_precision_recall(
         min_score: score threshold in use, marked on each curve where it cuts it off.
     """
     figure, axes = _sheet("Precision and recall at IoU 0.5", "recall", "precision", (6.2, 5.2))
-    for index, (name, curve) in enumerate(curves.items()):
-        colour, style = _of_class(index)
+    for name, curve in curves.items():
+        look = _of_class(name, 2.0)
         label = f"{name}: no faces" if np.isnan(curve.ap) else f"{name}: AP {curve.ap:.3f}"
-        axes.plot(curve.recall, curve.precision, color=colour, ls=style, lw=1.8, label=label)
+        axes.plot(curve.recall, curve.precision, **look, label=label)
         kept = 0 if min_score is None else int(np.sum(curve.scores >= min_score))
         if kept:
             point = curve.recall[kept - 1], curve.precision[kept - 1]
-            axes.plot(*point, "o", ms=8, color=colour, mec=BLACK, mew=0.8, zorder=5)
+            axes.plot(*point, "o", ms=8, color=look["color"], mec=BLACK, mew=0.8, zorder=5)
     if min_score is not None:
         label = f"at score {min_score:g}"
         axes.plot([], [], "o", ms=8, color="white", mec=BLACK, mew=0.8, ls="none", label=label)
@@ -169,6 +175,9 @@ def draw_confusion(matrix: NDArray[np.integer], path: Path) -> None:
             text = f"{matrix[row, column]}\n{share[row, column]:.0%}"
             colour = "white" if share[row, column] > 0.55 else INK
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=11)
+    for label in range(len(CLASS_NAMES)):
+        _edge(axes, label, (-0.5, label - 0.5), (0.0, 1.0))
+        _edge(axes, label, (label - 0.5, len(matrix) - 0.5), (1.0, 0.0))
     axes.set_xticks(np.arange(len(matrix) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(matrix) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color=LIGHT, lw=1)
@@ -186,7 +195,8 @@ def draw_reliability(curves: Mapping[str, Reliability], path: Path) -> None:
     figure, axes = _sheet("What scores are worth", "score", "share that is right", (6.2, 5.2))
     axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
     for index, (name, curve) in enumerate(curves.items()):
-        colour, style = _of_class(index)
+        colour = RUN_COLOURS[index % len(RUN_COLOURS)]
+        style = CLASS_STYLES[index % len(CLASS_STYLES)]
         label = f"{name}: error {curve.error:.3f}"
         axes.plot(curve.score, curve.share, color=colour, ls=style, lw=1.6, label=label)
         areas = 8 + 120 * np.sqrt(curve.count / max(1, curve.count.max(initial=1)))
@@ -211,7 +221,8 @@ def draw_comparison(runs: Sequence[Run], path: Path) -> None:
     for index, run in enumerate(runs):
         colour = RUN_COLOURS[index % len(RUN_COLOURS)]
         marker = RUN_MARKERS[index % len(RUN_MARKERS)]
-        course.plot(run.history.epochs, run.history.map50, color=colour, lw=1.6)
+        mark = _mark(run.history.epochs)
+        course.plot(run.history.epochs, run.history.map50, marker=mark, color=colour, lw=1.6)
         best = _best(run.history.map50)
         if best is not None:
             point = run.history.epochs[best], run.history.map50[best]
@@ -222,6 +233,7 @@ def draw_comparison(runs: Sequence[Run], path: Path) -> None:
         course.plot([], [], color=colour, marker=marker, mec=BLACK, mew=0.7, lw=1.6, label=run.name)
     for axes in (course, final):
         axes.set_ylim(0, 1)
+    _span(course, [epoch for run in runs for epoch in run.history.epochs])
     final.set_xticks(range(len(groups)), [_two_lines(name) for name in groups], fontsize=9)
     final.grid(visible=False, axis="x")
     final.set_xlim(-0.5, len(groups) - 0.5)
@@ -264,7 +276,7 @@ def _plain(axes: Axes, title: str = "", x_label: str = "", y_label: str = "") ->
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9, colors=INK)
     if x_label == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def _whiskers(
@@ -293,9 +305,38 @@ def _two_lines(class_name: str) -> str:
     return "\n".join(class_name.rsplit("_", 1))
 
 
-def _of_class(index: int) -> tuple[str, str]:
-    """Colour and line style of the class with this index."""
-    return CLASS_COLOURS[index % len(CLASS_COLOURS)], CLASS_STYLES[index % len(CLASS_STYLES)]
+def _of_class(name: str, width: float) -> dict[str, Any]:
+    """How the line of a class looks: its colour, edged so that yellow stands out from paper."""
+    label = CLASS_NAMES.index(name)
+    edge = [withStroke(linewidth=width + 1.2, foreground=INK), Normal()]
+    return {
+        "color": class_hex(label),
+        "ls": CLASS_STYLES[label],
+        "lw": width,
+        "path_effects": edge,
+    }
+
+
+def _edge(
+    axes: Axes, label: int, from_xy: tuple[float, float], along_xy: tuple[float, float]
+) -> None:
+    """A bar in the colour of a class along the edge of the axes, one unit long."""
+    (x, y), (dx, dy) = from_xy, along_xy
+    axes.plot(
+        [x, x + dx], [y, y + dy], color=class_hex(label), lw=9, solid_capstyle="butt", zorder=3
+    )
+
+
+def _mark(epochs: Sequence[int]) -> str:
+    """The mark of each epoch: few are points as well as a line."""
+    return "o" if len(epochs) <= FEW_EPOCHS else ""
+
+
+def _span(axes: Axes, epochs: Sequence[int]) -> None:
+    """The epochs with some room beside them; one alone is in the middle, between no others."""
+    if epochs:
+        room = max(0.5, 0.03 * (max(epochs) - min(epochs)))
+        axes.set_xlim(min(epochs) - room, max(epochs) + room)
 
 
 def _best(values: Sequence[float]) -> int | None:

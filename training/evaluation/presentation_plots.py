@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from mask_gate.models.class_colours import class_hex
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.training.data.samples import Sample
-from mask_gate.training.evaluation.plots import BLUE, GREY, INK, LIGHT, SKY, VERMILLION, save
+from mask_gate.training.evaluation.plots import BLUE, GREY, INK, LIGHT, PURPLE, SKY, save
 
 _COLUMNS = {
     "believed_proper": "believed\nproper",
@@ -25,7 +27,7 @@ _TILES_A_ROW = 7
 
 
 def draw_shown(summary: Mapping[str, object], path: Path) -> None:
-    """Shares of faces as a matrix, a way each row; what is bad is red, what is good is blue.
+    """Shares of faces as a matrix, a way each row; what is good is blue, what is bad is purple.
 
     Args:
         summary: of `summarise_shown`.
@@ -38,7 +40,7 @@ def draw_shown(summary: Mapping[str, object], path: Path) -> None:
     figure = Figure(figsize=(8.4, 1.4 + 0.24 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(MaskLabel), sharey=True)
     good = LinearSegmentedColormap.from_list("good", ["#FFFFFF", SKY, BLUE])
-    bad = LinearSegmentedColormap.from_list("bad", ["#FFFFFF", VERMILLION])
+    bad = LinearSegmentedColormap.from_list("bad", ["#FFFFFF", PURPLE])
     for axes, label in zip(panels, MaskLabel, strict=True):
         name = CLASS_NAMES[label]
         counts = [row[name] for row in rows.values()]
@@ -62,6 +64,9 @@ def draw_shown(summary: Mapping[str, object], path: Path) -> None:
         shown = counts[0]["shown"]
         axes.set_title(f"{name} ({shown})", fontsize=10, loc="left", color=INK)
         axes.set_xlim(-0.5, len(_COLUMNS) - 0.5)
+        bar = Line2D([0, 1], [1, 1], transform=axes.transAxes, color=class_hex(label), lw=5)
+        bar.set(clip_on=False, solid_capstyle="butt", zorder=3)
+        axes.add_artist(bar)
         axes.set_xticks(range(len(_COLUMNS)), list(_COLUMNS.values()), fontsize=8)
         axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
         axes.axhline(len(ways) - 0.5, color=GREY, lw=0.8)

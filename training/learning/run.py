@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mask_gate.models.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mask_gate.models.files.strict_yaml import ConfigFileError
+from mask_gate.models.files.checkpoint import load_checkpoint, save_checkpoint
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.training.config import TrainConfig
@@ -22,7 +21,7 @@ from mask_gate.training.data.preflight import LoadedSplits
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.data.wider_data import load_wider_data
 from mask_gate.training.errors import Interrupted
-from mask_gate.training.evaluation.bootstrap import estimate_figures
+from mask_gate.training.evaluation.bootstrap import Figure, estimate_figures
 from mask_gate.training.evaluation.inference import results_of
 from mask_gate.training.evaluation.metrics import ImageResult, StrictMatches, evaluate_strict
 from mask_gate.training.evaluation.plots import AccuracyHistory
@@ -30,7 +29,9 @@ from mask_gate.training.evaluation.plots import Run as ComparedRun
 from mask_gate.training.learning.batches import BatchSource
 from mask_gate.training.learning.distributed import ProcessGroup
 from mask_gate.training.learning.progress import StepLine, StopRequest
+from mask_gate.training.learning.run_check import check_goes_on
 from mask_gate.training.learning.run_folder import RunFolder, accuracy_of
+from mask_gate.training.learning.run_summary import RunSummary
 from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.tensorboard_log import TensorBoardLog
 from mask_gate.training.learning.trainer import Trainer
@@ -61,32 +62,28 @@ class RunContext:
 
 
 class Run:
-    """One training run.
+    """One training run, which `check_run` has found able to start.
 
     Args:
-        config: of the run.
+        config: of the run; its name is that of its folder.
         splits: its data.
         context: what it shares with other runs.
 
     Raises:
-        ConfigFileError: the folder holds a run that nobody asked to go on with, or another one.
-        OutputError: the folder cannot be written, or lacks room.
+        DataError: a split is not there, or an image of it cannot be read.
+        OutputError: the folder cannot be made.
     """
 
     def __init__(self, config: TrainConfig, splits: LoadedSplits, context: RunContext) -> None:
         self.config, self.context, self.fingerprint = config, context, splits.fingerprint
         self.folder = RunFolder(context.out / config.name)
-        goes_on = self.folder.last.exists()
-        if goes_on and not context.resume:
-            raise ConfigFileError(
-                f"{self.folder.path} holds a run already; add --resume to go on, or give another "
-                "--out"
-            )
+        goes_on = context.resume and self.folder.is_used
         if config.threads:
             torch.set_num_threads(config.threads)
         group = context.group
         samples, times = _learnt_from(splits, config, context.say)
         self.watched: list[Sample] = []
+        self._ap50: Figure | None = None
         if config.watch_split and group.is_first:
             self.watched = splits.load(config.watch_split)
         network, transferred, said = start_network(config)
@@ -104,27 +101,14 @@ class Run:
         )
         self.trainer = Trainer(network, transferred, source, config, context.device, group)
         if goes_on:
-            self._resume(load_checkpoint(self.folder.last))
+            checkpoint = load_checkpoint(self.folder.last)
+            check_goes_on(checkpoint, config, self.folder)
+            self.trainer.resume(checkpoint)
             said = f"resumed at epoch {self.trainer.progress.epoch + 1}"
         layers = str(self.trainer.layers).removeprefix("torch.")
         context.say(f"{config.name}: {config.architecture} in {layers}, {said}")
         if group.is_first:
-            self.folder.prepare(self.trainer.checkpoint_bytes())
-
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from `checkpoint`, if it holds the same weights with the same memory of them."""
-        was, config = checkpoint.training["config"], self.config
-        for key, before, now in (
-            ("architecture", was["architecture"], config.architecture),
-            ("start", was["start"], config.start),
-            ("optim.name", was["optim"]["name"], config.optim.name),
-        ):
-            if before != now:
-                raise ConfigFileError(
-                    f"{self.folder.last}: was trained with {key} {before}, the config now says "
-                    f"{now}; change it back, or begin anew with another --out"
-                )
-        self.trainer.resume(checkpoint)
+            self.folder.prepare()
 
     def train(self) -> None:
         """Train to the last epoch; writes checkpoints, the table and the pictures on the way.
@@ -248,11 +232,22 @@ class Run:
         history = accuracy_of(self.trainer.progress.history)
         if history is None or not self.watched:
             return ComparedRun(self.config.name, AccuracyHistory([], [], {}))
-        network = load_checkpoint(self.folder.best).network().to(self.context.device)
-        matches = StrictMatches.of(self._results(network))
-        rng = np.random.default_rng(self.config.seed)
-        figure = estimate_figures(matches, rng)["ap50"]
-        return ComparedRun(self.config.name, history, figure)
+        return ComparedRun(self.config.name, history, self._final())
+
+    def summary(self) -> RunSummary:
+        """What there is now, and what `best.pth` does, with its interval."""
+        watched = (self.config.watch_split, len(self.watched)) if self.config.watch_split else None
+        map50 = self._final().mean if self.watched else None
+        return RunSummary(self.folder, watched, map50, self.config.keep == "best")
+
+    def _final(self) -> Figure:
+        """AP at IoU 0.5 of `best.pth` on the watched split; measured once."""
+        if self._ap50 is None:
+            network = load_checkpoint(self.folder.best).network().to(self.context.device)
+            matches = StrictMatches.of(self._results(network))
+            rng = np.random.default_rng(self.config.seed)
+            self._ap50 = estimate_figures(matches, rng)["ap50"]
+        return self._ap50
 
 
 def worker_count(config: TrainConfig, device: torch.device, cores: int) -> int:

@@ -39,8 +39,13 @@ class RunFolder:
         """The checkpoint to use."""
         return self.path / "best.pth"
 
-    def prepare(self, checkpoint_bytes: int) -> None:
-        """Make the folder, clear away what a killed run left half written, and look for room.
+    @property
+    def is_used(self) -> bool:
+        """Whether it holds a run, at whatever epoch."""
+        return self.last.exists()
+
+    def check_room(self, checkpoint_bytes: int) -> None:
+        """See that the folder can be made and written, and has room; nothing is made.
 
         Args:
             checkpoint_bytes: size of `last.pth`; the old one stays until the new one is whole.
@@ -48,21 +53,31 @@ class RunFolder:
         Raises:
             OutputError: not writable, or less free than two checkpoints take.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(".*.pth.*"):
-                leftover.unlink()
-            free = shutil.disk_usage(self.path).free
-        except OSError as error:
-            raise OutputError(f"{self.path}: {error.strerror}; give another --out") from error
-        if not os.access(self.path, os.W_OK | os.X_OK):
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise OutputError(f"{self.path}: {there} is not a folder; give another --out")
+        if not os.access(there, os.W_OK | os.X_OK):
             raise OutputError(f"{self.path}: cannot be written to; give another --out")
+        free = shutil.disk_usage(there).free
         needed = 2 * checkpoint_bytes
         if free < needed:
             raise OutputError(
                 f"{self.path}: expected {needed:,} bytes free, room for two checkpoints, got "
                 f"{free:,}; make room or give another --out"
             )
+
+    def prepare(self) -> None:
+        """Make the folder, and clear away what a killed run left half written.
+
+        Raises:
+            OutputError: that cannot be done.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.glob(".*.pth.*"):
+                leftover.unlink()
+        except OSError as error:
+            raise OutputError(f"{self.path}: {error.strerror}; give another --out") from error
 
     def report(self, history: History) -> None:
         """Write the table and draw the pictures of the epochs so far."""

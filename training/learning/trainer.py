@@ -211,11 +211,6 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.network)
 
-    def checkpoint_bytes(self) -> int:
-        """About how large a resumable checkpoint is: weights, raw weights, optimizer's memory."""
-        weights = sum(t.numel() * t.element_size() for t in self.network.state_dict().values())
-        return int(weights) * (3 if self.config.optim.name == "sgd" else 4)
-
     def evaluated_network(self) -> DetectionNetwork:
         """A copy with the weights that get evaluated and saved: the average where one is kept."""
         source = self.average.weights if self.average is not None else self.network.state_dict()

@@ -152,3 +152,28 @@ def test_a_machine_that_was_off_for_long_may_go_on_by_four_days_at_most():
         start = row("start", 0, f"process 2; {note_of(DAYS + off_days)}")
         chain = add(WHOLE, replace(start, boot_id="another", mono_s=20.0))
         assert (breaks(chain, None) == []) is is_whole
+
+
+def shortened(keep_days):
+    """Somebody says that rows are kept for less, and takes away what is older."""
+    start = row("start", DAYS, f"process 2; {note_of(DAYS, keep_days)}")
+    last = last_before(WHOLE, DAYS - int(keep_days)) if keep_days >= 1 else tip_of(WHOLE[-1])
+    later = DAYS + (0 if keep_days >= 1 else 0.01)
+    told = pruned(last, last.seq, later, later - keep_days, keep_days)
+    return without(add(WHOLE, start, told), last), last
+
+
+def test_rows_taken_away_because_they_are_kept_for_less_from_now_on_are_told():
+    chain, last = shortened(5.0)
+    check = ChainCheck(last, None, NOW)
+    for each in chain:
+        check.take(each)
+    assert check.shortened == [
+        f"from row {len(WHOLE) + 1} on, rows are kept for 5 days, before it for 30"
+    ]
+    assert check.breaks == []
+
+
+def test_rows_kept_for_less_than_can_be_configured_are_missed():
+    chain, last = shortened(0.001)
+    assert any("no gate is configured" in each for each in breaks(chain, last))

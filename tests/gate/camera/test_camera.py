@@ -327,6 +327,25 @@ class TestAFolderOfImages:
         with pytest.raises(CameraError, match="holds no images"):
             open_camera(str(tmp_path))
 
+    def test_with_photos_of_several_sizes_is_refused_with_what_is_made_for_them(self, tmp_path):
+        folder = write_folder(tmp_path / "in", ["1.png", "2.png"])
+        cv2.imwrite(str(folder / "3.png"), np.full((80, 100, 3), 90, np.uint8))
+        with pytest.raises(CameraError) as refused:
+            open_camera(str(folder))
+        said = str(refused.value)
+        assert "several sizes (1.png 256 x 64, 3.png 100 x 80)" in said
+        assert f"mask-gate-predict {folder} --out DIR" in said
+
+    def test_a_photo_that_a_camera_turned_has_another_size(self, tmp_path):
+        folder = tmp_path / "in"
+        folder.mkdir()
+        photo, turned = PillowImage.new("RGB", (120, 80)), PillowImage.Exif()
+        turned[0x0112] = 6  # a quarter turn
+        photo.save(folder / "1.jpg")
+        photo.save(folder / "2.jpg", exif=turned)
+        with pytest.raises(CameraError, match=r"2\.jpg 80 x 120"):
+            open_camera(str(folder))
+
     @pytest.mark.parametrize(
         ("content", "told"), [(b"", "is empty"), (b"GIF89a....", "not a picture")]
     )
@@ -357,3 +376,23 @@ def test_the_demo_is_a_clip_like_any_other():
     with opened("demo") as camera:
         assert isinstance(camera, PacedCamera)
         assert camera.read(PATIENCE_S)
+
+
+def test_a_clip_in_a_loop_begins_anew_and_has_no_end(tmp_path):
+    folder = write_folder(tmp_path / "in", [f"{i}.png" for i in range(3)])
+    with opened(str(folder), realtime=False, loop=True, folder_fps=10) as camera:
+        frames = list(itertools.islice(frames_of(camera), 8))
+    assert numbers_of(frames) == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert [frame.time_s for frame in frames] == [i / 10 for i in range(8)]
+
+
+def test_a_clip_in_a_loop_drops_what_a_slow_reader_misses(tmp_path):
+    folder = write_folder(tmp_path / "in", [f"{i}.png" for i in range(3)])
+    with opened(str(folder), loop=True, folder_fps=200) as camera:
+        first = camera.read(PATIENCE_S)
+        time.sleep(0.1)  # many rounds
+        later = [camera.read(PATIENCE_S) for _ in range(4)]
+        assert not camera.ended
+    times = [first.time_s, *(frame.time_s for frame in later)]
+    assert times == sorted(set(times))
+    assert later[-1].index > 3

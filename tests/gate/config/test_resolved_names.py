@@ -41,6 +41,12 @@ SAME = [
     ("outputs: {on_allow: /bin/true x}", "outputs: {on_allow: '/bin/true  x'}"),
     ("outputs: {on_allow: true x}", "relays: [{kind: command, on_allow: /bin/true 'x'}]"),
     ("outputs: {on_allow: true a}", "outputs: {on_allow: true ./a}"),
+    ("outputs: {on_allow: true a}", "outputs: {on_allow: env true a}"),
+    ("outputs: {on_allow: sh folder/open.sh x}", "outputs: {on_allow: ./folder/open.sh x}"),
+    ("outputs: {on_allow: nice bash folder/open.sh}", "outputs: {on_allow: sh ./folder/open.sh}"),
+    ("camera: {source: 'http://bücher/'}", "camera: {source: 'http://xn--bcher-kva/'}"),
+    ("camera: {source: 'http://0.0.0.0/'}", "camera: {source: 'http://localhost/'}"),
+    ("camera: {source: 'http://cam/?a=1'}", "camera: {source: 'http://cam/?a=%31'}"),
 ]
 
 OTHERS = [
@@ -52,6 +58,8 @@ OTHERS = [
     ("camera: {source: 'rtsp://cam:554/'}", "camera: {source: 'rtsp://cam:8554/'}"),
     ("relays: [{kind: mqtt, host: b, topic: t}]", "relays: [{kind: mqtt, host: b, topic: T}]"),
     ("outputs: {on_allow: true --pin 17}", "outputs: {on_allow: true --pin 27}"),
+    ("outputs: {on_allow: sh folder/open.sh 1}", "outputs: {on_allow: sh folder/open.sh 2}"),
+    ("outputs: {on_allow: sh -c a}", "outputs: {on_allow: sh -c b}"),
     ("outputs: {on_deny: true x}", "outputs: {on_deny: true x}"),  # hears, and opens nothing
 ]
 
@@ -59,6 +67,7 @@ OTHERS = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "open.sh").touch(mode=0o755)
     (tmp_path / "a").write_text("")
     (tmp_path / "link").symlink_to("a")
     (tmp_path / "null-board").symlink_to("/dev/null")

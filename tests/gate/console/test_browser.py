@@ -1,4 +1,4 @@
-"""Guard's console and visitor's page in a real browser, with a real gate behind them.
+"""Guard's console, visitor's page and recordings in a real browser, with a real gate behind them.
 
     MASK_GATE_SCREENSHOTS=assets/readme python -m pytest tests/gate/console/test_browser.py
 
@@ -7,6 +7,7 @@ also keeps pictures of both pages.
 
 import contextlib
 import csv
+import http.server
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,7 @@ import pytest
 import yaml
 
 from mask_gate.gate.config.schema import parse_config
+from mask_gate.gate.display.video_recorder import VideoRecorder
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "import sys, mask_gate.gate.commands.gate; sys.exit(mask_gate.gate.commands.gate.main())"
@@ -178,6 +181,66 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
         command = "setDeviceMetricsOverride" if on else "clearDeviceMetricsOverride"
         self.driver.execute_cdp_cmd(f"Emulation.{command}", metrics if on else {})
+
+
+PLAYER = b"""<!doctype html><video muted src="recording"></video><canvas></canvas>"""
+READ = """
+    const video = document.querySelector("video"), canvas = document.querySelector("canvas");
+    const paint = canvas.getContext("2d");
+    paint.drawImage(video, 0, 0, canvas.width, canvas.height);
+    const [red, green, blue] = paint.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data;
+    return [video.ended, video.videoWidth, video.videoHeight, video.duration, red, green, blue];
+"""
+
+
+@contextlib.contextmanager
+def served(recording):
+    """A page with the recording on it, at an address of this machine."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            is_page = self.path == "/"
+            body = PLAYER if is_page else recording.read_bytes()
+            kind = "text/html" if is_page else f"video/{recording.suffix[1:]}"
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_recording_plays_in_the_browser(tmp_path, browser, suffix):
+    """From its first picture to its last, with its size, its length and its colours."""
+    bgr = np.zeros((240, 320, 3), np.uint8)
+    green, blue = bgr + np.uint8([0, 200, 0]), bgr + np.uint8([200, 0, 0])
+    recorder = VideoRecorder(tmp_path / f"door{suffix}", fps=10.0, queue_frames=20)
+    for number in range(20):
+        recorder.write(green if number < 10 else blue, number / 10)
+    recorder.close()
+    with served(recorder.path) as address:
+        browser.open(address)
+        video = browser.find("video")
+        ready = "return document.querySelector('video').readyState >= 2"
+        assert until(lambda: browser.driver.execute_script(ready))
+        ended, *size_wh, duration_s, red, green, blue = browser.driver.execute_script(READ)
+        assert (ended, size_wh) == (False, [320, 240])
+        assert duration_s == pytest.approx(2.0, abs=0.2)
+        assert green > 150 > 90 > max(red, blue)
+        browser.driver.execute_script("arguments[0].play()", video)
+        assert until(lambda: browser.driver.execute_script(READ)[0])
+        *_, red, green, blue = browser.driver.execute_script(READ)
+        assert blue > 150 > 90 > max(red, green)
 
 
 def test_a_guards_shift(gate, browser):

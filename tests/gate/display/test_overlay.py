@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mask_gate.gate.display import overlay
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Reason, Sighting, State, Track
+from mask_gate.models.class_colours import class_bgr
 from mask_gate.models.labels import MaskLabel
 
 ENGLISH = load_texts("en")
@@ -64,9 +65,7 @@ def test_nobody_there_changes_only_the_banner():
 @pytest.mark.parametrize(
     ("label", "colour"),
     [
-        (MaskLabel.WITH_MASK, overlay.GREEN),
-        (MaskLabel.WITHOUT_MASK, overlay.VERMILLION),
-        (MaskLabel.MASK_WEARED_INCORRECT, overlay.YELLOW),
+        *((label, class_bgr(label)) for label in MaskLabel),
         (None, overlay.GREY),
     ],
 )

@@ -286,6 +286,21 @@ class TestAGuardianThat:
         with pytest.raises(OutputError, match="check it by hand"):
             relay.close()
 
+    @pytest.mark.parametrize("lack", ["no program", "a program that fails"])
+    def test_died_where_no_other_can_be_had_is_followed_by_a_lock_of_the_gates_own(
+        self, guarded, probe, program, tmp_path, lack
+    ):
+        python = tmp_path / "python"
+        python.symlink_to(sys.executable)
+        relay = guarded(command=(str(python), str(program)))
+        relay.send(allow(), {})
+        wait_until(lambda: not probe.is_locked())
+        (python if lack == "no program" else program).unlink()
+        kill(relay)
+        wait_until(probe.is_locked)
+        with pytest.raises(OutputError):
+            relay.send(allow(), {})
+
     def test_stands_still_is_replaced(self, guarded, probe):
         relay = guarded()
         relay.send(allow(), {})

@@ -6,6 +6,7 @@ The detector here answers by frame number; what it is shown are pictures of nois
 import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from mask_gate.gate.camera import source
 from mask_gate.gate.commands.gate import main
 from mask_gate.gate.errors import CameraError, ModelError
 from mask_gate.gate.runtime import entrance, parts
@@ -439,6 +441,10 @@ class TestAClip:
         assert signals(events) == expected
         lines = [json.loads(line) for line in events.read_text().splitlines()]
         assert {line["gate"] for line in lines} == {"lobby"}
+        assert [line["time_s"] for line in lines] == sorted(line["time_s"] for line in lines)
+        judged = [line for line in lines if line["picture_s"] is not None]
+        assert judged[0]["picture_wh"] == [160, 120]
+        assert all(line["picture_s"] <= line["time_s"] for line in judged)
         assert [line["model"] for line in lines] == [None, *["sha256:fake"] * (len(lines) - 1)]
         said = say(capfd).err
         assert f"gate lobby: watching {clip} with fake by test on cpu (sha256:fake)" in said
@@ -460,6 +466,29 @@ class TestAClip:
         assert [kind for kind, _ in heard[0]] == ["deny", "allow", "deny", "deny", "deny"]
         assert relay() == []
         assert f"would run: {relay.command} allow" in say(capfd).err
+
+    def test_that_is_the_demo_plays_over_and_over_until_it_is_stopped(
+        self, clip, tmp_path, detector, monkeypatch, capfd
+    ):
+        """Twelve pictures at 60 a second: many rounds in two seconds, and none of them a replay."""
+        demo, events, config = tmp_path / "demo", tmp_path / "events", tmp_path / "gate.yaml"
+        demo.mkdir()
+        for picture in sorted(clip.iterdir())[:12]:
+            (demo / picture.name).write_bytes(picture.read_bytes())
+        monkeypatch.setattr(source, "DEMO_CLIP", demo)
+        config.write_text("camera: {folder_fps: 60}\n")
+        flags = ["--config", str(config), "--camera", "demo", "--events", str(events), *QUIET]
+        assert main([*flags, "--dry-run", "--seconds", "2"]) == 0
+        said = say(capfd).err
+        assert "watching demo, over and over until it is stopped (--once: one round), with" in said
+        assert int(re.search(r"(\d+) frames", said)[1]) > 24
+        assert "frozen" not in events.read_text()
+        assert main([*flags, "--dry-run", "--once"]) == 0
+        said = say(capfd).err
+        assert "watching demo with" in said
+        assert int(re.search(r"(\d+) frames", said)[1]) <= 12
+        assert main([*flags, "--fast"]) == 0
+        assert " 12 frames" in say(capfd).err
 
     def test_in_a_hurry_must_be_a_clip(self, capfd, detector, monkeypatch):
         class Live:

@@ -1,6 +1,7 @@
 """mask-gate-eval as people run it: a report, files anyone can score again, clear refusals."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
+from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.networks.zoo import build
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 from mask_gate.training.commands.evaluate import main
@@ -77,6 +79,14 @@ def test_images_without_labels_are_answered(weights, drawn_dataset, tmp_path, ca
     assert main(["--weights", weights, "--images", images, "--save-detections", str(out)]) == 0
     assert len(images_in(out)) == 12
     assert "12 images" in capsys.readouterr().out
+    counted = tmp_path / "counts.json"
+    assert main(["--weights", weights, "--images", images, "--json", str(counted)]) == 0
+    report = json.loads(counted.read_text())
+    assert (report["images"], report["skipped"], report["min_score"]) == (12, [], 0.3)
+    assert list(report["faces"]) == list(CLASS_NAMES)
+    assert report["settings"]["weights"] == fingerprint(Path(weights))
+    said = capsys.readouterr().out
+    assert f"12 images, {sum(report['faces'].values())} faces of score 0.3 or more" in said
 
 
 def test_a_bad_image_is_skipped_on_request_and_stands_in_the_report(
@@ -152,7 +162,20 @@ def test_without_weights_the_bundled_ones_are_evaluated(drawn_dataset, tmp_path)
         (["--device", "cuda:9"], 2, "CUDA devices"),
         (["--imgsz", "100"], 2, "multiple of 32"),
         (["--imgsz", "-32"], 2, "multiple of 32"),
-        (["--images", "/nowhere"], 2, "needs --save-detections"),
+        (["--images", "/nowhere"], 2, "needs --save-detections FILE"),
+        (
+            ["--images", "photos", "--json", "a.json", "--plots", "out"],
+            2,
+            "--plots: needs labels, which --images has none of; to see what is found: "
+            "mask-gate-predict photos --weights",
+        ),
+        (
+            ["--presentations", "--save-detections", "a.json"],
+            2,
+            "--save-detections: does not go with --presentations",
+        ),
+        (["--passages", "1", "--plots", "a"], 2, "--plots: does not go with --passages"),
+        (["--out-of-domain", "a", "--plots", "a"], 2, "--plots: does not go with --out-of-domain"),
         (["--images", "/nowhere", "--save-detections", "x.json"], 2, "no images there"),
     ],
 )

@@ -5,6 +5,8 @@ import importlib.util
 import math
 import os
 import random
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,9 @@ import pytest
 import torch
 
 from mask_gate.models.files.checkpoint import load_checkpoint
+from mask_gate.training.commands import calibrate, evaluate, export
 from mask_gate.training.commands.train import main
+from mask_gate.training.data import check, dataset
 from mask_gate.training.learning import run as training_run
 
 CONFIG = """
@@ -86,10 +90,83 @@ def test_a_finished_run_goes_on_with_more_epochs(command, tmp_path):
     assert [row["epoch"] for row in rows_of(tmp_path / "runs/small")] == ["1", "2", "3"]
 
 
-def test_an_earlier_run_is_never_overwritten(command, capsys):
-    assert main(command) == 0
-    assert main(command) == 2
-    assert "holds a run already; add --resume" in capsys.readouterr().err
+def test_runs_of_one_name_are_numbered_and_none_is_overwritten(command, tmp_path, capsys):
+    once = [*command, "--epochs", "1"]
+    assert main(once) == 0
+    first = (tmp_path / "runs/small/last.pth").read_bytes()
+    capsys.readouterr()
+    for number in (2, 3):
+        assert main(once) == 0
+        said = capsys.readouterr().out
+        assert f"runs/small holds a run already: this one is {tmp_path}/runs/small-{number}" in said
+        last = load_checkpoint(tmp_path / f"runs/small-{number}/last.pth")
+        assert last.training["config"]["name"] == f"small-{number}"
+    assert (tmp_path / "runs/small/last.pth").read_bytes() == first
+    assert main([*once, "--resume", "--epochs", "2"]) == 0  # as ever: the one of that name
+    assert len(rows_of(tmp_path / "runs/small")) == 2
+    assert main([*once, "--resume", "--epochs", "2", "--set", "name=small-3"]) == 0
+    assert len(rows_of(tmp_path / "runs/small-3")) == 2
+
+
+def test_two_runs_of_one_name_in_one_command_have_two_folders(command, config, tmp_path):
+    assert main([command[0], str(config), *command[1:], "--epochs", "1"]) == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {
+        "small", "small-2", "comparison.png",
+    }  # fmt: skip
+
+
+def test_a_run_ends_with_its_files_its_figure_and_what_to_do_next(command, tmp_path, capsys):
+    assert main([*command, "--epochs", "1"]) == 0
+    folder, data = tmp_path / "runs/small", command[3]
+    files, figure, *commands = capsys.readouterr().out.splitlines()[-5:]
+    assert files == (
+        f"  files  {folder}: best.pth (to use), last.pth (to go on from with --resume), "
+        "results.csv, losses.png, map.png"
+    )
+    assert re.fullmatch(
+        r"  mAP    0\.\d{3} at IoU 0\.5 \(0\.\d{3} to 0\.\d{3}, 95% interval\), best\.pth on the "
+        r"4 images of valid; its epoch was chosen by these images, which flatters it",
+        figure,
+    )
+    assert [line.removeprefix("  next ").strip() for line in commands] == [
+        f"mask-gate-eval --weights {folder}/best.pth --data {data} --plots {folder}/plots",
+        f"mask-gate-calibrate --weights {folder}/best.pth --data {data} --out "
+        f"{folder}/calibrated.pth",
+        f"mask-gate-export --weights {folder}/calibrated.pth",
+    ]
+    parsers = {"eval": evaluate, "calibrate": calibrate, "export": export}
+    for line in commands:
+        name, *flags = shlex.split(line.removeprefix("  next "))
+        parsers[name.removeprefix("mask-gate-")].parser().parse_args(flags)
+
+
+def test_a_run_that_looks_at_no_split_has_curves_and_says_what_it_does_not_know(
+    command, tmp_path, capsys
+):
+    assert main([*command, "--epochs", "1", "--set", "watch_split=null"]) == 0
+    assert "mAP    not measured, for watch_split is null" in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "runs/small").iterdir()} == {
+        "best.pth", "last.pth", "results.csv", "losses.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--set", "start=none.weights"],
+        ["--set", "watch_split=extra"],
+        ["--set", "freeze=[{modules: [neck]}]"],
+        ["--out", "/dev/null"],
+    ],
+)
+def test_what_refuses_does_so_before_a_picture_is_read(command, capsys, monkeypatch, change):
+    def read(*_):
+        raise AssertionError("no picture is needed to say so")
+
+    monkeypatch.setattr(dataset, "decode_image", read)
+    monkeypatch.setattr(check, "decode_image", read)
+    assert main([*command, *change]) in (2, 4, 5)
+    assert capsys.readouterr().err
 
 
 def test_a_finished_run_says_so_and_touches_nothing(command, tmp_path, capsys):
@@ -357,7 +434,7 @@ def test_ctrl_c_saves_exits_130_and_resumes(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "go on with --resume" in said
+    assert "go on with --resume\n" in said
     assert "Traceback" not in said
     epochs = len(load_checkpoint(folder / "last.pth").progress["history"])
     assert main([*command, "--resume", "--set", f"epochs={epochs + 1}"]) == 0

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mask_gate.training.data.preview import CELL_WH, COLOUR_OF_LABEL_RGB, GAP_PX, draw_sheet
+from mask_gate.models.class_colours import class_bgr
+from mask_gate.training.data.preview import CELL_WH, GAP_PX, draw_sheet
 from mask_gate.training.data.samples import Sample
 
 
@@ -15,7 +16,7 @@ def sample(size_wh=(120, 90), boxes=((20, 20, 80, 70),), labels=(0,), name="face
 
 def has_colour(picture, label):
     """Whether the class's pure colour is somewhere below the legend."""
-    return bool((picture[40:] == COLOUR_OF_LABEL_RGB[label][::-1]).all(axis=2).any())
+    return bool((picture[40:] == class_bgr(label)).all(axis=2).any())
 
 
 @pytest.mark.parametrize("label", [0, 1, 2])

@@ -92,7 +92,7 @@ def test_no_mistakes_make_a_sheet_that_says_so(monkeypatch):
     monkeypatch.setattr(sheet, "save", lambda figure, path: figures.append(figure))
     draw_mistakes([], lambda name: pytest.fail("no image is needed"), "unused")
     headings = [text.get_text() for axes in figures[0].axes for text in axes.texts]
-    assert headings == ["wrong class: none", "missed face: none", "no face there: none"]
+    assert headings == ["wrong class: none", "missed face: none", "not annotated: none"]
 
 
 def test_only_the_worst_of_a_row_are_loaded_and_its_heading_counts_all(make_result, monkeypatch):
@@ -109,5 +109,13 @@ def test_only_the_worst_of_a_row_are_loaded_and_its_heading_counts_all(make_resu
     draw_mistakes(find_mistakes(results, 0.5), load, "unused", columns=2)
     assert asked == ["score 0.9", "score 0.8"]
     texts = [text.get_text() for axes in figures[0].axes for text in axes.texts]
-    assert "no face there: 4" in texts
-    assert "without_mask 0.90" in texts
+    assert "not annotated: 4" in texts
+    titles = [axes.get_title(loc="left") for axes in figures[0].axes]
+    assert titles == [
+        "",
+        "",
+        "",
+        "",
+        "not annotated\nwithout_mask 0.90",
+        "not annotated\nwithout_mask 0.80",
+    ]

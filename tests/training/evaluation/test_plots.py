@@ -127,8 +127,20 @@ def test_every_run_is_named_and_keeps_one_colour(drawn):
     assert len(whiskers) == 10, "the mean and with_mask; classes without a figure leave a gap"
 
 
-def test_colours_and_styles_of_classes_are_all_different():
-    assert len(set(plots.CLASS_COLOURS)) == len(CLASS_NAMES)
+def test_one_epoch_is_a_point_in_the_middle_between_no_others(drawn):
+    one = AccuracyHistory([1], [0.2], {name: [0.1] for name in CLASS_NAMES})
+    draw_accuracy(one, "unused")
+    draw_losses([1], {"box": [2.0], "objectness": [0.0]}, "unused")
+    draw_comparison([Run("a", one)], "unused")
+    for axes in (drawn[0].axes[0], *drawn[1].axes[:2], drawn[2].axes[0]):
+        assert axes.get_xlim() == (0.5, 1.5)
+        assert [tick for tick in axes.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+        assert axes.lines[0].get_marker() == "o"
+    assert drawn[1].axes[0].get_ylim() == pytest.approx((0, 2.2))
+    assert drawn[1].axes[1].get_ylim() == (0, 1)
+
+
+def test_styles_of_classes_are_all_different():
     assert len(set(plots.CLASS_STYLES)) == len(CLASS_NAMES)
 
 

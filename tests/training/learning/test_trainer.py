@@ -13,6 +13,7 @@ from mask_gate.training.errors import Interrupted, TrainingError
 from mask_gate.training.evaluation.inference import results_of
 from mask_gate.training.evaluation.metrics import evaluate_strict
 from mask_gate.training.learning.batches import BatchSource
+from mask_gate.training.learning.run_check import checkpoint_bytes
 from mask_gate.training.learning.start_weights import start_network
 from mask_gate.training.learning.trainer import (
     LOSS_NAMES,
@@ -240,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(draw_samples):
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_the_size_of_a_checkpoint_is_known_before_it_is_written(draw_samples, tmp_path, name):
     trainer = trainer_of(draw_samples(2, size=64), config(epochs=1, optim={"name": name}))
-    foretold = trainer.checkpoint_bytes()
+    foretold = checkpoint_bytes(trainer.network, trainer.config)
     train(trainer, 1)
     save_checkpoint(tmp_path / "last.pth", trainer.checkpoint(True, ABOUT))
     assert (tmp_path / "last.pth").stat().st_size == pytest.approx(foretold, rel=0.02)

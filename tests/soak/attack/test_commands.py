@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 120.0
 SLOWEST_S = 1.0
 """A command opens so long after it was started, at most."""
@@ -208,28 +208,22 @@ def hit_once(folder, seed, number):
     return f"{kind}, {way}: {after}", late, missing
 
 
-def test_nothing_opens_after_a_lock_and_no_lock_is_missing(tmp_path, times, keep, request):
-    count, seed = times(300), request.node.name
+def test_nothing_opens_after_a_lock_and_no_lock_is_missing(tmp_path, times, attacked, seed):
+    count = times(300)
 
     def one(number):
         folder = tmp_path / str(number)
         folder.mkdir()
         found = hit_once(folder, seed, number)
-        print(number, *found, flush=True)
+        print(f"{seed} {number}", *found, flush=True)
         return found
 
-    began_s = time.monotonic()
     with ThreadPoolExecutor(BESIDE) as pool:
         found = list(pool.map(one, range(count)))
-    late = [kind for kind, opened, _ in found if opened]
-    missing = [kind for kind, _, lock in found if lock]
-    print(f"{count} hits in {time.monotonic() - began_s:.0f} s", late, missing)
-    keep(
-        f"commands on their way, gate and guardian killed, stopped or ended at random moments in "
-        f"{len(HITS)} ways ({len(late)} openings after a lock): locks that are missing",
+    attacked(
+        "commands on their way, gate and guardian killed, stopped or ended at random moments in "
+        f"{len(HITS)} ways",
         count,
-        len(late),
-        len(missing),
-        0,
-        unit="",
+        openings=[f"{seed} {n}: {kind}" for n, (kind, late, _) in enumerate(found) if late],
+        missing=[f"{seed} {n}: {kind}" for n, (kind, _, lock) in enumerate(found) if lock],
     )
