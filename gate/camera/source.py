@@ -59,6 +59,8 @@ class Source:
         text = self.address
         if self.kind is SourceKind.URL:
             text = masked(text)
+        elif self.kind is SourceKind.PLUGIN:
+            text = f"plugin:{text}"
         elif self.kind is SourceKind.PIPELINE:
             text = masked_pipeline(f"{PIPELINE_MARK}{text}")
         return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
