@@ -102,8 +102,8 @@ class StatePublisher:
         self,
         config: MqttConfig,
         gate: str,
-        console_url: str | None = None,
         close_s: float = CLOSE_S,
+        console_url: str | None = None,
     ) -> None:
         broker = find_broker(
             config.host,
