@@ -54,12 +54,13 @@ def load(repo_root):
 def patient_gate(gate_bench):
     """The configuration of a gate that opens also where others take most of the machine's time."""
     template = gate_bench.CONFIG
-    for key, value in (
-        ("lease_s: 1.0", "lease_s: 2.0"),
-        ("{{max", "{{decision_max_age_s: 1.5, max"),
-    ):
-        assert key in template
-        template = template.replace(key, value)
+    changed = {
+        "hold_s: 9.0, lease_s: 1.0": "hold_s: 8.0, lease_s: 2.0",
+        "{{max_open_s": "{{decision_max_age_s: 1.5, max_open_s",
+    }
+    for old, new in changed.items():
+        assert old in template
+        template = template.replace(old, new)
     return template
 
 
