@@ -31,12 +31,14 @@ class Scene:
     Attributes:
         latency_s: from the moment the picture was taken to the decision.
         detail: what is out of order, in a sentence, where a part has said so.
+        is_slow: whether the detector cannot keep the rate that it should.
     """
 
     decision: Decision
     tracks: tuple[Track, ...] = ()
     latency_s: float = 0.0
     detail: str = ""
+    is_slow: bool = False
 
     @property
     def faces(self) -> int:
@@ -110,6 +112,7 @@ class EventMaker:
             "faces": scene.faces,
             "latency_ms": _rounded(1000 * scene.latency_s, 1),
             "model": self.model,
+            **({"slow": True} if scene.is_slow else {}),
         }
 
 

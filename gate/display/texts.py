@@ -71,6 +71,7 @@ PAGE_KEYS = (
     "reason",
     "relay",
     "signal",
+    "slow",
     "state",
     "time",
     "to",
@@ -117,6 +118,11 @@ class Texts:
     reasons: Mapping[Reason, str]
     advice: Mapping[Reason, str]
     page: Mapping[str, str]
+
+    def advice_for(self, reason: Reason, *, is_slow: bool) -> str:
+        """What to do at a gate that may be slow: wait, where looking at the camera is no help."""
+        waits = is_slow and reason is Reason.UNCERTAIN
+        return self.advice[Reason.STARTING if waits else reason]
 
 
 def language_codes(folder: Path = LANGUAGES) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from mask_gate.gate.clock import Clock
 from mask_gate.gate.domain import Decision, Reason, State
@@ -84,7 +85,7 @@ class DoorController:
 
     def _overruled(self, scene: Scene, reason: Reason, detail: str = "") -> Scene:
         fault = Decision(State.FAULT, reason, scene.decision.time_s)
-        return Scene(fault, scene.tracks, scene.latency_s, detail)
+        return replace(scene, decision=fault, detail=detail)
 
     def _distrusts_outputs(self) -> bool:
         until_s = self._distrusted_until_s
