@@ -27,10 +27,10 @@ ANSWER_S = 10.0
 CLOSE_S = 2.0
 """How long the farewell may take."""
 
-EVENTS_MAX = 100
+EVENTS_MAX = 1000
 """So many events wait for a broker that is slow; the oldest give way."""
 
-_BATCH = 20
+_BATCH = 100
 _CAMERA_FAULTS = frozenset({Reason.CAMERA_LOST, Reason.FROZEN, Reason.BAD_IMAGE})
 _BLIND = FAULTS | {Reason.STARTING, Reason.STOPPING}
 """Reasons that say nothing good of the camera."""

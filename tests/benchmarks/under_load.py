@@ -67,7 +67,7 @@ def configured(folder: Path, engine: str) -> Path:
             {
                 "gate": f"load-{os.getpid()}",
                 "camera": {"source": "demo"},
-                "detector": {"device": "cpu", "engine": engine},
+                "detector": {"device": "cpu", "engine": engine, "start_s": 80.0},
                 "relays": [{"kind": "recording", "path": str(folder / "door")}],
                 "audit": {"path": str(folder / "audit.sqlite")},
                 "outputs": {"sound": False, "events": str(folder / "events")},

@@ -176,12 +176,13 @@ def test_everything_is_there_for_those_who_come_later(
     with mqtt_bench.Listener(broker.port, (f"{TOP}/#",)) as later:
         mqtt_bench.wait_until(lambda: later.last(f"{TOP}/availability") == "online")
         mqtt_bench.wait_until(lambda: later.last(f"{TOP}/door") == "open")
-        mqtt_bench.wait_until(lambda: len(shown(later)) == 7)
+        mqtt_bench.wait_until(lambda: len(shown(later)) == 8)
         assert all(heard.retain for heard in later.heard)
         assert later.last(f"{TOP}/state") == "allow"
         assert later.last(f"{TOP}/reason") == "compliant"
         assert later.last(f"{TOP}/camera") == "ok"
         assert later.last(f"{TOP}/service") == "ok"
+        assert later.last(f"{TOP}/speed") == "ok"
         assert json.loads(later.last(f"{TOP}/counters"))["openings"] == 1
 
 
