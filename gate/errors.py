@@ -4,6 +4,7 @@ GateError
 ├── ConfigError   2  a flag, file or value the operator gave is wrong
 ├── CameraError   3  no picture: absent, refused, ended where it must not end
 ├── ModelError    4  weights missing, damaged, or not a model of ours
+│   └── LateAnswerError  the detector's answer about one picture comes too late to count
 └── OutputError   5  relay, hook or recording cannot do its work
     ├── AuditError   what happens at the door cannot be recorded
     └── OwnedError   another process keeps the door
@@ -37,6 +38,10 @@ class ModelError(GateError, ValueError):
     """The weights are missing, damaged, or not a model this gate can trust."""
 
     exit_code = 4
+
+
+class LateAnswerError(ModelError):
+    """The detector has not answered about a picture in time; the next one may fare better."""
 
 
 class OutputError(GateError, OSError):

@@ -54,6 +54,9 @@ class _Event(_Object):
     faces: int = Field(ge=0, description="faces in this very picture")
     latency_ms: float | None = Field(description="from the picture to the decision")
     model: str | None = Field(description="fingerprint of the detector; null until there is one")
+    slow: Literal[True] | None = Field(
+        default=None, description="the detector cannot keep its rate; absent while it can"
+    )
 
 
 class SignalEvent(_Event):

@@ -33,6 +33,7 @@ class Scene:
         latency_s: from the moment the picture was taken to the decision.
         detail: what is out of order, in a sentence, where a part has said so.
         picture_wh: width and height of the picture that was judged; None where there was none.
+        is_slow: whether the detector cannot keep the rate that it should.
     """
 
     decision: Decision
@@ -40,6 +41,7 @@ class Scene:
     latency_s: float = 0.0
     detail: str = ""
     picture_wh: tuple[int, int] | None = None
+    is_slow: bool = False
 
     @property
     def faces(self) -> int:
@@ -122,6 +124,7 @@ class EventMaker:
             "faces": scene.faces,
             "latency_ms": _rounded(1000 * scene.latency_s, 1),
             "model": self.model,
+            **({"slow": True} if scene.is_slow else {}),
         }
 
 

@@ -44,6 +44,8 @@ class ChainCheck:
         pruned: number and hash of the last row deleted, as the newest `pruned` row names it.
         anchor: a row that must be there, as it was noted elsewhere.
         now: the time of day; nothing can have been deleted later.
+        after: the row before the first one taken, where the walk does not begin with the oldest;
+            it is taken as it is, and nothing is said of what was deleted before it.
 
     Attributes:
         pruning: what the newest `pruned` row says.
@@ -52,9 +54,14 @@ class ChainCheck:
     """
 
     def __init__(
-        self, pruned: Tip | None = None, anchor: Tip | None = None, now: datetime | None = None
+        self,
+        pruned: Tip | None = None,
+        anchor: Tip | None = None,
+        now: datetime | None = None,
+        after: Tip | None = None,
     ) -> None:
-        self._pruned = pruned
+        self._pruned = pruned if after is None else None
+        self._after = after
         self._anchor = anchor
         self._now = iso_time((now or utc_now()) + timedelta(seconds=_OTHER_CLOCKS_S))
         self._clock = _ClockCheck()
@@ -106,11 +113,12 @@ class ChainCheck:
     # ------------------------------------------------------------------------ the chain
 
     def _begin(self, seq: int, previous: Value) -> None:
-        before = START if seq == 1 else self._pruned
+        before = self._after or (START if seq == 1 else self._pruned)
         if before is None or seq > before.seq + 1:
             self._missing(1 if before is None else before.seq + 1, seq - 1)
         elif seq == before.seq + 1 and previous != before.hash:
-            self._break(f"row {seq}: does not follow row {before.seq} as it was pruned")
+            how = " as it was pruned" if self._after is None else "; one was replaced"
+            self._break(f"row {seq}: does not follow row {before.seq}{how}")
 
     def _compare(self, tip: Tip) -> None:
         """Hold a row against what is known of it from elsewhere."""

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from mask_gate.gate.audit.chain import COLUMNS, Tip, Value
 from mask_gate.gate.audit.chain_check import ChainCheck
+from mask_gate.gate.audit.schema import TIMED_ROWS
 from mask_gate.gate.errors import OutputError
 
 SealedRow = tuple[Value, ...]
 
 _BUSY_S = 5.0
+_STRIDE = 1000  # of 3 million rows, a year's, 3,000 are looked at: some 20 ms
+_MOST_PLACES = 20_000
 
 _ALL = f"SELECT {', '.join(COLUMNS)} FROM rows"
 _PRUNED = (
@@ -51,25 +54,46 @@ class AuditReader:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def check(self, anchor: Tip | None = None, now: datetime | None = None) -> ChainCheck:
-        """Walk the whole chain.
+    def check(
+        self, anchor: Tip | None = None, now: datetime | None = None, *, from_seq: int = 1
+    ) -> ChainCheck:
+        """Walk the chain: all of it, or from a row on to its end.
 
         Args:
             anchor: number and hash of a row, as noted elsewhere.
             now: the time of day, that of the machine unless given.
+            from_seq: the rows before this one need not be walked; some of them are, for the walk
+                begins where the record says what time it is.
         """
         with self._as_output_error():
             pruned = self._connection.execute(_PRUNED).fetchone()
-            check = ChainCheck(None if pruned is None else Tip(*pruned), anchor, now)
-            for row in self._connection.execute(f"{_ALL} ORDER BY seq"):
+            after = self._row_before(from_seq)
+            tips = [None if found is None else Tip(*found) for found in (pruned, after)]
+            check = ChainCheck(tips[0], anchor, now, tips[1])
+            begin_seq = 0 if after is None else after[0] + 1
+            for row in self._connection.execute(
+                f"{_ALL} WHERE seq >= ? ORDER BY seq", (begin_seq,)
+            ):
                 check.take(row)
             check.end()
             if self._idle and self._state() != self._began:
                 raise self._unreadable("a gate began to write to it meanwhile; try again")
         return check
 
+    def place_of(self, since: str) -> int:
+        """The number of a row before which none is of this wall time or later (`rows` says more).
+
+        Args:
+            since: as in `Row.wall`; empty is the first row.
+        """
+        with self._as_output_error():
+            return self._places(since, "")[0]
+
     def rows(self, since: str = "", until: str = "") -> Generator[SealedRow, None, None]:
         """Rows in the order of the chain, one value for each of `COLUMNS`.
+
+        They are looked for where every 1,000th row tells of such a time: rows of a clock that was
+        set wrong for a few moments may be left out.
 
         Args:
             since: the earliest wall time, as in `Row.wall`; empty is all.
@@ -77,8 +101,9 @@ class AuditReader:
         """
         with self._as_output_error():
             yield from self._connection.execute(
-                f"{_ALL} WHERE wall >= ? AND (? = '' OR wall < ?) ORDER BY seq",
-                (since, until, until),
+                f"{_ALL} WHERE seq >= ? AND seq <= ? AND wall >= ? AND (? = '' OR wall < ?) "
+                "ORDER BY seq",
+                (*self._places(since, until), since, until, until),
             )
 
     def newest(self, count: int) -> list[SealedRow]:
@@ -96,6 +121,32 @@ class AuditReader:
         """Every row, the newest first."""
         with self._as_output_error():
             yield from self._connection.execute(f"{_ALL} ORDER BY seq DESC")
+
+    def _places(self, since: str, until: str) -> tuple[int, int]:
+        """Numbers of rows, before and after which no row is of these times."""
+        low, high = self._connection.execute("SELECT min(seq), max(seq) FROM rows").fetchone()
+        if low is None or not (since or until):
+            return low or 0, high or 0
+        stride = max(_STRIDE, (high - low) // _MOST_PLACES)  # numbers may be forged
+        one = "SELECT seq, wall FROM rows WHERE seq >= ? ORDER BY seq LIMIT 1"
+        begins = (*range(low, high, stride), high)
+        places = [self._connection.execute(one, (seq,)).fetchone() for seq in begins]
+        seqs, walls = [seq for seq, _ in places], [str(wall) for _, wall in places]
+        after = [place for place, wall in enumerate(walls) if wall >= since]
+        before = [place for place, wall in enumerate(walls) if not until or wall < until]
+        first, last = min(after, default=len(seqs) - 1), max(before, default=0)
+        return seqs[max(first - 1, 0)], seqs[min(last + 1, len(seqs) - 1)]
+
+    def _row_before(self, seq: int) -> tuple[int, str] | None:
+        """The row before that which says what time it is and is the newest up to `seq`."""
+        found = self._connection.execute(
+            f"{TIMED_ROWS} AND seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)
+        ).fetchone()
+        if found is None:
+            return None
+        one = "SELECT seq, hash FROM rows WHERE seq = ?"
+        before: tuple[int, str] | None = self._connection.execute(one, (found[0] - 1,)).fetchone()
+        return before
 
     @contextlib.contextmanager
     def _as_output_error(self) -> Iterator[None]:

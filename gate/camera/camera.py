@@ -85,10 +85,10 @@ def open_camera(
     prepare_opencv()
     if wanted.kind is SourceKind.PIPELINE:
         check_pipelines()
-    if wanted.is_live:
-        if wanted.kind is SourceKind.PLUGIN:
-            check_plugin(CAMERAS, *plugin_of(wanted))
-        missing = _missing_device(wanted)
+    if wanted.kind is SourceKind.PLUGIN:
+        check_plugin(CAMERAS, *plugin_of(wanted))
+    if wanted.kind not in (SourceKind.PATH, SourceKind.DEMO):
+        missing = missing_device(wanted)
         camera = LiveCamera(wanted, _called(wanted), _advice(wanted), clock=clock)
         away = camera.wait_for_first_frame(0.0 if missing else first_frame_s)
         if away is not None:
@@ -99,7 +99,7 @@ def open_camera(
     return PacedCamera(clip, clock=clock) if realtime else ReplayCamera(clip)
 
 
-def _missing_device(source: Source) -> str | None:
+def missing_device(source: Source) -> str | None:
     """What to say of a device that is not there, as it is when it is unplugged; None if it is.
 
     Raises:

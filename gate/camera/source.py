@@ -54,16 +54,13 @@ class Source:
     kind: SourceKind
     address: str
 
-    @property
-    def is_live(self) -> bool:
-        """Whether it has no end by itself."""
-        return self.kind not in (SourceKind.PATH, SourceKind.DEMO)
-
     def __str__(self) -> str:
         """The name for messages and logs: on one line, without credentials."""
         text = self.address
         if self.kind is SourceKind.URL:
             text = masked(text)
+        elif self.kind is SourceKind.PLUGIN:
+            text = f"plugin:{text}"
         elif self.kind is SourceKind.PIPELINE:
             text = masked_pipeline(f"{PIPELINE_MARK}{text}")
         return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text

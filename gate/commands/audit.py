@@ -116,8 +116,12 @@ def parser() -> argparse.ArgumentParser:
     sub = command("verify", _verify, "Say whether the chain of rows is whole.")
     text = "a row that must be there, as noted elsewhere; finds rows cut off at the end"
     sub.add_argument("--anchor", type=_anchor, metavar="SEQ:HASH", help=text)
+    text = "a row that an earlier verify named last; of the rows before it only some are walked"
+    sub.add_argument("--after", type=_anchor, metavar="SEQ:HASH", help=text)
 
-    sub = command("export", _export, "Verify the chain, then write its rows.")
+    sub = command(
+        "export", _export, "Verify the rows asked for and all after them, then write them."
+    )
     sub.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
     text = "rows from this moment on, as 2026-05-01 or 2026-05-01T08:00 (UTC unless it says more)"
     sub.add_argument("--from", dest="since", type=_moment, metavar="TIME", help=text)
@@ -132,7 +136,9 @@ def parser() -> argparse.ArgumentParser:
     text = "go on with those that come, until Ctrl-C"
     sub.add_argument("--follow", "-f", action="store_true", help=text)
 
-    sub = command("report", _report, "Verify the chain, then count openings, denials and people.")
+    sub = command(
+        "report", _report, "Verify the days asked for, then count openings, denials and people."
+    )
     text = "so many days, the last of which is today (default 7)"
     sub.add_argument("--days", type=_count, default=7, metavar="N", help=text)
     text = "default: table, or what the name of --out ends in"
@@ -145,7 +151,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
-    check = reader.check(options.anchor)
+    if options.after is not None and options.anchor is not None:
+        raise ConfigError("--after names the row that must be there; leave out --anchor")
+    from_seq = 1 if options.after is None else options.after.seq
+    check = reader.check(options.after or options.anchor, from_seq=from_seq)
     if check.broken:
         _complain(check)
         return BROKEN
@@ -160,7 +169,7 @@ def _verify(reader: AuditReader, options: argparse.Namespace) -> int:
 
 
 def _export(reader: AuditReader, options: argparse.Namespace) -> int:
-    check = reader.check()
+    check = reader.check(from_seq=reader.place_of(options.since or ""))
     if check.broken:
         _complain(check)
         return BROKEN
@@ -170,7 +179,7 @@ def _export(reader: AuditReader, options: argparse.Namespace) -> int:
             write(_STANDARD_OUTPUT, rows)
         else:
             _write_file(Path(options.out), lambda file: write(file, rows))
-    sys.stderr.write(f"whole; last row {check.tip}\n")
+    sys.stderr.write(f"whole: rows {check.first_seq} to {check.tip.seq}; last row {check.tip}\n")
     return 0
 
 
@@ -219,10 +228,6 @@ def _follow(path: Path, last: Tip) -> None:
 
 
 def _report(reader: AuditReader, options: argparse.Namespace) -> int:
-    check = reader.check()
-    if check.broken:
-        _complain(check)
-        return BROKEN
     ending = Path(options.out).suffix.removeprefix(".")
     write = _REPORTS[options.format or (ending if ending in _REPORTS else "table")]
     today = datetime.now().astimezone().date()
@@ -230,7 +235,12 @@ def _report(reader: AuditReader, options: argparse.Namespace) -> int:
         days = list(last_days(options.days, today))
     except OverflowError:
         raise ConfigError(f"--days: expected no more than there were, got {options.days}") from None
-    with contextlib.closing(reader.rows(begin_of(days[0]))) as rows:
+    begin = begin_of(days[0])
+    check = reader.check(from_seq=reader.place_of(begin))
+    if check.broken:
+        _complain(check)
+        return BROKEN
+    with contextlib.closing(reader.rows(begin)) as rows:
         tally = tally_of(rows)
     newest = reader.newest(1)
     gate = str(newest[0][COLUMNS.index("gate")]) if newest else options.gate

@@ -12,6 +12,7 @@ from functools import partial
 
 from mask_gate.gate.commands.aim import aim
 from mask_gate.gate.commands.gate_flags import configured, parser
+from mask_gate.gate.commands.install import install_service, own_program
 from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.commands.set_up import (
     ask_password,
@@ -67,6 +68,8 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         return print_cameras()
     if options.copy_samples is not None:
         return copy_samples(options.copy_samples)
+    if options.install_service is not None:
+        return install_service(options.install_service, own_program(), kiosk=options.kiosk)
     if options.init is not None:
         write_config(options.init)
         print(_NEXT_STEPS.format(file=options.init))

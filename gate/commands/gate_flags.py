@@ -76,6 +76,14 @@ def _add_set_up_flags(add: Callable[..., object]) -> None:
     add("--aim", action="store_true", help="show how well the camera is placed; no door is touched")
     add("--init", metavar="FILE", type=Path, help="write a commented gate.yaml, and end")
     add("--copy-samples", metavar="DIR", type=Path, help="copy sample files there, and end")
+    add(
+        "--install-service",
+        metavar="ROOT",
+        type=Path,
+        nargs="?",
+        const=Path("/"),
+        help="write the systemd units, with --kiosk for a display of this machine, and end",
+    )
     add("--lock", action="store_true", help="lock every relay, and end")
     add("--validate-config", action="store_true", help="say whether the configuration is right")
 

@@ -286,7 +286,7 @@ def state_and_advice(door: DoorState, texts: Texts) -> dict[str, object]:
         "state": state,
         "state_text": texts.states[state],
         "reason": live.reason,
-        "advice_text": texts.advice[reason],
+        "advice_text": texts.advice_for(reason, is_slow=live.is_slow),
     }
 
 

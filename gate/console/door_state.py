@@ -53,7 +53,7 @@ class DoorState:
         if self.events.add(event):
             self.today.add(event)
         self.totals.add(event)
-        self.live.decide(event.get("state"), event.get("reason"))
+        self.live.decide(event.get("state"), event.get("reason"), is_slow="slow" in event)
         self.live.is_open = event.get("door") == "open"
 
     def take_recorded_event(self, event: Event, run: int) -> None:
@@ -80,7 +80,8 @@ class DoorState:
             self.live.add_latencies(latencies_s)
             self.totals.add_latencies(latencies_s)
         if status.get("state") is not None:
-            self.live.decide(status["state"], status.get("reason"))
+            is_slow = status.get("slow") is True
+            self.live.decide(status["state"], status.get("reason"), is_slow=is_slow)
 
 
 def _number(value: object) -> float:

@@ -98,7 +98,8 @@ def event_json(event: Event, texts: Texts) -> dict[str, object]:
         "type_text": texts.page.get(str(event.get("type")), ""),
         "state": state,
         "state_text": texts.states[state],
-        "reason_text": texts.reasons[reason] + (f": {detail}" if detail else ""),
+        "reason_text": texts.reasons[reason]
+        + (f": {detail}" if detail else f" ({texts.page['slow']})" if "slow" in event else ""),
         "door_text": texts.page[door_state(event.get("door") == "open")],
         "faces": event.get("faces"),
     }

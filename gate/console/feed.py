@@ -131,7 +131,7 @@ class ConsoleFeed:
         Returns:
             `frames` judged since the start, `latencies_s` of those since the last time, `age_s` of
             the newest turn or None before the first, `state` and `reason` or None before the first
-            frame, and `faces` in the newest frame.
+            frame, `faces` in the newest frame, and `slow`, as in `Scene`.
         """
         with self._lock:
             latencies_s = list(self._latencies_s)
@@ -142,8 +142,9 @@ class ConsoleFeed:
         turn_s, out_of_service = self._turn_s, self._out_of_service
         age_s = None if turn_s is None else now_s - turn_s
         faces = 0 if newest is None else newest[1].faces
+        is_slow = newest is not None and newest[1].is_slow
         if out_of_service is not None:
-            state, reason, age_s, faces = State.FAULT, out_of_service, 0.0, 0
+            state, reason, age_s, faces, is_slow = State.FAULT, out_of_service, 0.0, 0, False
         return {
             "frames": self._frames,
             "latencies_s": latencies_s,
@@ -151,6 +152,7 @@ class ConsoleFeed:
             "state": state,
             "reason": reason,
             "faces": faces,
+            "slow": is_slow,
         }
 
     def take_picture(self, now_s: float) -> tuple[bytes | memoryview, ...]:

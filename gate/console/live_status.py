@@ -38,7 +38,7 @@ class LiveStatus:
         is_open: whether the door is open.
         faces: in the newest frame.
         frames: judged since the gate began.
-        health: `ok`, `problem` or `unknown` for each of `PARTS`.
+        health: `ok`, `problem` or `unknown` for each of `PARTS`; also `slow` for the model.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -53,8 +53,13 @@ class LiveStatus:
         self._heard_s = -FRESH_S
         self._age_s = math.inf  # of the newest turn of the gate's loop, at `_heard_s`
 
-    def decide(self, state: object, reason: object) -> None:
+    def decide(self, state: object, reason: object, *, is_slow: bool) -> None:
         """Take in a decision.
+
+        Args:
+            state: a `State`.
+            reason: a `Reason`.
+            is_slow: whether the detector cannot keep its rate.
 
         Raises:
             ValueError: there is no such state or reason.
@@ -65,6 +70,13 @@ class LiveStatus:
                 self.health[part] = "problem"
             elif self.reason not in FAULTS | _NOTHING_SAID:
                 self.health[part] = "ok"
+        if self.health["model"] in ("ok", "slow"):
+            self.health["model"] = "slow" if is_slow else "ok"
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the detector does its work, but cannot keep its rate."""
+        return self.health["model"] == "slow"
 
     def update(self, age_s: float | None, frames: int, faces: int) -> None:
         """Take in how the gate's loop is.

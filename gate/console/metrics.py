@@ -47,6 +47,9 @@ class Metrics(Collector):
         )
         yield gauge("door_open", "Whether the door is open", lambda state: state.live.is_open)
         yield gauge("camera_fps", "Frames judged per second", lambda state: state.live.fps)
+        yield gauge(
+            "slow", "Whether the detector cannot keep its rate", lambda state: state.live.is_slow
+        )
         yield gauge("faces", "Faces in the newest frame", lambda state: state.live.faces)
         viewers = _labelled("console_viewers", "Viewers of live pictures")
         for context in self._contexts:
@@ -74,7 +77,7 @@ class Metrics(Collector):
                 states.add_metric([context.gate, state], live.state is state)
             for part, health in live.health.items():
                 if health != "unknown":
-                    parts.add_metric([context.gate, part], health == "ok")
+                    parts.add_metric([context.gate, part], health != "problem")
         yield states
         yield parts
 

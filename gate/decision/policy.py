@@ -149,6 +149,11 @@ class PolicyConfig(Section):
             return frozenset({MaskLabel.WITH_MASK})
         return frozenset({MaskLabel.WITH_MASK, MaskLabel.MASK_WEARED_INCORRECT})
 
+    @property
+    def answers_needed_per_s(self) -> float:
+        """With fewer answers of the detector a second nobody can be let in: frames and looks."""
+        return (self.min_frames - 1 + bool(self.second_looks)) / self.window_s
+
     def looks(self) -> SecondLooks | None:
         """The second looks, where there are any."""
         if not self.second_looks:

@@ -135,6 +135,14 @@ class DetectorChild:
             return 0
         return int(resident) * _PAGE_BYTES
 
+    def starved_s(self) -> float:
+        """How long its threads have waited for a processor so far; 0 where nobody counts that."""
+        waited_ns = 0
+        for thread in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                waited_ns += int(thread.read_text(encoding="ascii").split()[1])
+        return waited_ns / 1e9
+
     def end(self, *, linger: bool) -> str:
         """Leave nothing of it behind; nothing else may be asked of it from then on.
 

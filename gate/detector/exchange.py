@@ -9,7 +9,7 @@ from itertools import count
 
 from mask_gate.gate.detector.child import ChildEndedError, DetectorChild
 from mask_gate.gate.domain import Frame
-from mask_gate.gate.errors import ModelError
+from mask_gate.gate.errors import LateAnswerError, ModelError
 from mask_gate.models.detections import Detections
 
 
@@ -87,7 +87,8 @@ class Exchange:
             result_s: as in `ProcessLimits`.
 
         Raises:
-            ModelError: there is no sound answer about this very frame in time.
+            ModelError: there is no sound answer about this very frame in time; where it is only
+                late, a LateAnswerError.
         """
         caller = self._callers[camera]
         with self._changed:
@@ -101,7 +102,7 @@ class Exchange:
             if outcome is None and self._child is not child:
                 outcome = ModelError(self._why_none)
         if outcome is None:
-            raise ModelError(
+            raise LateAnswerError(
                 f"no answer in {result_s:g} s; use a faster machine or a smaller model"
             )
         if isinstance(outcome, ModelError):
@@ -112,13 +113,15 @@ class Exchange:
         """Ask the process in service about a frame, if there is one and the camera's last is done.
 
         Raises:
-            ModelError: it cannot be asked.
+            ModelError: it cannot be asked; because of that last one, a LateAnswerError.
         """
         child = self._child
         if child is None:
             raise ModelError(self._why_none)
         if any(pending.camera == camera for pending in self._pending):
-            raise ModelError("the detector still works on an earlier frame; this one is skipped")
+            raise LateAnswerError(
+                "the detector still works on an earlier frame; this one is skipped"
+            )
         try:
             pending = self.send(child, frame, camera)
         except ChildEndedError:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.errors import ModelError
 
+_STARVED_FACTOR = 10.0  # whoever has waited for so many limits is given up, whatever the reason
+
 
 @dataclass(slots=True)
 class _CameraHealth:
@@ -60,7 +62,8 @@ class SilenceWatch:
     """Adds up for how long a process has kept a frame waiting.
 
     What passes while the whole machine stands still, or both processes were stopped, is no silence:
-    a look counts for twice `poll_s` at most.
+    a look counts for twice `poll_s` at most. Nor is the time in which the process would work, but
+    other work has the processor: it is slow then, and does not hang, up to ten times the limit.
 
     Args:
         limits: of the process.
@@ -71,23 +74,31 @@ class SilenceWatch:
         self._number: int | None = None
         self._silent_s = 0.0
         self._looked_s = 0.0
+        self._starved_s = 0.0
+        self._waited_s = 0.0
 
-    def look(self, number: int | None, now_s: float) -> None:
+    def look(self, number: int | None, now_s: float, starved_s: float = 0.0) -> None:
         """See which frame waits longest; to be called every `poll_s` or more often.
 
         Args:
             number: of that frame; None when none waits.
             now_s: monotonic seconds.
+            starved_s: how long threads of the process have waited for the processor so far.
 
         Raises:
             ModelError: it has waited too long.
         """
         if number is None or number != self._number:
-            self._silent_s = 0.0
+            self._silent_s = self._waited_s = 0.0
         else:
-            self._silent_s += min(now_s - self._looked_s, 2 * self._limits.poll_s)
-        self._number, self._looked_s = number, now_s
-        if self._silent_s > self._limits.hang_s:
+            passed_s = min(now_s - self._looked_s, 2 * self._limits.poll_s)
+            self._waited_s += passed_s
+            # What a thread has waited is known once it has run; it may make up for earlier looks.
+            starved_s = max(starved_s, self._starved_s)
+            self._silent_s = max(self._silent_s + passed_s - (starved_s - self._starved_s), 0.0)
+        self._number, self._looked_s, self._starved_s = number, now_s, starved_s
+        limit_s = self._limits.hang_s
+        if self._silent_s > limit_s or self._waited_s > _STARVED_FACTOR * limit_s:
             raise ModelError(f"the detector's process was silent for {self._limits.hang_s:g} s")
 
 

@@ -97,7 +97,9 @@ class ProcessRun:
                 else:
                     self._pass_on(message)
             oldest = self._exchange.oldest()
-            self._silence.look(None if oldest is None else oldest.number, time.monotonic())
+            number = None if oldest is None else oldest.number
+            starved_s = 0.0 if number is None else self.child.starved_s()
+            self._silence.look(number, time.monotonic(), starved_s)
             self._check_memory()
 
     def _messages_before_service(

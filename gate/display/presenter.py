@@ -75,7 +75,14 @@ class Presenter:
             image = self._picture(frame, scene, blurs)
             size_wh = self._screen.size_wh or DEFAULT_SIZE_WH
             self._screen.show(
-                draw_visitor_screen(image, scene.tracks, scene.decision, self._texts, size_wh)
+                draw_visitor_screen(
+                    image,
+                    scene.tracks,
+                    scene.decision,
+                    self._texts,
+                    size_wh,
+                    is_slow=scene.is_slow,
+                )
             )
         elif self._screen is not None:
             drawn[blurs] = self._overlay(frame, scene, blurs)

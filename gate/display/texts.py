@@ -74,6 +74,7 @@ PAGE_KEYS = (
     "reason",
     "relay",
     "signal",
+    "slow",
     "state",
     "time",
     "to",
@@ -146,6 +147,11 @@ class Texts:
     advice: Mapping[Reason, str]
     aim: Mapping[str, str]
     page: Mapping[str, str]
+
+    def advice_for(self, reason: Reason, *, is_slow: bool) -> str:
+        """What to do at a gate that may be slow: wait, where looking at the camera is no help."""
+        waits = is_slow and reason is Reason.UNCERTAIN
+        return self.advice[Reason.STARTING if waits else reason]
 
 
 def language_folders(more: str | None) -> tuple[Path, ...]:

@@ -34,6 +34,8 @@ def draw_visitor_screen(
     decision: Decision,
     texts: Texts,
     size_wh: tuple[int, int] = DEFAULT_SIZE_WH,
+    *,
+    is_slow: bool = False,
 ) -> Image:
     """Draw the visitor screen.
 
@@ -43,6 +45,7 @@ def draw_visitor_screen(
         decision: of this picture.
         texts: names of classes, states and reasons.
         size_wh: columns and rows of the display.
+        is_slow: whether the detector cannot keep its rate.
 
     Returns:
         Rows and columns of the display, uint8 BGR.
@@ -64,9 +67,8 @@ def draw_visitor_screen(
     state = texts.typeface.fitted(
         texts.states[decision.state], size[0], width - left - gap, bold=True
     )
-    advice = texts.typeface.fitted(
-        texts.advice[decision.reason], size[1], width - left - gap, bold=True
-    )
+    advised = texts.advice_for(decision.reason, is_slow=is_slow)
+    advice = texts.typeface.fitted(advised, size[1], width - left - gap, bold=True)
     words = state.shape[0] + advice.shape[0]
     if upright:
         free = height - top - sign - words

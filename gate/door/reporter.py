@@ -34,7 +34,7 @@ class Reporter:
 
     Args:
         maker: words for events.
-        tell: called with scene and door whenever state, reason or door have changed.
+        tell: called with scene and door whenever state, reason, door or `is_slow` have changed.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class Reporter:
     def decided(self, scene: Scene, is_open: bool) -> None:
         """Pass on a decision that the door has taken, if it is not the same as the last."""
         decision = scene.decision
-        news = (decision.state, decision.reason)
-        if self._sinks and self._told[:2] != news:
+        news = (decision.state, decision.reason, scene.is_slow)
+        if self._sinks and self._told[:3] != news:
             line = self._order.begin(lambda: self._maker.of_decision(scene, is_open))
             line.is_kept = True
             self._order.end(line)

@@ -82,6 +82,7 @@ def _entities(root: str) -> list[tuple[str, str, Entity]]:
         ),
         ("binary_sensor", "camera", {"name": "Camera", **_problem()}),
         ("binary_sensor", "service", {"name": "Out of order", **_problem()}),
+        ("binary_sensor", "speed", {"name": "Slow", **_problem("slow")}),
         ("sensor", "state", {"name": "State", **_one_of(list(State))}),
         ("sensor", "reason", {"name": "Reason", **_one_of(list(Reason))}),
         *(
@@ -95,11 +96,11 @@ def _entities(root: str) -> list[tuple[str, str, Entity]]:
     ]
 
 
-def _problem() -> Entity:
+def _problem(word: str = "problem") -> Entity:
     return {
         "device_class": "problem",
         "entity_category": "diagnostic",
-        "payload_on": "problem",
+        "payload_on": word,
         "payload_off": "ok",
         "value_template": "{{ 'None' if value == 'unknown' else value }}",
     }

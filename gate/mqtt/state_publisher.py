@@ -27,10 +27,10 @@ ANSWER_S = 10.0
 CLOSE_S = 2.0
 """How long the farewell may take."""
 
-EVENTS_MAX = 100
+EVENTS_MAX = 1000
 """So many events wait for a broker that is slow; the oldest give way."""
 
-_BATCH = 20
+_BATCH = 100
 _CAMERA_FAULTS = frozenset({Reason.CAMERA_LOST, Reason.FROZEN, Reason.BAD_IMAGE})
 _BLIND = FAULTS | {Reason.STARTING, Reason.STOPPING}
 """Reasons that say nothing good of the camera."""
@@ -46,6 +46,7 @@ class GateState:
             "door": door_state(is_open=False),
             "camera": "unknown",
             "service": "ok",
+            "speed": "ok",
         }
         self._counts: Counter[str] = Counter()
         self._people = PeopleCounter()
@@ -64,6 +65,7 @@ class GateState:
             self.topics["camera"] = "ok"
         failed = reason in FAULTS or self.topics["state"] == State.FAULT.value
         self.topics["service"] = "problem" if failed else "ok"
+        self.topics["speed"] = "slow" if "slow" in event else "ok"
         self._count(event)
         self.topics["counters"] = self._counters()
         return {key: text for key, text in self.topics.items() if text != before[key]}
@@ -83,8 +85,8 @@ class StatePublisher:
     """An output and a keeper of events that publishes below `<base_topic>/<gate>`.
 
     Kept by the broker: `availability` (`online`, or `offline` by our last will), `state`,
-    `reason`, `door`, `camera`, `service` and `counters`. Not kept: `events`. While the broker is
-    away nothing is kept for it; when it is back it gets everything as it is then.
+    `reason`, `door`, `camera`, `service`, `speed` and `counters`. Not kept: `events`. While the
+    broker is away nothing is kept for it; when it is back it gets everything as it is then.
 
     It publishes no command, and asks for no topic at all.
 
@@ -102,8 +104,8 @@ class StatePublisher:
         self,
         config: MqttConfig,
         gate: str,
-        console_url: str | None = None,
         close_s: float = CLOSE_S,
+        console_url: str | None = None,
     ) -> None:
         broker = find_broker(
             config.host,

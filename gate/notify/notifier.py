@@ -116,11 +116,13 @@ class Notifier:
                     child.kill()
             answer = _answer(child, order)
         except OSError as error:
-            answer = {"fault": f"no process can be started ({error.strerror})"}
+            answer = {"trouble": f"no process can be started ({error.strerror})"}
         self._child = None
         if self._closing:
             return True
-        failed = str(answer.get("fault") or ", ".join(answer["failed"]))
+        failed = str(
+            answer.get("trouble") or answer.get("fault") or ", ".join(answer.get("failed", []))
+        )
         if failed and failed != self._told_failed:
             log.warning("notify: a message could not be sent: %s; tried again later", failed)
         elif self._told_failed and not failed:
@@ -132,6 +134,8 @@ class Notifier:
 def check_notify(config: NotifyConfig | None) -> None:
     """See that every address of the file is one that can be sent to; nothing is sent.
 
+    A machine that is too slow to find out is no fault of the file: the gate goes on.
+
     Raises:
         ConfigError: one is not, the file is no secret, or the library is missing.
     """
@@ -139,9 +143,14 @@ def check_notify(config: NotifyConfig | None) -> None:
         return
     if importlib.util.find_spec("apprise") is None:
         raise ConfigError("notify: needs apprise; run pip install 'mask-gate[notify]'")
-    answer = _answer(start(_SENDER), {"urls_file": config.urls_file})
+    try:
+        answer = _answer(start(_SENDER), {"urls_file": config.urls_file})
+    except OSError as error:
+        answer = {"trouble": f"no process can be started ({error.strerror})"}
     if answer.get("fault"):
         raise ConfigError(f"notify.urls_file: {answer['fault']}")
+    if answer.get("trouble"):
+        log.warning("notify: the addresses could not be checked: %s", answer["trouble"])
 
 
 def _answer(child: subprocess.Popen[bytes], order: Mapping[str, str]) -> dict[str, Any]:
@@ -151,9 +160,9 @@ def _answer(child: subprocess.Popen[bytes], order: Mapping[str, str]) -> dict[st
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        return {"fault": f"no service has answered for {SEND_S:g} s"}
+        return {"trouble": f"it took longer than {SEND_S:g} s"}
     try:
         answer = json.loads(said)
     except ValueError:
-        return {"fault": f"the process that sends it has ended ({child.returncode})"}
-    return answer if isinstance(answer, dict) else {"fault": "it talks nonsense"}
+        return {"trouble": f"the process that sends it has ended ({child.returncode})"}
+    return answer if isinstance(answer, dict) else {"trouble": "it talks nonsense"}

@@ -50,11 +50,13 @@ def answer_to(order: dict[str, str]) -> dict[str, object]:
 
 def main() -> int:
     """Carry out one order."""
-    os.nice(19)  # whatever else this machine does comes first
     mouth = os.dup(1)
     os.dup2(2, 1)
     logging.disable()  # apprise tells addresses; what failed is told by us
-    answer = answer_to(json.loads(sys.stdin.buffer.read()))
+    order = json.loads(sys.stdin.buffer.read())
+    if "body" in order:
+        os.nice(19)  # whatever else this machine does comes first
+    answer = answer_to(order)
     os.write(mouth, json.dumps(answer).encode())
     return 0
 

@@ -21,9 +21,11 @@ from mask_gate.gate.errors import (
     GateError,
     ModelError,
     OutputError,
+    OwnedError,
 )
 from mask_gate.gate.events import Scene
 from mask_gate.gate.notify.notifier import Notifier
+from mask_gate.gate.relays.worker import CHECK_BY_HAND
 from mask_gate.gate.runtime.doors_status import DoorsStatus
 from mask_gate.gate.runtime.entrance import open_entrance
 from mask_gate.gate.runtime.loop import Gate, Summary
@@ -36,7 +38,7 @@ from mask_gate.gate.runtime.parts import (
     open_presenter,
     start_message,
 )
-from mask_gate.gate.runtime.preflight import check_door
+from mask_gate.gate.runtime.preflight import check_door, check_parts
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.runtime.signals import Signals
 from mask_gate.gate.system.systemd import status_words
@@ -162,16 +164,23 @@ class DoorRun:
         mode, say = shared.mode, shared.terminal.say
         title = f"mask-gate {config.gate}" if self.name else "mask-gate"
         with contextlib.ExitStack() as stack:
-            entrance = stack.enter_context(
-                open_entrance(
-                    config,
-                    mode,
-                    say=say,
-                    on_status=self._on_status,
-                    on_signal=shared.signals.holding,
-                    view=view,
+            try:
+                entrance = stack.enter_context(
+                    open_entrance(
+                        config,
+                        mode,
+                        say=say,
+                        on_status=self._on_status,
+                        on_signal=shared.signals.holding,
+                        view=view,
+                    )
                 )
-            )
+            except OwnedError:
+                raise
+            except GateError as error:
+                if CHECK_BY_HAND not in str(error):
+                    check_parts(config, mode)  # which says it as `--validate-config` does
+                raise
             stack.callback(self._loop_ended)  # before the door is let go of, which may take a while
             check_door(config)
             if mode.moves and (notifier := shared.notifier.get()) is not None:
@@ -192,6 +201,8 @@ class DoorRun:
                 clip_loops=demo_loops(config, mode),
             )
             say(start_message(config, detector, mode))
+            if mode.moves and config.all_relays and demo_loops(config, mode):
+                log.warning("the demo moves the relay: the door opens though nobody stands there")
             self.summary = self._run(gate, lambda: shared.ending.is_set() or presenter.quit_asked)
             if presenter.quit_asked:
                 shared.ending.set()

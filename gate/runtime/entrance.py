@@ -269,7 +269,7 @@ def _keep_records(
             records.enter_context(contextlib.closing(EventLog(config.outputs.events)))
         )
     if config.mqtt is not None and mode.moves:
-        state = StatePublisher(config.mqtt, config.gate, config.console.url)
+        state = StatePublisher(config.mqtt, config.gate, console_url=config.console.url)
         reporter.add_event_sink(records.enter_context(contextlib.closing(state)))
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,10 +18,11 @@ from mask_gate.gate.camera.frame_check import FrameCheck
 from mask_gate.gate.clock import ReplayClock
 from mask_gate.gate.decision.policy import Policy
 from mask_gate.gate.decision.tracker import Tracker
-from mask_gate.gate.domain import NO_PICTURE, Decision, Frame, Reason, Track
+from mask_gate.gate.domain import NO_PICTURE, Decision, Frame, Reason, State, Track
 from mask_gate.gate.door.controller import DoorController
-from mask_gate.gate.errors import GateError, ModelError
+from mask_gate.gate.errors import GateError, LateAnswerError
 from mask_gate.gate.events import Scene
+from mask_gate.gate.runtime.pace import Pace
 from mask_gate.models.detections import Detections
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,11 @@ Box = tuple[float, float, float, float]
 """Corners xyxy in pixels of a frame."""
 
 _KEPT_LATENCIES = 10_000
+_TELL_PACE_S = 60.0  # a pace that comes and goes is logged no more often
+
+_MEND = "give the gate more of the processor, or fewer cameras"
+
+_Said = TypeVar("_Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +47,15 @@ class Limits:
 
     Attributes:
         camera_s: no frame for longer is CAMERA_LOST.
-        result_s: an answer about an older frame is too late to count: MODEL_FAULT.
+        result_s: an answer about an older frame is too late to count.
         fault_frames: after so many model faults in a row, as many sound frames must follow.
+        answers_per_s: with fewer answers in time nobody can be let in: MODEL_FAULT.
     """
 
     camera_s: float
     result_s: float
     fault_frames: int
+    answers_per_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class Summary:
     """What one run came to.
 
     Attributes:
+        frames: that were judged; those that came while the detector was busy are left out.
         latencies_s: sorted, from picture to decision, of the newest frames.
     """
 
@@ -120,8 +132,11 @@ class Gate:
         self._show = show
         self._on_turn = on_turn
         self._trust = _Trust(limits.fault_frames)
+        self._pace = Pace(limits.answers_per_s)
+        self._pace_log = _PaceLog(self._pace)
         self._count = 0
         self._newest = no_picture()
+        self._decided = State.IDLE
         self._arrival = _Arrival(0.0, 0.0)
         self._latencies_s: deque[float] = deque(maxlen=_KEPT_LATENCIES)
 
@@ -147,17 +162,14 @@ class Gate:
         try:
             for frame in self._frames(stop, seconds):
                 try:
-                    self._check(frame)
-                    detections = self._detector(frame)
-                    tracks = self._tracker.update(detections, frame.time_s)
-                    self._look_again(tracks, frame)
-                    decision = self._decide(tracks, frame)
-                except _Repeated:  # no news: it must not renew a lease
+                    scene = self._judge(frame)
+                except _NoNews:  # it must not renew a lease
                     continue
                 except Exception as error:  # noqa: BLE001 - whatever breaks, the door is locked
-                    tracks, decision = (), self._fault(error, frame)
-                seen = Scene(decision, tracks, self._latency_s(), picture_wh=_size_wh(frame))
-                scene = self._act(seen)
+                    scene = self._fault(error, frame)
+                scene = replace(scene, latency_s=self._latency_s(), picture_wh=_size_wh(frame))
+                scene = self._act(scene)
+                self._count += 1
                 self._latencies_s.append(scene.latency_s)
                 self._newest = frame
                 self._show(frame, scene)
@@ -176,7 +188,6 @@ class Gate:
             if frame is not None:
                 self._pass_time(frame.time_s)
                 newest_s = self._clock()
-                self._count += 1
                 self._arrival = _Arrival(time.perf_counter(), newest_s - frame.time_s)
                 yield frame
             elif not self._camera.ended and self._clock() - newest_s > self._limits.camera_s:
@@ -194,58 +205,107 @@ class Gate:
     def _camera_lost(self) -> None:
         """Lock the door, and show that on the last picture there was, or on none."""
         self._tracker.reset()
-        scene = self._act(Scene(self._policy.fault(Reason.CAMERA_LOST, self._clock())))
+        scene = self._act(self._scene(self._policy.fault(Reason.CAMERA_LOST, self._clock())))
         self._show(self._newest, scene)
+
+    def _judge(self, frame: Frame) -> Scene:
+        """What is decided on a frame that can be judged.
+
+        Raises:
+            _NoNews: the frame, or the answer about it, says nothing.
+            Exception: anything else is a fault.
+        """
+        self._check(frame)
+        try:
+            detections = self._in_time(partial(self._detector, frame), frame)
+            tracks = self._tracker.update(detections, frame.time_s)
+            self._look_again(tracks, frame)
+        except LateAnswerError:
+            return self._without_answer(frame)
+        self._pace_log.look(self._clock())
+        if self._pace.is_too_slow:
+            return self._too_slow(frame)
+        if not self._trust.sound():
+            raise _FrameFault(Reason.MODEL_FAULT)
+        size_hw = frame.image.shape[0], frame.image.shape[1]
+        return self._scene(self._policy.decide(tracks, frame.time_s, size_hw), tracks)
+
+    def _in_time(self, ask: Callable[[], _Said], frame: Frame) -> _Said:
+        """What the detector says about a frame.
+
+        Raises:
+            LateAnswerError: it does not say so in time; a late answer opens nothing, nor keeps
+                anything open.
+        """
+        began_s = self._clock()
+        try:
+            said = ask()
+            age_s = self._clock() - frame.time_s
+            if age_s > self._limits.result_s:
+                raise LateAnswerError(f"the answer came {age_s:.2f} s after the picture")
+        except LateAnswerError:
+            self._pace.late(began_s, self._clock())
+            raise
+        self._pace.answered(began_s, self._clock())
+        return said
+
+    def _without_answer(self, frame: Frame) -> Scene:
+        """What to make of a frame without an answer in time: as if the camera had left it out.
+
+        The next one is judged as it comes. A lease that is not renewed ends by itself; that is
+        told, and so is a detector that is too slow.
+
+        Raises:
+            _NoNews: nothing is to be told.
+        """
+        self._pace_log.look(self._clock())
+        if self._pace.is_too_slow:
+            return self._too_slow(frame)
+        if self._decided is State.ALLOW and not self._door.is_open:
+            return self._scene(Decision(State.CHECKING, Reason.UNCERTAIN, frame.time_s))
+        raise _NoNews
+
+    def _too_slow(self, frame: Frame) -> Scene:
+        fault = self._policy.fault(Reason.MODEL_FAULT, frame.time_s)
+        return replace(self._scene(fault), detail=self._pace_log.sentence)
+
+    def _scene(self, decision: Decision, tracks: tuple[Track, ...] = ()) -> Scene:
+        self._decided = decision.state
+        return Scene(decision, tracks, is_slow=self._pace.is_slow)
 
     def _check(self, frame: Frame) -> None:
         """Let a frame pass that can be judged.
 
         Raises:
             _FrameFault: it cannot.
-            _Repeated: it is the picture of the last one.
+            _NoNews: it is the picture of the last one.
         """
         if (reason := self._frame_check.inspect(frame)) is not None:
             self._tracker.reset()
             raise _FrameFault(reason)
         if self._frame_check.repeated:
-            raise _Repeated
+            raise _NoNews
 
     def _look_again(self, tracks: tuple[Track, ...], frame: Frame) -> None:
         """Make the look that the policy wants, at a face that is seen in this frame."""
         wanted = self._policy.second_look
-        if self._second_look is None or wanted is None:
+        look = self._second_look
+        if look is None or wanted is None:
             return
         for track in tracks:
             if track.id == wanted.id and track.last_seen_s == frame.time_s:
-                is_borne_out = self._second_look(frame, track.box_xyxy)
+                ask = partial(look, frame, track.box_xyxy)
+                is_borne_out = self._in_time(ask, frame)
                 self._policy.hear(track.id, is_borne_out, frame.time_s)
 
-    def _decide(self, tracks: tuple[Track, ...], frame: Frame) -> Decision:
-        """What the policy decides, unless the model's answer is late or not trusted again yet.
-
-        Raises:
-            ModelError: it is late.
-            _FrameFault: it is not trusted.
-        """
-        age_s = self._clock() - frame.time_s
-        if age_s > self._limits.result_s:
-            raise ModelError(
-                f"the answer came {age_s:.2f} s after the picture, later than "
-                f"{self._limits.result_s:g} s; use a faster machine or a smaller model"
-            )
-        if not self._trust.sound():
-            raise _FrameFault(Reason.MODEL_FAULT)
-        size_hw = frame.image.shape[0], frame.image.shape[1]
-        return self._policy.decide(tracks, frame.time_s, size_hw)
-
-    def _fault(self, error: Exception, frame: Frame) -> Decision:
+    def _fault(self, error: Exception, frame: Frame) -> Scene:
         """What is decided on a frame that cannot be judged."""
         if isinstance(error, _FrameFault):
-            return self._policy.fault(error.reason, frame.time_s)
+            return self._scene(self._policy.fault(error.reason, frame.time_s))
         if self._trust.fault():
             known = isinstance(error, GateError)
             log.error("this frame counts for nothing: %s", error, exc_info=None if known else error)
-        return self._policy.fault(Reason.MODEL_FAULT, frame.time_s)
+        return self._scene(self._policy.fault(Reason.MODEL_FAULT, frame.time_s))
 
     def _act(self, scene: Scene) -> Scene:
         """Hand the decision to the door; what it took instead ends the grant of the policy."""
@@ -273,8 +333,8 @@ class _FrameFault(Exception):  # noqa: N818
         self.reason = reason
 
 
-class _Repeated(Exception):  # noqa: N818
-    """A frame is no news."""
+class _NoNews(Exception):  # noqa: N818
+    """A frame says nothing that was not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +366,39 @@ class _Trust:
             return False
         self._faults = 0
         return True
+
+
+class _PaceLog:
+    """Logs that the detector has become slow, too slow or fast enough, with a pause in between.
+
+    Args:
+        pace: of the detector.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._logged = (False, False)
+        self._logged_s = -math.inf
+
+    @property
+    def sentence(self) -> str:
+        """How fast the detector is, and how fast it should be."""
+        pace = self._pace
+        rate = f"the detector answers {pace.per_s:.1f} times a second in time"
+        if pace.is_too_slow:
+            return f"{rate}, too few to prove anything ({pace.needed_per_s:g} are needed)"
+        return f"{rate}; older pictures are left out"
+
+    def look(self, now_s: float) -> None:
+        """Log a pace that is not the one that was logged last."""
+        pace = self._pace
+        now = pace.is_slow, pace.is_too_slow
+        if now == self._logged or now_s - self._logged_s < _TELL_PACE_S:
+            return
+        self._logged, self._logged_s = now, now_s
+        if pace.is_too_slow:
+            log.error("too slow, the door stays locked: %s; %s", self.sentence, _MEND)
+        elif pace.is_slow:
+            log.warning("slow: %s; %s", self.sentence, _MEND)
+        else:
+            log.warning("the detector keeps its rate again")

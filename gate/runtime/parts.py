@@ -207,6 +207,7 @@ def build_gate(
             camera_s=config.camera.timeout_s,
             result_s=config.door.decision_max_age_s,
             fault_frames=config.detector.fault_frames,
+            answers_per_s=config.policy.answers_needed_per_s,
         ),
         second_look=SecondLook(detector, config.policy.compliant, config.policy.second_look_score),
         show=show,

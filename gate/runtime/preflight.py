@@ -1,7 +1,8 @@
 """Preflight: whether a gate could start with a configuration, found out without touching a relay.
 
 `--validate-config` and SIGHUP ask for all of it. A start finds out the same by starting: it opens
-what is opened here, and asks for `check_door` once its door is locked.
+what is opened here, and asks for `check_door` once its door is locked, and for `check_parts` when
+its entrance cannot be had. So both refuse a configuration with the same words.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from mask_gate.gate.camera.camera import missing_device
 from mask_gate.gate.camera.clip import open_clip
 from mask_gate.gate.camera.opencv_capture import check_pipelines
 from mask_gate.gate.camera.plugin_camera import plugin_of
@@ -21,7 +23,7 @@ from mask_gate.gate.camera.source import SourceKind, parse_source
 from mask_gate.gate.config.named_files import check_named_files
 from mask_gate.gate.config.resolved_names import resolved_pin
 from mask_gate.gate.config.schema import GateConfig
-from mask_gate.gate.errors import AuditError, CameraError, ConfigError, GateError, OutputError
+from mask_gate.gate.errors import AuditError, ConfigError, GateError, OutputError
 from mask_gate.gate.notify.notifier import check_notify
 from mask_gate.gate.relays.command import parse_command
 from mask_gate.gate.relays.config import (
@@ -67,17 +69,26 @@ def check_startable(config: GateConfig, mode: RunMode) -> None:
     for name, door in config.each_door().items():
         with about_door(name):
             check_commands(door)
-            check_door(door)
-            _check_source(door, mode)
-            for number, relay in enumerate(door.relays):
-                _check_relay(relay, f"relays.{number}")
-            _check_records(door)
+            check_parts(door, mode)
     check_console(config)
     check_notify(config.notify)
-    if config.mqtt is not None:
-        _check_package("mqtt", "mqtt")
     with open_detector(config, replace(mode, dry=True)):
         pass
+
+
+def check_parts(config: GateConfig, mode: RunMode) -> None:
+    """See that what a door is made of can be had, but for the detector.
+
+    Raises:
+        GateError: it cannot; names the key.
+    """
+    check_door(config)
+    _check_source(config, mode)
+    for number, relay in enumerate(config.relays):
+        _check_relay(relay, f"relays.{number}")
+    _check_records(config)
+    if config.mqtt is not None:
+        _check_package("mqtt", "mqtt")
 
 
 def check_door(config: GateConfig) -> None:
@@ -125,17 +136,12 @@ def _check_source(config: GateConfig, mode: RunMode) -> None:
         open_clip(source, camera.folder_fps, folder_is_numbered=camera.folder_is_numbered).close()
         return
     if source.kind is SourceKind.PLUGIN:
-        try:
-            check_plugin(CAMERAS, *plugin_of(source))
-        except ConfigError as error:
-            raise ConfigError(f"camera.source: {error}") from None
+        check_plugin(CAMERAS, *plugin_of(source))
     if mode.replay:
         raise ConfigError("--fast is for clips: give a video file, a folder, or demo")
     if source.kind is SourceKind.PIPELINE:
         check_pipelines()
-    device = Path(source.address)
-    if source.kind is SourceKind.DEVICE and device.exists() and not device.is_char_device():
-        raise CameraError(f"camera.source: {source} is not a camera; give its device file")
+    missing_device(source)
 
 
 def _check_relay(relay: RelayConfig, key: str) -> None:

@@ -149,7 +149,8 @@ def status_words(scene: Scene, is_open: bool) -> str:
     decision = scene.decision
     door = "OPEN" if is_open else "locked"
     reason = decision.reason.value.replace("_", " ")
-    return f"{decision.state.value.upper()}, door {door}: {reason}"
+    slow = ", slow" if scene.is_slow else ""
+    return f"{decision.state.value.upper()}, door {door}: {reason}{slow}"
 
 
 def _limit_s(limit_us: str, pid: str) -> float | None:

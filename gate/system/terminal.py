@@ -63,6 +63,8 @@ def status_line(scene: Scene, is_open: bool) -> str:
     parts = [decision.reason.value.replace("_", " ")]
     if scene.faces:
         parts.append("1 face" if scene.faces == 1 else f"{scene.faces} faces")
+    if scene.is_slow:
+        parts.append("slow")
     if decision.state is not State.FAULT:
         parts.append(f"{1000 * scene.latency_s:.0f} ms")
     return f"{decision.state.value.upper():<8}  {door}  {', '.join(parts)}"

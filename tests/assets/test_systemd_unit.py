@@ -13,6 +13,8 @@ from mask_gate.gate.audit.config import AuditConfig
 from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.camera.camera import open_camera
 from mask_gate.gate.camera.live_camera import CaptureLimits
+from mask_gate.gate.commands import install
+from mask_gate.gate.commands.gate import main
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.config.sections import DetectorConfig
 from mask_gate.gate.detector.limits import ProcessLimits
@@ -279,6 +281,91 @@ class TestWhatSystemdSays:
 
 
 @pytest.fixture
+def root(tmp_path, monkeypatch, capsys):
+    """A file system with nothing in it but what `mask-gate --install-service` puts there."""
+    prefix = tmp_path / "venv"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin/mask-gate").symlink_to("/bin/true")
+    monkeypatch.setattr(install.sys, "prefix", str(prefix))
+    root = tmp_path / "root"
+    assert main(["--install-service", str(root), "--kiosk"]) == 0
+    assert "systemctl enable --now mask-gate" in capsys.readouterr().out
+    return root
+
+
+class TestInstalled:
+    """What `mask-gate --install-service --kiosk` puts in place."""
+
+    UNITS = "etc/systemd/system"
+
+    def test_starts_the_program_that_installed_it(self, root, tmp_path):
+        program = str(tmp_path / "venv/bin/mask-gate")
+        for name in ("mask-gate.service", "mask-gate@.service", "mask-gate.service.d/kiosk.conf"):
+            text = (root / self.UNITS / name).read_text()
+            assert f"ExecStart={program} " in text
+            assert install.PROGRAM not in text
+
+    def test_the_unit_of_one_of_several_is_the_same_but_for_its_configuration(self, root):
+        one = (root / self.UNITS / "mask-gate.service").read_text().splitlines()
+        of_several = (root / self.UNITS / "mask-gate@.service").read_text().splitlines()
+        others = [(a, b) for a, b in zip(one, of_several, strict=True) if a != b]
+        assert [b.partition("=")[0] for _, b in others] == [
+            "Description", "ExecStart", "ExecStopPost",
+        ]  # fmt: skip
+        assert all("%i" in b for _, b in others)
+
+    def test_the_kiosk_differs_by_its_window_alone(self, root):
+        kiosk = read_unit(root / self.UNITS / "mask-gate.service.d/kiosk.conf")["Service"]
+        service = read_unit(root / self.UNITS / "mask-gate.service")["Service"]
+        assert kiosk["ExecStart"] == ["", service["ExecStart"][0].replace("--headless", "--kiosk")]
+        assert kiosk.keys() == {"ExecStart", "Environment", "BindReadOnlyPaths"}
+
+    def test_the_door_does_not_wait_for_a_display_for_ever(self, root):
+        """It is wanted, not required, and given up where it does not come."""
+        kiosk = read_unit(root / self.UNITS / "mask-gate.service.d/kiosk.conf")["Unit"]
+        assert kiosk == {"Wants": ["mask-gate-screen.service"], "After": kiosk["Wants"]}
+        screen = read_unit(root / self.UNITS / "mask-gate-screen.service")["Service"]
+        assert float(screen["TimeoutStartSec"][0]) <= 30
+        assert "-nolisten tcp" in screen["ExecStart"][0]
+
+    def test_a_later_version_replaces_units_and_leaves_the_configuration_alone(self, root):
+        unit, config = root / self.UNITS / "mask-gate.service", root / "etc/mask-gate/gate.yaml"
+        unit.write_text("old")
+        config.write_text("gate: mine\n")
+        assert main(["--install-service", str(root)]) == 0
+        assert unit.read_text() != "old"
+        assert config.read_text() == "gate: mine\n"
+
+    def test_the_configuration_is_for_the_gate_alone(self, root):
+        folder = root / "etc/mask-gate"
+        assert folder.stat().st_mode & 0o7777 == 0o2755
+        assert (folder / "gate.yaml").stat().st_mode & 0o777 == 0o640
+
+    @needs_systemd
+    def test_systemd_understands_every_line(self, root):
+        units = root / self.UNITS
+        names = ["mask-gate.service", "mask-gate@yard.service", "mask-gate-screen.service"]
+        screen = units / "mask-gate-screen.service"
+        screen.write_text(screen.read_text().replace("/usr/bin/Xorg", "/bin/true"))
+        command = ["systemd-analyze", "verify", *(f"./{name}" for name in names)]
+        said = subprocess.run(command, cwd=units, capture_output=True, text=True, timeout=120)
+        ours = [line for line in said.stderr.splitlines() if "mask-gate" in line]
+        assert (said.returncode, ours) == (0, [])
+
+
+class TestNotInstalled:
+    def test_a_checkout_says_that_there_is_no_program(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(install.sys, "prefix", str(tmp_path))
+        assert main(["--install-service", str(tmp_path / "root")]) == ConfigError.exit_code
+        assert "install the wheel first" in capsys.readouterr().err
+
+    def test_a_file_system_that_cannot_be_written_is_told(self, tmp_path, capsys):
+        program = Path("/bin/true")
+        with pytest.raises(OutputError, match=r"--install-service: .*No such file or directory"):
+            install.install_service(Path("/proc/nowhere"), program, kiosk=False)
+
+
+@pytest.fixture
 def text():
     """The manual."""
     return MANUAL.read_text(encoding="utf-8")
@@ -299,9 +386,10 @@ class TestTheManual:
             assert re.search(rf"^\| {error.exit_code} \|", text, re.MULTILINE), error
 
     def test_it_installs_what_the_unit_starts(self, text):
-        for path in (one("ExecStart").split()[0], "/etc/mask-gate/gate.yaml", "mask-gate.sysusers"):
+        for path in (one("ExecStart").split()[0], "/etc/mask-gate/gate.yaml", "systemd-sysusers"):
             assert Path(path).name in text
         assert "/opt/mask-gate" in text
+        assert "mask-gate --install-service" in text
 
 
 def test_nothing_is_said_twice_but_lists():

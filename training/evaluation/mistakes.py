@@ -90,14 +90,15 @@ def draw_mistakes(
         columns: most pictures in a row.
     """
     rows = [[m for m in mistakes if m.kind is kind] for kind in MistakeKind]
-    figure = Figure(figsize=(8.4, 0.3 + 2.15 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    heights = [2.15 if found else 0.3 for found in rows]
+    figure = Figure(figsize=(8.4, 0.3 + sum(heights)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for kind, found, axes in zip(MistakeKind, rows, grid, strict=True):
         for cell in axes:
             cell.set(xticks=[], yticks=[], frame_on=False)
         for cell, mistake in zip(axes, found, strict=False):
             _draw(cell, mistake, load_image(mistake.image))
-        _head(axes[0], f"{kind}: {len(found) or 'none'}")
+        _head(axes[0], f"{kind}: {len(found) or 'none'}", upright=bool(found))
     lines = [
         Line2D([], [], color=INK, lw=2, label="annotated"),
         Line2D([], [], color=INK, lw=2, ls=DASHED, label="detected, with its score"),
@@ -176,7 +177,9 @@ def _draw(axes: Axes, mistake: Mistake, image: NDArray[np.uint8]) -> None:
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     was = "not annotated" if mistake.truth is None else f"is {CLASS_NAMES[mistake.truth]}"
-    said = "nothing" if mistake.said is None else f"{CLASS_NAMES[mistake.said]} {mistake.score:.2f}"
+    said = (
+        "not seen" if mistake.said is None else f"{CLASS_NAMES[mistake.said]} {mistake.score:.2f}"
+    )
     axes.set_title(f"{was}\n{said}", fontsize=7, color=INK, loc="left", pad=3)
     name = mistake.image
     if len(name) > LONGEST_NAME:  # the beginning is often shared
@@ -184,20 +187,21 @@ def _draw(axes: Axes, mistake: Mistake, image: NDArray[np.uint8]) -> None:
     axes.set_xlabel(name, fontsize=7, color=GREY, loc="left", labelpad=2)
 
 
-def _head(axes: Axes, text: str) -> None:
-    """The heading of a row, upright at its left."""
-    axes.text(
-        -0.06,
+def _head(axes: Axes, text: str, upright: bool) -> None:
+    """The heading of a row, upright at its left; all there is of a row without pictures."""
+    said = axes.text(
+        -0.06 if upright else 0.0,
         0.5,
         text,
         transform=axes.transAxes,
-        rotation=90,
-        ha="right",
+        rotation=90 if upright else 0,
+        ha="right" if upright else "left",
         va="center",
         fontsize=10,
         fontweight="bold",
         color=INK,
     )
+    said.set_in_layout(upright)  # a long one makes no column wider
 
 
 def _crop(mistake: Mistake, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:

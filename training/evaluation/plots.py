@@ -134,7 +134,8 @@ def draw_precision_recall(
         kept = 0 if min_score is None else int(np.sum(curve.scores >= min_score))
         if kept:
             point = curve.recall[kept - 1], curve.precision[kept - 1]
-            axes.plot(*point, "o", ms=8, color=look["color"], mec=BLACK, mew=0.8, zorder=5)
+            dot = {"color": look["color"], "mec": BLACK, "mew": 0.8, "zorder": 5}
+            axes.plot(*point, "o", ms=8, **dot, clip_on=False)
     if min_score is not None:
         label = f"at score {min_score:g}"
         axes.plot([], [], "o", ms=8, color="white", mec=BLACK, mew=0.8, ls="none", label=label)
@@ -161,8 +162,8 @@ def draw_confusion(matrix: NDArray[np.integer], path: Path) -> None:
     axes.imshow(share, cmap=shades, vmin=0, vmax=1, aspect="auto")
     names = [_two_lines(name) for name in CLASS_NAMES]
     places = range(len(matrix))
-    axes.set_xticks(places, [*names, "nothing\n(missed)"], fontsize=9)
-    axes.set_yticks(places, [*names, "nothing\n(invented)"], fontsize=9)
+    axes.set_xticks(places, [*names, "not\nseen"], fontsize=9)
+    axes.set_yticks(places, [*names, "not\nannotated"], fontsize=9)
     axes.set_xlabel("detected as", color=INK)
     axes.set_ylabel("annotated as", color=INK)
     axes.set_title("Faces by class, and their share of the row", fontsize=12, loc="left", color=INK)
@@ -296,7 +297,12 @@ def _whiskers(
 def _legend_below(axes: Axes, columns: int = 3) -> None:
     """The legend under the axes, where it can hide no line."""
     axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, frameon=False, fontsize=9
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        handlelength=3,
     )
 
 

@@ -20,6 +20,8 @@ import pytest
 from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.chain import COLUMNS, Row, row_hash
 from mask_gate.gate.audit.chain_check import ChainCheck
+from mask_gate.gate.audit.clock import iso_time
+from mask_gate.gate.audit.record_time import TimeNote
 from mask_gate.gate.audit.store import AuditStore
 from mask_gate.gate.commands.audit import main
 
@@ -68,6 +70,28 @@ def small(tmp_path):
     path = tmp_path / "small.sqlite"
     make(path, [row(number) for number in range(0, ROWS, ROWS // 20)])
     return path
+
+
+def make_noted(path, days, events):
+    """Days of so many events, the first row of each a note of the record's time; these, as tips."""
+    tips = []
+    store = AuditStore(path, busy_s=1.0, wall=lambda: datetime(2026, 5, 1, tzinfo=UTC))
+    store.open()
+    for day in range(days):
+        begin, boot = datetime(2026, 5, 1 + day, tzinfo=UTC), {"boot_id": "b", "gate": "lobby"}
+        note = str(TimeNote(iso_time(begin), 365.0))
+        times = {"wall": iso_time(begin), "mono_s": 86400.0 * day + 10}
+        store.append([Row("clock", detail=note, **times, **boot)])
+        tips.append(str(store.tip))
+        store.append([Row("event", detail=f"e{n}", **times, **boot) for n in range(events)])
+    store.close()
+    return tips
+
+
+@pytest.fixture
+def noted(tmp_path):
+    path = tmp_path / "noted.sqlite"
+    return path, make_noted(path, 10, 5)
 
 
 def tamper(path, *statements):
@@ -139,6 +163,38 @@ class TestVerify:
         assert code == 1
         assert "row 9001: missing; the anchor names row 10000, the last row is 9000" in err
 
+    def test_goes_on_after_the_row_that_an_earlier_one_named(self, run, noted):
+        path, days = noted
+        row = run("verify", "--file", path)[1].split()[-1]
+        assert run("verify", "--file", path, "--after", days[5]) == (
+            0, f"whole: rows {int(days[5].partition(':')[0])} to 60\nlast row {row}\n", "",
+        )  # fmt: skip
+
+    def test_goes_on_after_no_other_row(self, run, noted):
+        path, days = noted
+        forged = f"{days[5].partition(':')[0]}:{'0' * 64}"
+        code, _, err = run("verify", "--file", path, "--after", forged)
+        assert code == 1
+        assert "is not the row the anchor names" in err
+
+    def test_after_a_row_finds_what_was_done_to_those_that_follow_and_no_others(self, run, noted):
+        path, days = noted
+        tamper(path, "UPDATE rows SET decision = 'allow' WHERE seq = 3")
+        assert run("verify", "--file", path, "--after", days[5])[0] == 0
+        assert run("verify", "--file", path)[0] == 1
+        tamper_again = "UPDATE rows SET decision = 'allow' WHERE seq = 50"
+        with sqlite3.connect(path) as connection:
+            connection.execute(tamper_again)
+        connection.close()
+        code, _, err = run("verify", "--file", path, "--after", days[5])
+        assert (code, err) == (1, "broken: row 50: does not match its own hash; it was changed\n")
+
+    def test_after_and_anchor_do_not_go_together(self, run, noted):
+        path, days = noted
+        code, _, err = run("verify", "--file", path, "--after", days[5], "--anchor", days[5])
+        assert code == 2
+        assert "leave out --anchor" in err
+
     def test_what_is_no_value_of_ours_is_a_break_not_a_crash(self, run, small):
         tamper(
             small,
@@ -196,6 +252,23 @@ class TestVerify:
 
 
 class TestExport:
+    def test_of_some_days_verifies_them_and_what_follows(self, run, tmp_path):
+        """A file of some thousand rows is looked through in steps, not row by row."""
+        path = tmp_path / "large.sqlite"
+        make_noted(path, 5, 1199)
+        some = "--file", path, "--from", "2026-05-04", "--to", "2026-05-05"
+        tamper(path, "UPDATE rows SET decision = 'allow' WHERE seq = 3")
+        code, out, err = run("export", *some)
+        assert code == 0
+        assert [json.loads(line)["seq"] for line in out.splitlines()] == list(range(3601, 4801))
+        assert err.startswith("whole: rows 2401 to 6000; last row 6000:")
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE rows SET decision = 'allow' WHERE seq = 5000")
+        connection.close()
+        code, out, err = run("export", *some)
+        assert (code, out) == (1, "")
+        assert "row 5000: does not match its own hash" in err
+
     def test_writes_every_row_as_json(self, run, small):
         code, out, err = run("export", "--file", small)
         rows = [json.loads(line) for line in out.splitlines()]
@@ -203,7 +276,7 @@ class TestExport:
         assert [each["seq"] for each in rows] == list(range(1, 21))
         assert list(rows[0]) == list(COLUMNS)
         assert (rows[0]["classes"], rows[0]["confidences"]) == ({"without_mask": 1}, [0.9])
-        assert err == f"whole; last row 20:{rows[-1]['hash']}\n"
+        assert err == f"whole: rows 1 to 20; last row 20:{rows[-1]['hash']}\n"
 
     def test_writes_every_row_as_csv(self, run, small):
         code, out, _ = run("export", "--file", small, "--format", "csv")

@@ -40,3 +40,9 @@ def test_what_is_no_text_stays():
 def test_the_defaults_hold_none():
     config = GateConfig().model_dump(mode="json")
     assert masked(config) == config
+
+
+def test_a_setting_that_is_called_a_secret_is_one_whatever_is_in_it():
+    settings = {"host": "10.0.0.7", "password": "x", "api_token": "y", "secret_file": "/etc/key"}
+    shown = {**settings, "password": "***", "api_token": "***"}
+    assert masked({"relays": [{"settings": settings}]}) == {"relays": [{"settings": shown}]}

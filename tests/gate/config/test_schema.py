@@ -372,6 +372,12 @@ class TestSeveralDoors:
             ("relays: [{kind: webhook, url: 'http://localhost/a'}]",) * 2
             + ("the address http://localhost/a",),
             ("relays: [{kind: recording, path: a}]",) * 2 + ("relays: the file a",),
+            (
+                "relays: [{kind: plugin, driver: b, settings: {host: h, channel: 1}}]",
+                "relays: [{kind: plugin, driver: b, settings: {channel: 1, host: h}}]",
+                "relays: the plug-in b with the same settings",
+            ),
+            ("camera: {source: 'plugin:b:1'}",) * 2 + ("camera.source: plugin:b:1",),
             ("outputs: {on_allow: open up}",) * 2 + ("relays: the command 'open up'",),
             ("audit: {path: a.db}",) * 2 + ("audit.path: the record a.db",),
         ],

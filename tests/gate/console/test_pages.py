@@ -156,10 +156,10 @@ class Bench:
         signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, 5.0, f"open{door}", until_s=9.0)
         self.contexts[door].state.take_event(self.maker.of_signal(signal, scene))
 
-    def hear(self, state=State.IDLE, reason=Reason.NO_FACE, door=0, age_s=0.0):
+    def hear(self, state=State.IDLE, reason=Reason.NO_FACE, door=0, age_s=0.0, *, is_slow=False):
         self.contexts[door].state.take_status(
             {"frames": 1, "latencies_s": [0.05], "age_s": age_s, "state": state, "reason": reason,
-             "faces": 0}
+             "faces": 0, "slow": is_slow}
         )  # fmt: skip
 
 
@@ -452,6 +452,18 @@ class TestState:
         bench.hear()
         health = bench.as_(Role.GUARD).get("/api/state").json()["health"]
         assert {is_["is"] for is_ in health.values()} == {"ok"}
+
+    def test_a_detector_that_cannot_keep_its_rate_is_slow_and_visitors_wait(self, bench):
+        bench.hear(State.CHECKING, Reason.UNCERTAIN, is_slow=True)
+        guard = bench.as_(Role.GUARD)
+        assert guard.get("/api/state").json()["health"]["model"] == {"is": "slow", "text": "slow"}
+        assert guard.get("/api/kiosk").json()["advice_text"] == "One moment, please"
+        metrics = guard.get("/metrics").text
+        assert 'mask_gate_slow{gate="lobby"} 1.0' in metrics
+        assert 'mask_gate_part_up{gate="lobby",part="model"} 1.0' in metrics
+        bench.hear(State.CHECKING, Reason.UNCERTAIN)
+        assert guard.get("/api/state").json()["health"]["model"]["is"] == "ok"
+        assert guard.get("/api/kiosk").json()["advice_text"] == "Look at the camera"
 
     def test_health_tells_strangers_a_word_and_no_more(self, bench):
         bench.hear(State.FAULT, Reason.OUTPUT_FAULT)

@@ -47,6 +47,26 @@ class TestSilence:
         assert self.ask_every(0.1, 9.0, lambda look: None) is None
         assert self.ask_every(0.1, 9.0, lambda look: look // 10) is None
 
+    @staticmethod
+    def silence_of(starved_share):
+        """Until when one frame is waited for, while threads wait for the processor meanwhile.
+
+        What they have waited is told once a second, as they get to run.
+        """
+        watch = SilenceWatch(LIMITS)
+        for look in range(1000):
+            try:
+                watch.look(1, look * 0.1, starved_share * (look // 10))
+            except ModelError:
+                return look * 0.1
+        return None
+
+    def test_of_a_process_that_gets_no_processor_is_none_for_a_long_time(self):
+        assert self.silence_of(0.0) == pytest.approx(2.1, abs=0.11)
+        assert self.silence_of(0.25) == pytest.approx(2.6, abs=0.4)
+        for share in (1.0, 3.0):  # several threads wait at a time
+            assert self.silence_of(share) == pytest.approx(20.1, abs=3.0)
+
     def test_while_the_whole_machine_stood_still_is_none(self):
         """Each look counts for 0.2 s at most, however long ago the one before was."""
         assert self.ask_every(60.0, 600.0, lambda look: 1) is None

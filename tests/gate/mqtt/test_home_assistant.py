@@ -139,6 +139,7 @@ def test_a_gate_shows_its_lock_its_problems_and_its_numbers():
         "door": "binary_sensor",
         "camera": "binary_sensor",
         "service": "binary_sensor",
+        "speed": "binary_sensor",
         "state": "sensor",
         "reason": "sensor",
         "openings": "sensor",

@@ -106,6 +106,7 @@ class TestGateState:
             "door": "locked",
             "camera": "unknown",
             "service": "ok",
+            "speed": "ok",
         }
 
     @pytest.mark.parametrize(
@@ -133,6 +134,14 @@ class TestGateState:
         assert known.topics["camera"] == "problem"
         known.take(decided(maker, State.IDLE, Reason.NO_FACE))
         assert (known.topics["camera"], known.topics["service"]) == ("ok", "ok")
+
+    def test_tells_that_the_detector_cannot_keep_its_rate(self, maker):
+        known = GateState()
+        decision = Decision(State.IDLE, Reason.NO_FACE, 1.0)
+        slow = maker.of_decision(Scene(decision, is_slow=True), False)
+        assert known.take(slow)["speed"] == "slow"
+        assert known.take(decided(maker, State.IDLE, Reason.NO_FACE))["speed"] == "ok"
+        assert known.topics["service"] == "ok"
 
     def test_counts_openings_denials_and_each_person_once_per_class(self, maker):
         known = GateState()
@@ -167,12 +176,13 @@ def test_everything_is_there_for_those_who_come_later(
     with mqtt_bench.Listener(broker.port, (f"{TOP}/#",)) as later:
         mqtt_bench.wait_until(lambda: later.last(f"{TOP}/availability") == "online")
         mqtt_bench.wait_until(lambda: later.last(f"{TOP}/door") == "open")
-        mqtt_bench.wait_until(lambda: len(shown(later)) == 7)
+        mqtt_bench.wait_until(lambda: len(shown(later)) == 8)
         assert all(heard.retain for heard in later.heard)
         assert later.last(f"{TOP}/state") == "allow"
         assert later.last(f"{TOP}/reason") == "compliant"
         assert later.last(f"{TOP}/camera") == "ok"
         assert later.last(f"{TOP}/service") == "ok"
+        assert later.last(f"{TOP}/speed") == "ok"
         assert json.loads(later.last(f"{TOP}/counters"))["openings"] == 1
 
 
@@ -202,7 +212,7 @@ def test_it_hears_nothing_and_says_no_command(broker, listener, make_state, make
         sent = mqtt_bench.packets(bytes(road.sent[0]))
     connect, publish, puback, disconnect, ping = 1, 3, 4, 14, 12
     assert {packet.kind for packet in sent} <= {connect, publish, puback, disconnect, ping}
-    told = {"availability", "state", "reason", "door", "camera", "service", "counters", "events"}
+    told = {"availability", "events", *GateState().topics}
     topics = {packet.topic for packet in sent if packet.publishes}
     assert {topic for topic in topics if topic.startswith(TOP)} <= {f"{TOP}/{t}" for t in told}
     others = {topic for topic in topics if not topic.startswith(TOP)}

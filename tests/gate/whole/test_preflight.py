@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -28,9 +29,21 @@ WRONG = [
         ConfigError,
         "console.tls_key: .*open to every user here",
     ),
-]
-
-ALSO_WRONG = [
+    ("notify: {urls_file: gone}", ConfigError, "notify.urls_file: secret file gone: cannot be"),
+    ("languages: empty", ConfigError, "languages: empty holds no .yaml files"),
+    ("language: xx", ConfigError, "language: expected one of en, ko, got 'xx'"),
+    ("camera: {source: 'plugin:gone'}", ConfigError, "brings a camera plug-in gone"),
+    ("mqtt: {host: b, username: u, password_file: gone}", ConfigError, "mqtt.password_file: "),
+    (
+        "relays: [{kind: webhook, url: 'https://localhost/', secret_file: open.pem}]",
+        ConfigError,
+        "relays.0.secret_file: .*open to every user",
+    ),
+    (
+        "relays: [{kind: mqtt, host: h, topic: t, password_file: tls.pem}]",
+        OutputError,
+        "relays.0: password_file 'tls.pem': needs a username",
+    ),
     ("camera: {source: 'rtmp://cam/live'}", ConfigError, "rtmp URLs are not played"),
     ("camera: {source: 'file:///a.mp4'}", ConfigError, "file URLs are not played"),
     ("camera: {source: -1}", ConfigError, "expected an index of 0 or more"),
@@ -48,7 +61,6 @@ ALSO_WRONG = [
     ),
     ("mqtt: {host: b, tls: true, ca_file: gate.yaml}", ConfigError, "mqtt.ca_file: .*certificates"),
     ("outputs: {on_deny: no-hook}", ConfigError, "outputs.on_deny 'no-hook'"),
-    ("doors: {a: {camera: {source: gone.mp4}}}", CameraError, "door a: no camera, video file"),
 ]
 
 
@@ -72,27 +84,40 @@ def config_with(line, weights):
         "outputs": "{sound: false}",
         "audit": "{path: a.sqlite}",
     }
-    sound.pop(line.partition(":")[0], None)
+    for each in line.splitlines():
+        sound.pop(each.partition(":")[0], None)
     return "\n".join([line, *(f"{key}: {value}" for key, value in sound.items())]) + "\n"
 
 
 @pytest.mark.parametrize(("line", "error", "said"), WRONG)
-def test_a_start_ends_with_what_the_check_says(line, error, said, folder, small_detector, capfd):
+def test_a_start_ends_with_the_words_of_the_check(line, error, said, folder, small_detector, capfd):
     (folder / "gate.yaml").write_text(config_with(line, small_detector))
     flags = ["--config", "gate.yaml", "--headless", "--mute", "--seconds", "5"]
     assert main([*flags, "--validate-config"]) == error.exit_code
-    checked = capfd.readouterr().err
+    checked = capfd.readouterr().err.strip()
     assert re.search(said, checked)
     assert main(flags) == error.exit_code
-    started = capfd.readouterr().err
+    started = capfd.readouterr().err.strip()
+    assert started.endswith(checked)  # the log stands before it
     assert "Traceback" not in checked + started
 
 
-@pytest.mark.parametrize(("line", "error", "said"), ALSO_WRONG)
-def test_the_check_finds(line, error, said, folder, small_detector, capfd):
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(WRONG[:12:3], 2)))
+def test_of_two_faults_both_name_the_same(first, second, folder, small_detector, capfd):
+    lines = f"{first[0]}\n{second[0]}"
+    (folder / "gate.yaml").write_text(config_with(lines, small_detector))
+    flags = ["--config", "gate.yaml", "--headless", "--mute", "--seconds", "5"]
+    code = main([*flags, "--validate-config"])
+    checked = capfd.readouterr().err.strip()
+    assert main(flags) == code != 0
+    assert capfd.readouterr().err.strip().endswith(checked)
+
+
+def test_the_check_finds_what_is_wrong_with_one_of_several_doors(folder, small_detector, capfd):
+    line = "doors: {a: {camera: {source: gone.mp4}}}"
     (folder / "gate.yaml").write_text(config_with(line, small_detector))
-    assert main(["--config", "gate.yaml", "--validate-config"]) == error.exit_code
-    assert re.search(said, capfd.readouterr().err)
+    assert main(["--config", "gate.yaml", "--validate-config"]) == CameraError.exit_code
+    assert "door a: no camera, video file" in capfd.readouterr().err
 
 
 def test_the_check_leaves_nothing_behind_and_moves_nothing(folder, small_detector, capfd):

@@ -468,7 +468,7 @@ class TestAClip:
         assert f"would run: {relay.command} allow" in say(capfd).err
 
     def test_that_is_the_demo_plays_over_and_over_until_it_is_stopped(
-        self, clip, tmp_path, detector, monkeypatch, capfd
+        self, clip, tmp_path, relay, detector, monkeypatch, capfd
     ):
         """Twelve pictures at 60 a second: many rounds in two seconds, and none of them a replay."""
         demo, events, config = tmp_path / "demo", tmp_path / "events", tmp_path / "gate.yaml"
@@ -483,6 +483,11 @@ class TestAClip:
         assert "watching demo, over and over until it is stopped (--once: one round), with" in said
         assert int(re.search(r"(\d+) frames", said)[1]) > 24
         assert "frozen" not in events.read_text()
+        assert "the demo moves the relay" not in said
+        relays = ["--on-allow", relay.command, "--on-deny", relay.command]
+        assert main([*flags, *relays, "--seconds", "1"]) == 0
+        said = "the demo moves the relay: the door opens though nobody stands there"
+        assert said in say(capfd).err
         assert main([*flags, "--dry-run", "--once"]) == 0
         said = say(capfd).err
         assert "watching demo with" in said

@@ -112,7 +112,7 @@ AGAINST = ("nobody", "a guardian that stands still", "a gate and a guardian that
 
 
 @pytest.fixture
-def hung_gate(gate_bench, camera, tmp_path):
+def hung_gate(gate_bench, patient_gate, camera, tmp_path):
     """Starts a gate whose door is open, in a place of its own."""
 
     def start(number):
@@ -123,7 +123,8 @@ def hung_gate(gate_bench, camera, tmp_path):
             place = folder / name.lower()
             place.mkdir(mode=0o700)
             places[name] = str(place)
-        return gate_bench.Gate(folder, camera.url, environment=places), places
+        gate = gate_bench.Gate(folder, camera.url, template=patient_gate, environment=places)
+        return gate, places
 
     return start
 

@@ -89,7 +89,8 @@ def test_a_call_that_is_played_back_opens_nothing(times, attacked, seed):
     count, wrong, missing, relay = times(1500), [], [], None
     for number in range(count):
         if relay is None or rng.random() < 0.02:  # a start of the gate: a session of its own
-            fates["whole"], relay = 1.0, WebhookRelay(url, limit_s=30.0)
+            fates["whole"] = 1.0
+            relay = WebhookRelay(url, limit_s=30.0)
             fates["whole"] = 0.9
         until_s = uptime_s() + 5.0
         unlock = Order(unlocks=True, id="a", reason="x", until_s=until_s, hold_s=5.0)
