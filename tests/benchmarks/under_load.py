@@ -4,10 +4,11 @@
 
 Each run is the whole command `mask-gate --camera demo` at the demo's own speed (15 pictures a
 second, 34 s, two openings when all is well), with its record, guardian and relay, beside so many
-processes that only spin, all with the gate's own rank. `faults` counts changes of state into
-`model_fault`, `slow` those in which the gate said that it cannot keep its rate. Answers and latency
-are those of the gate's own last line. Engines and loads come in turns, `--rounds` times, so that
-what else runs on the machine slows all alike; `runnable` is how many threads wanted a processor
+processes that only spin, all with the gate's own rank. `faults` counts changes of state into a
+fault, by reason, `slow` those in which the gate said that it cannot keep its rate. Answers and
+latency are those of the gate's own last line, in which pictures that came while it was too slow
+count as answered, with a fault. Engines and loads come in turns, `--rounds` times, so that what
+else runs on the machine slows all alike; `runnable` is how many threads wanted a processor
 meanwhile, ours and the spinning ones among them, in the mean.
 """
 
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,7 +110,7 @@ def measure(engine: str, spinners: int) -> dict[str, object]:
         "denials": sum(
             event["type"] == "decision" and event["state"] == "deny" for event in events
         ),
-        "faults": sum(event["type"] == "fault" for event in events),
+        "faults": Counter(event["reason"] for event in events if event["type"] == "fault"),
         "slow": sum(now and not before for before, now in zip([False, *slow], slow, strict=False)),
         "answers_per_s": round(frames / seconds, 1),
         "p50_ms": p50_ms,

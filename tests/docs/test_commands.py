@@ -279,9 +279,16 @@ def short(command: str) -> str:
 
 
 def a_few_of(data: Path, folder: Path) -> None:
-    """A data set of the first images of another, split by lists."""
+    """A data set of few images of another, split by lists, with the rarest class in many."""
+
+    def common(stem: str) -> bool:
+        text = (data / "annotations" / f"{stem}.xml").read_text(encoding="utf-8")
+        return "mask_weared_incorrect" not in text
+
     for name, count in (("train", 30), ("valid", 12)):
-        stems = (data / f"{name}.txt").read_text(encoding="utf-8").split()[:count]
+        listed = (data / f"{name}.txt").read_text(encoding="utf-8").split()
+        stems = [*sorted(listed, key=common)[: count // 2], *filter(common, listed)]
+        stems = list(dict.fromkeys(stems))[:count]
         (folder / "images").mkdir(parents=True, exist_ok=True)
         (folder / "annotations").mkdir(exist_ok=True)
         (folder / f"{name}.txt").write_text("\n".join(stems) + "\n", encoding="utf-8")

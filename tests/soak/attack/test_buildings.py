@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.soak
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 LEASE_S = 2.0
 MODULES = (
     "mask_gate.gate.relays.guardian",

@@ -39,7 +39,7 @@ pytest.importorskip("uvicorn", reason="needs the console extra: pip install -e '
 pytestmark = pytest.mark.soak
 
 HOME = "http://localhost:8321"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 GUARD, VISITOR = "guard's long password", "visitor's long password"
 
 

@@ -25,7 +25,7 @@ from mask_gate.gate.errors import ConfigError
 pytestmark = pytest.mark.soak
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 WATCHED_S = 8.0
 """A door is watched for so long after its model was exchanged."""
 

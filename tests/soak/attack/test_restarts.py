@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.soak
 
-RESTART_S = 180.0
+RESTART_S = 300.0
 """From a death to the next opening: a start, and evidence, on a machine that does other things."""
 
 HITS = ("KILL", "ABRT", "HUP", "TERM", "restart", "guardian")

@@ -19,7 +19,7 @@ from mask_gate.gate.relays.webhook import WebhookRelay
 pytestmark = pytest.mark.soak
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 # ------------------------------------------------------------------------------ a webhook
 
