@@ -285,7 +285,7 @@ def a_few_of(data: Path, folder: Path) -> None:
         text = (data / "annotations" / f"{stem}.xml").read_text(encoding="utf-8")
         return "mask_weared_incorrect" not in text
 
-    for name, count in (("train", 30), ("valid", 12)):
+    for name, count in (("train", 60), ("valid", 12)):
         listed = (data / f"{name}.txt").read_text(encoding="utf-8").split()
         stems = [*sorted(listed, key=common)[: count // 2], *filter(common, listed)]
         stems = list(dict.fromkeys(stems))[:count]
