@@ -167,9 +167,13 @@ ELSEWHERE = (
     (r"python3 -m venv .*pytest", "it is what runs this"),
     (r"(sudo (\.venv/bin/)?)?pipx? (install|wheel)", "tests/packaging builds and installs a wheel"),
     (r"sudo python3 -m venv", "tests/packaging makes one"),
-    (r"sudo (apt-get|install|systemd-sysusers|udevadm|editor|sed)", "changes the machine"),
+    (r"sudo (apt-get|install|chgrp|systemd-sysusers|udevadm|editor|sed)", "changes the machine"),
     (r"(echo|sed) .*sudo tee", "changes the machine"),
     (r"(sudo )?systemctl", "needs systemd: tests/soak/test_systemd.py"),
+    (
+        r"sudo \.venv/bin/mask-gate --install-service",
+        "changes the machine: tests/assets/test_systemd_unit.py",
+    ),
     (r"cd |mkdir photos", "is nothing by itself"),
     (r"docker ", "needs Docker: tests/packaging/test_container.py"),
     (r"openssl req|curl", "tests/gate/console/test_tls.py"),
@@ -285,7 +289,7 @@ def a_few_of(data: Path, folder: Path) -> None:
         text = (data / "annotations" / f"{stem}.xml").read_text(encoding="utf-8")
         return "mask_weared_incorrect" not in text
 
-    for name, count in (("train", 30), ("valid", 12)):
+    for name, count in (("train", 60), ("valid", 12)):
         listed = (data / f"{name}.txt").read_text(encoding="utf-8").split()
         stems = [*sorted(listed, key=common)[: count // 2], *filter(common, listed)]
         stems = list(dict.fromkeys(stems))[:count]
