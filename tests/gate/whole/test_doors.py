@@ -171,7 +171,7 @@ class TestARelay:
         late = tmp_path / "plugged in later"
         building = start(relays={"north": f'{{kind: recording, path: "{late}/door"}}'})
         building.south.wait_for_opening()
-        told = "north  error     out of service: relay recording"
+        told = "north  error     out of service: relays.0: "
         gate_bench.wait_until(lambda: told in building.gate.said)
         late.mkdir()
         (tmp_path / "north" / "door").symlink_to(late / "door")
@@ -186,7 +186,7 @@ class TestARecord:
         building = start()
         building.south.wait_for_opening()
         assert {level for _, level, _ in building.north.edges} == {"locked"}
-        told = f"north  error     out of service: audit {record}"
+        told = f"north  error     out of service: audit.path: {record}"
         gate_bench.wait_until(lambda: told in building.gate.said)
         record.rmdir()
         building.north.wait_for_opening()

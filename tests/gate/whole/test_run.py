@@ -274,7 +274,7 @@ class TestWhatIsMissing:
     def test_an_events_file_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
         flags = ["--camera", str(clip), "--events", str(tmp_path / "no" / "events"), *QUIET]
         assert main(flags) == 5
-        assert "mask-gate: events file" in say(capfd).err
+        assert "mask-gate: outputs.events: " in say(capfd).err
 
     def test_a_recording_that_cannot_be_written_exits_5(self, tmp_path, clip, capfd, detector):
         flags = ["--camera", str(clip), "--record", str(tmp_path / "no" / "out.mp4"), *QUIET]

@@ -487,7 +487,7 @@ class TestTheAudit:
         (tmp_path / "file").write_text("no folder")
         gate = start(flags=("--audit", str(tmp_path / "file" / "audit.sqlite")))
         assert gate.process.wait(60) == 5
-        assert "mask-gate: audit " in gate.said
+        assert "mask-gate: audit.path: " in gate.said
         assert {level for _, level, _ in gate.edges} == {"locked"}
 
     def test_has_every_opening_before_the_door_and_what_the_relay_did_after_it(
