@@ -78,7 +78,6 @@ def test_the_demo_told_frame_by_frame_gives_the_complete_list_of_edges(repo_root
         ("deny", "cool_down"),  # one opening a passage, four seconds at most
         ("allow", "compliant"),
         ("deny", "cool_down"),
-        ("deny", "no_mask"),  # of two; the other is not believed at first sight
         ("deny", "group_mixed"),
         ("deny", "no_mask"),  # the one with the mask has left first
         ("deny", "stopping"),
