@@ -85,13 +85,13 @@ def fault() -> Sound:
 SOUNDS = {"allow": allow, "deny": deny, "fault": fault}
 
 
-def write_wav(path: Path, sound: Sound) -> None:
-    """Write 16-bit mono at `RATE_HZ`, as loud as `PEAK`."""
-    samples = np.rint(sound / np.abs(sound).max() * PEAK * 32767).astype("<i2")
+def write_wav(path: Path, sound: Sound, rate_hz: int = RATE_HZ, peak: float = PEAK) -> None:
+    """Write 16-bit mono, as loud as `peak` of full scale."""
+    samples = np.rint(sound / np.abs(sound).max() * peak * 32767).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
+        file.setframerate(rate_hz)
         file.writeframes(samples.tobytes())
 
 

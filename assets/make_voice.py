@@ -1,7 +1,7 @@
 """Speaks the prompts of the gate: `python assets/make_voice.py [--out assets/voice]`.
 
 By eSpeak NG (`apt-get install espeak-ng`), in each language that the gate brings. Each file is
-16 kHz mono, as loud as the tones, without the silence that the engine leaves around it.
+16 kHz mono, without the silence that the engine leaves around it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mask_gate.assets.make_sounds import write_wav
 
 RATE_HZ = 16_000
 PEAK = 0.7  # of full scale: speech is loud for moments only
@@ -78,16 +80,6 @@ def trimmed(sound: Sound) -> Sound:
     return part
 
 
-def write_wav(path: Path, sound: Sound) -> None:
-    """Write 16-bit mono at `RATE_HZ`, as loud as `PEAK`."""
-    samples = np.rint(sound / np.abs(sound).max() * PEAK * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(samples.tobytes())
-
-
 def main(argv: list[str] | None = None) -> int:
     """Write a folder of prompts for each language."""
     parser = argparse.ArgumentParser(description="Speak the prompts of the gate.")
@@ -98,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         (folder / language).mkdir(parents=True, exist_ok=True)
         for name, text in prompts.items():
             sound = trimmed(resampled(*spoken(text, VOICES[language])))
-            write_wav(folder / language / f"{name}.wav", sound)
+            write_wav(folder / language / f"{name}.wav", sound, RATE_HZ, PEAK)
     return 0
 
 

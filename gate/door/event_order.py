@@ -62,4 +62,7 @@ class EventOrder:
                 self._handing_on.release()
 
     def _is_any_due(self) -> bool:
-        return bool(self._lines) and self._lines[0].is_done
+        try:
+            return self._lines[0].is_done
+        except IndexError:  # there is none, perhaps since a moment ago: another thread took it
+            return False

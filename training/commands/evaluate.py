@@ -137,13 +137,8 @@ def _do(
 def parser() -> argparse.ArgumentParser:
     """Reads the flags of mask-gate-eval."""
     made = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
-    made.add_argument(
-        "--weights",
-        type=Path,
-        default=BUNDLED_WEIGHTS,
-        metavar="FILE",
-        help="those that come with mask-gate by default",
-    )
+    text = "those that come with mask-gate by default"
+    made.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE", help=text)
     made.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
     where = "folder with train.txt and valid.txt, where they are not in the data"
     made.add_argument("--lists", type=Path, metavar="DIR", help=where)

@@ -24,13 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Reads the flags of mask-gate-export."""
     made = argparse.ArgumentParser(prog="mask-gate-export", description=__doc__)
-    made.add_argument(
-        "--weights",
-        type=Path,
-        default=BUNDLED_WEIGHTS,
-        metavar="FILE",
-        help="those that come with mask-gate by default",
-    )
+    text = "those that come with mask-gate by default"
+    made.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE", help=text)
     text = "beside the weights by default; those that come with mask-gate need it"
     made.add_argument("--out", type=Path, metavar="FILE", help=text)
     made.add_argument(

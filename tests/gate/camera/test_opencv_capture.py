@@ -168,7 +168,10 @@ class TestAPipeline:
         assert (pipeline, backend) == (self.SOURCE.removeprefix("gst:"), cv2.CAP_GSTREAMER)
         assert {cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC} <= set(limits)
 
-    @pytest.mark.skipif(not HAS_GSTREAMER, reason="this OpenCV is built without GStreamer")
+    @pytest.mark.skipif(
+        not HAS_GSTREAMER,
+        reason="needs OpenCV built with GStreamer, as apt-get install python3-opencv brings",
+    )
     def test_gives_pictures_where_opencv_has_gstreamer(self):
         with contextlib.closing(open_camera(self.SOURCE, first_frame_s=60.0)) as camera:
             assert camera.read(60.0).image.shape == (48, 64, 3)

@@ -66,6 +66,11 @@ OTHERS = [
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
+    enter_folder(tmp_path, monkeypatch)
+
+
+def enter_folder(tmp_path, monkeypatch):
+    """Work where the files and links of the pairs above are."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "open.sh").touch(mode=0o755)
     (tmp_path / "a").write_text("")

@@ -1,7 +1,10 @@
 """Events reach the log in the order in which they were made, whichever thread is done first."""
 
 import itertools
+import sys
 import threading
+
+import pytest
 
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State
 from mask_gate.gate.door.event_order import EventOrder
@@ -56,7 +59,16 @@ def test_a_decision_made_while_an_output_is_told_stands_after_the_signal():
     assert log.lines == [("signal", 1.0), ("decision", 2.0)]
 
 
-def test_many_threads_keep_one_order():
+@pytest.fixture
+def eager_threads():
+    """Threads that take turns as often as they can."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before_s)
+
+
+def test_many_threads_keep_one_order(eager_threads):
     told, clock = [], itertools.count()
     order = EventOrder(lambda event: told.append(event["n"]))
 

@@ -330,6 +330,15 @@ class Gate(Probe):
 
         return wait_until(look, limit_s, f"another opening ({self.said[-2000:]})")[0] - after_s
 
+    def meets_a_bare_face(self, camera, limit_s=PATIENCE_S):
+        """Show a bare face for a second and more, through which it is locked, then a mask again."""
+        camera.mode, bare_s = "bare", time.monotonic()
+        wait_until(lambda: not self.is_open, limit_s)
+        time.sleep(1.0)
+        self.stays_locked(bare_s + LEASE_S + 0.5, time.monotonic())
+        camera.mode = "ok"
+        self.wait_for_new_opening(time.monotonic(), limit_s)
+
     def locked_within(self, fault_s, limit_s):
         """Assert that the door was locked soon after a fault; how soon."""
         wait_until(lambda: not self.is_open, what="a lock")

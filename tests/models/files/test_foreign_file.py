@@ -1,7 +1,6 @@
 """What people take for weights: called what it is, with what to do, and never a traceback."""
 
 import os
-import sys
 import zipfile
 
 import pytest
@@ -49,7 +48,6 @@ def test_a_folder_names_the_weights_in_it(tmp_path):
         open_weights(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "best.pth")
     assert foreign(tmp_path / "best.pth") == "is a pipe or a device; give the path of a file"

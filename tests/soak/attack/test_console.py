@@ -256,12 +256,7 @@ def test_a_flood_holds_up_neither_door_nor_guard(
         attacker = Attacker(what, port, threads)
         until_s = time.monotonic() + max(10.0, FULL_S * share)
         while time.monotonic() < until_s:
-            camera.mode, bare_s = "bare", time.monotonic()
-            gate_bench.wait_until(lambda: not gate.is_open, PATIENCE_S)
-            time.sleep(1.0)
-            gate.stays_locked(bare_s + gate_bench.LEASE_S + 0.5, time.monotonic())
-            camera.mode = "ok"
-            gate.wait_for_new_opening(time.monotonic(), PATIENCE_S)
+            gate.meets_a_bare_face(camera, PATIENCE_S)
         attacker.close()
         guard.close()
         if gate.end() != 0 or gate.edges[-1][1] != "locked":

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mask_gate.gate.audit.audit import Audit
@@ -46,7 +47,7 @@ def names(load):
 def evil_twin(model):
     """The same network, but that it takes bare faces for masked ones and the other way round."""
     onnx = pytest.importorskip("onnx", reason="pip install -e '.[train]'")
-    numpy = pytest.importorskip("numpy")
+
     loaded = onnx.load(str(model))
     graph = loaded.graph
     name = graph.output[0].name
@@ -54,7 +55,7 @@ def evil_twin(model):
         for place, output in enumerate(node.output):
             if output == name:
                 node.output[place] = "as_it_was"
-    columns = onnx.numpy_helper.from_array(numpy.array([0, 1, 2, 3, 4, 6, 5, 7]), "columns")
+    columns = onnx.numpy_helper.from_array(np.array([0, 1, 2, 3, 4, 6, 5, 7]), "columns")
     graph.initializer.append(columns)
     graph.node.append(onnx.helper.make_node("Gather", ["as_it_was", "columns"], [name], axis=2))
     return loaded.SerializeToString()
@@ -136,14 +137,7 @@ def respelled(path, rng):
 
 
 def test_one_relay_by_two_names_is_refused(names, tmp_path, monkeypatch, times, attacked, seed):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "open.sh").touch(mode=0o755)
-    (tmp_path / "a").write_text("")
-    (tmp_path / "link").symlink_to("a")
-    (tmp_path / "null-board").symlink_to("/dev/null")
-    os.link(tmp_path / "a", tmp_path / "hard")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    names.enter_folder(tmp_path, monkeypatch)
     pairs = list(names.SAME)
     relay = "relays: [{{kind: recording, path: '{}'}}]".format
     command = "outputs: {{on_allow: '{} x'}}".format
@@ -304,12 +298,7 @@ def test_a_gate_whose_wall_clock_jumps_goes_on(
             said.write_text(str(days * 86400.0))
             time.sleep(rng.uniform(0.1, 0.8))
             if number % 10 == 9:
-                camera.mode, bare_s = "bare", time.monotonic()
-                gate_bench.wait_until(lambda: not gate.is_open, PATIENCE_S)
-                time.sleep(1.0)
-                gate.stays_locked(bare_s + gate_bench.LEASE_S + 0.5, time.monotonic())
-                camera.mode = "ok"
-                gate.wait_for_new_opening(time.monotonic(), PATIENCE_S)
+                gate.meets_a_bare_face(camera, PATIENCE_S)
         if gate.end() != 0 or gate.is_open:
             missing.append(seed)
         gate.check()
