@@ -62,8 +62,7 @@ class TorchEngine:
 
     Norms are folded into convolutions. On CUDA squares that wait are run together, for one picture
     is far too little work for a GPU, and each batch size is captured once as a CUDA graph, whose
-    replay is one launch (not run on a card yet). On a CPU a batch gains nothing
-    (docs/benchmarks.md).
+    replay is one launch. On a CPU a batch gains nothing (docs/benchmarks.md).
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:

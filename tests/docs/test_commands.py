@@ -185,6 +185,7 @@ ELSEWHERE = (
     (r".*mask-gate-audit tail --follow", "never ends by itself: tests/gate/commands"),
     (r"mask-gate-bench", "measures minutes: tests/gate/commands/test_bench.py"),
     (r"python tests/benchmarks/", "measures minutes to hours, on a quiet machine"),
+    (r"python tests/cuda/", "needs a CUDA card; without one it says so"),
     (r"mask-gate-data (import|twins|draw-masks)", "needs data of others: tests/training/commands"),
     (
         r"mask-gate-data preview --data (wild|drawn)",

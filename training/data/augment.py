@@ -210,7 +210,7 @@ def flip(sample: Sample) -> Sample:
     width = sample.image.shape[1]
     boxes = sample.boxes_xyxy.copy()
     boxes[:, [0, 2]] = width - sample.boxes_xyxy[:, [2, 0]]
-    return replace(sample, image=np.ascontiguousarray(sample.image[:, ::-1]), boxes_xyxy=boxes)
+    return replace(sample, image=_image(cv2.flip(sample.image, 1)), boxes_xyxy=boxes)
 
 
 def jitter_colour(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
@@ -225,9 +225,8 @@ def jitter_colour(image: Image, config: AugmentConfig, rng: np.random.Generator)
         (steps * (1 + saturation)).clip(0, 255).astype(np.uint8),
         (steps * (1 + value)).clip(0, 255).astype(np.uint8),
     )
-    channels = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2HSV))
-    moved = [cv2.LUT(channel, table) for channel, table in zip(channels, tables, strict=True)]
-    return _image(cv2.cvtColor(cv2.merge(moved), cv2.COLOR_HSV2BGR))
+    moved = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), np.stack(tables, 1)[None])
+    return _image(cv2.cvtColor(moved, cv2.COLOR_HSV2BGR))
 
 
 def degrade(image: Image, rng: np.random.Generator) -> Image:

@@ -43,7 +43,7 @@ def load_wider_data(
         shown = tqdm(
             folder.images, f"reading {folder.root.name}", unit="image", leave=False, disable=None
         )
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor() as pool:
             loaded = list(pool.map(folder.load, shown))
         unknown = _unknown_classes(source, folder)
         loaded = [sample.without_knowing(unknown) for sample in loaded]

@@ -48,6 +48,11 @@ def test_images_become_rgb():
     assert pixels.tolist() == [0, 0, 255]
 
 
+def test_the_values_of_a_pixel_lie_side_by_side_as_convolutions_read_them_fastest():
+    images = to_batch([sample([0]), sample([])]).images
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_batch_without_any_face_is_ordinary():
     truth = to_batch([sample([]), sample([])]).truth
     assert truth.boxes_xyxy.shape == (0, 4)
