@@ -9,3 +9,5 @@ _ROOT = Path(__file__).resolve().parents[1]
 ASSETS = _ROOT / "assets"
 CONFIGS = _ROOT / "configs"
 BUNDLED_WEIGHTS = ASSETS / "weights" / "mask-gate-lite.pth"
+SAMPLE_FACES = ASSETS / "faces"
+"""Few labelled pictures, for who has no data set: a folder with `labels.json`."""

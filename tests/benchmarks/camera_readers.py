@@ -5,7 +5,8 @@
 Serves numbered pictures on the loopback device, as MJPEG over HTTP and as H.264 over RTSP (by
 GStreamer, with the Python of the system), at 15 and 30 a second. Each reader is a process of its
 own; all read the same pictures, so that their latencies are compared picture by picture.
-`pyav` is measured where it is installed.
+`pyav` is measured where it is installed. `--against CHECKOUT` adds `before`: our own reader as it
+is in another checkout.
 """
 
 import argparse
@@ -21,7 +22,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/gate/camera")]
+CHECKOUT = "MASK_GATE_CHECKOUT"  # tells a reader's process whose code it runs
+sys.path[:0] = [os.environ.get(CHECKOUT, str(ROOT)), str(ROOT / "tests/gate/camera")]
 
 from fake_camera import jpeg_of, number_in, numbered  # noqa: E402
 
@@ -142,7 +144,7 @@ def read_pyav(url):
                 yield frame.to_ndarray(format="bgr24")
 
 
-READERS = {"ours": read_ours, "opencv": read_opencv, "pyav": read_pyav}
+READERS = {"ours": read_ours, "opencv": read_opencv, "pyav": read_pyav, "before": read_ours}
 
 
 def read(name, url):
@@ -153,11 +155,14 @@ def read(name, url):
             print(number_in(image), now_s, time.process_time() - begin_s, flush=True)
 
 
-def measured(names, url, seconds):
+def measured(names, url, seconds, checkout=None):
     """By reader: when it had each picture; and its processor time a picture."""
     processes = {
         name: subprocess.Popen(
-            [sys.executable, __file__, "--read", name, url], stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "--read", name, url],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, CHECKOUT: str(checkout if name == "before" else ROOT)},
         )
         for name in names
     }
@@ -192,16 +197,19 @@ def show(title, names, sent_s, had, cpu):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--readers", nargs="+", default=list(READERS), choices=READERS)
+    known = [name for name in READERS if name != "before"]
+    parser.add_argument("--readers", nargs="+", default=known, choices=known)
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
     parser.add_argument("--read", nargs=2, metavar=("READER", "URL"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:
         read(*options.read)
         return
+    names = [*options.readers, *(["before"] if options.against else [])]
     for fps in (15, 30):
         with broadcast(fps) as (url, sent_s):
-            had, cpu = measured(options.readers, url, options.seconds)
-        show(f"MJPEG over HTTP, {fps} fps", options.readers, sent_s, had, cpu)
+            had, cpu = measured(names, url, options.seconds, options.against)
+        show(f"MJPEG over HTTP, {fps} fps", names, sent_s, had, cpu)
     names = [name for name in options.readers if name != "ours"]
     for fps in (15, 30):
         port = random.SystemRandom().randrange(20_000, 32_000)

@@ -47,6 +47,8 @@ print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
 DATA = {
     "assets": {"demo.mp4"},
     "assets/console": None,  # every file there
+    "assets/faces": None,
+    "assets/faces/images": None,
     "assets/fonts": None,
     "assets/grafana": None,
     "assets/languages": None,

@@ -21,7 +21,7 @@ from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.models.networks.device import choose_device
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.nms import suppress
-from mask_gate.models.shipped import BUNDLED_WEIGHTS
+from mask_gate.models.shipped import BUNDLED_WEIGHTS, SAMPLE_FACES
 from mask_gate.training.data.check import too_many
 from mask_gate.training.data.class_names import MAP_HELP, ClassMap
 from mask_gate.training.data.dataset_writer import write_file
@@ -63,6 +63,8 @@ from mask_gate.training.evaluation.presentations import WAYS, present
 from mask_gate.training.evaluation.report import build_report
 from mask_gate.training.evaluation.report_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
 
+DATA = "data"
+
 _HONOURED = {
     "passages": {"json"},
     "presentations": {"json", "plots"},
@@ -75,7 +77,17 @@ _HONOURED = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate or predict; returns the exit code."""
     arguments = parser().parse_args(argv)
+    if arguments.data is None:
+        arguments.data = _data_where_none_is_named(arguments.presentations)
     return run_command("mask-gate-eval", lambda: _run(arguments))
+
+
+def _data_where_none_is_named(presentations: bool) -> str:
+    """The folder `data`; for presentations, where that is not there, the faces that come along."""
+    if not presentations or Path(DATA).exists():
+        return DATA
+    print(f"shown are {SAMPLE_FACES}; give others with --data")
+    return str(SAMPLE_FACES)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -139,7 +151,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="mask-gate-eval", description=__doc__)
     text = "those that come with mask-gate by default"
     made.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE", help=text)
-    made.add_argument("--data", default=os.environ.get("MASK_GATE_DATA", "data"), metavar="DIR")
+    text = "with --presentations, without it and where there is none: few faces that come along"
+    made.add_argument("--data", default=os.environ.get("MASK_GATE_DATA"), metavar="DIR", help=text)
     where = "folder with train.txt and valid.txt, where they are not in the data"
     made.add_argument("--lists", type=Path, metavar="DIR", help=where)
     made.add_argument("--map", nargs="+", default=[], metavar="OWN=OURS", help=MAP_HELP)

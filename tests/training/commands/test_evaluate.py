@@ -221,6 +221,21 @@ def test_a_folder_with_labels_json_is_another_data_set(weights, tmp_path, capsys
     assert "strict mAP@0.5" in capsys.readouterr().out
 
 
+def test_who_has_no_data_set_is_shown_the_faces_that_come_along(
+    weights, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MASK_GATE_DATA", raising=False)
+    out = tmp_path / "out.json"
+    command = ["--weights", weights, "--presentations", "--limit", "1", "--json", str(out)]
+    assert main(command) == 0
+    assert "assets/faces" in capsys.readouterr().out
+    upright = json.loads(out.read_text())["ways"]["upright"]
+    assert [upright[name]["shown"] for name in CLASS_NAMES] == [1, 1, 1]
+    (tmp_path / "data").mkdir()
+    assert main(command) == 2  # a folder of one's own comes first, though nothing is in it
+
+
 def test_what_cannot_be_shown_is_said(weights, draw, tmp_path, capsys):
     data = draw(tmp_path / "data", 1, 1, size_wh=(64, 48))
     command = ["--weights", weights, "--data", str(data), "--presentations"]
