@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
@@ -43,6 +42,7 @@ from mask_gate.training.evaluation.inference import input_size_of, predictions_o
 from mask_gate.training.evaluation.plots import draw_reliability
 from mask_gate.training.evaluation.presentation_run import choose_faces, show_faces
 from mask_gate.training.evaluation.presentations import WAYS
+from mask_gate.training.progress_bar import progress
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +134,7 @@ def _shown(
     place_of = {record.stem: place for place, record in enumerate(records)}
     faces = choose_faces(records, None, 0)
     core = [way for way in WAYS if way.is_core]
-    bar = tqdm(faces, "showing", unit="face", disable=None, leave=False)
+    bar = progress(faces, "showing", "face")
     found = show_faces(
         bar, lambda record: samples[place_of[record.stem]], network, size, device, ways=core
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
@@ -55,8 +53,7 @@ from mask_gate.training.data.report_subset import (
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.data.splits import VALID_SHARE, stratified_parts
 from mask_gate.training.errors import DataError, Problem, problem_lines, run_command
-
-T = TypeVar("T")
+from mask_gate.training.progress_bar import progress
 
 # The balanced, augmented subset of the report itself: 97 images, 246 + 15 after augmentation.
 REPORT_BALANCED_IMAGES = 97
@@ -220,18 +217,12 @@ def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _progress(items: Iterable[T], verb: str) -> Iterable[T]:
-    """The items, with a bar on standard error where that is a terminal."""
-    bar: Iterable[T] = tqdm(items, desc=verb, unit="image", disable=None, leave=False)
-    return bar
-
-
 def _check(arguments: argparse.Namespace) -> int:
     found = check(
         arguments.data,
         arguments.lists,
         arguments.seed,
-        lambda names: _progress(names, "checking"),
+        lambda names: progress(names, "checking", "image"),
         classes=ClassMap.parse(arguments.map),
     )
     problems = (*found.problems, *found.leaks)
@@ -251,7 +242,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _convert(arguments: argparse.Namespace) -> int:
     dataset = _open(arguments)
-    convert(dataset, arguments.out, arguments.to, _progress(dataset.images, "converting"))
+    convert(dataset, arguments.out, arguments.to, progress(dataset.images, "converting", "image"))
     _say(f"{arguments.out}: {len(dataset.images)} images with {arguments.to} annotations")
     return 0
 
@@ -309,7 +300,7 @@ def _grow(
     arguments: argparse.Namespace,
 ) -> tuple[Counts, Counts]:
     """Write both augmentations of `train`, and say what came of it."""
-    shown = _progress(train, "augmenting")
+    shown = progress(train, "augmenting", "image")
     grown = write_augmented(dataset, shown, valid, arguments.out, _recipe(arguments))
     _say(f"\n{arguments.out}, augmented:\n{counts_table([*grown, sum_counts(ALL, grown)])}")
     lost = 3 * sum(len(image.labels) for image in train) - sum(grown[0].boxes)
@@ -378,7 +369,9 @@ def _previewed(source: LabelledImages, arguments: argparse.Namespace) -> tuple[A
 def _split(arguments: argparse.Namespace) -> int:
     dataset = _open(arguments)
     images = dataset.images if arguments.split is None else dataset.split(arguments.split)
-    hashes = [perceptual_hash(dataset.load(image).image) for image in _progress(images, "looking")]
+    hashes = [
+        perceptual_hash(dataset.load(image).image) for image in progress(images, "looking", "image")
+    ]
     pairs = twin_pairs(hashes, arguments.twin_bits)
     groups = twin_groups(len(hashes), pairs)
     twinned = {index for first, second, _ in pairs for index in (first, second)}

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mask_gate.training.data.counts import count, counts_table
 from mask_gate.training.data.crops import CropFolder
 from mask_gate.training.data.dataset import DatasetFolder, turned_note
@@ -19,6 +17,7 @@ from mask_gate.training.data.near_duplicates import MAX_TWIN_BITS, twins_of
 from mask_gate.training.data.open_images import LabelledImages, images_of, open_images
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.errors import DataError, Problem, UsageError
+from mask_gate.training.progress_bar import progress
 
 # Roboflow's exports say in these files who made them and by which licence.
 NOTICES = ("SOURCES.md", "README.dataset.txt", "README.roboflow.txt", "LICENSE", "LICENSE.txt")
@@ -132,7 +131,7 @@ def _twins(
 
 def _loaded(source: LabelledImages, records: Sequence[AnnotatedImage], verb: str) -> list[Sample]:
     problems, samples = list[Problem](), list[Sample]()
-    for record in tqdm(records, verb, unit="image", disable=None, leave=False):
+    for record in progress(records, verb, "image"):
         try:
             samples.append(source.load(record))
         except DataError as error:

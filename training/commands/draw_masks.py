@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.data.box_rules import parse_number
@@ -22,6 +21,7 @@ from mask_gate.training.drawing.faces import BareFace, bare_faces
 from mask_gate.training.drawing.painter import SHARES, Drawn, label_of
 from mask_gate.training.drawing.workshop import Order, draw_faces
 from mask_gate.training.errors import DataError, Problem
+from mask_gate.training.progress_bar import progress
 
 QUALITY = {
     "jpg": [cv2.IMWRITE_JPEG_QUALITY, 90],
@@ -76,7 +76,7 @@ def run_draw_masks(arguments: argparse.Namespace) -> int:
     counts, faces_used = Counter[str](), 0
     with LabelledWriter(arguments.out, _sources(arguments)) as writer:
         done = draw_faces(order, faces, arguments.workers)
-        for face, drawn in tqdm(done, "drawing", len(faces), unit="face", disable=None):
+        for face, drawn in progress(done, "drawing", "face", len(faces), keep=True):
             faces_used += bool(drawn)
             for one in drawn:
                 _write(writer, face, one, sum(counts.values()), arguments)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mask_gate.models.files.checkpoint import Checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
@@ -62,6 +61,7 @@ from mask_gate.training.evaluation.presentation_run import (
 from mask_gate.training.evaluation.presentations import WAYS, present
 from mask_gate.training.evaluation.report import build_report
 from mask_gate.training.evaluation.report_protocol import MAXIMA_MIN_OBJECTNESS, merge_nms
+from mask_gate.training.progress_bar import progress
 
 DATA = "data"
 
@@ -300,7 +300,7 @@ def _passages(arguments: argparse.Namespace) -> None:
     planned = plan(people, arguments.passages, arguments.seed)
 
     def shown(done: Iterable[Passage]) -> Iterable[Passage]:
-        return tqdm(done, "passing", total=len(planned), unit="passage", disable=None)
+        return progress(done, "passing", "passage", len(planned), keep=True)
 
     summary = summarise(play(planned, arguments.weights, shown))
     print(passages_table(summary))
@@ -328,7 +328,7 @@ def _presentations(
     faces = choose_faces(images, arguments.limit, arguments.seed)
     if not faces:
         raise UsageError(f"{arguments.data}: no face of {MIN_FACE_PX:g} px or more to show")
-    seen = tqdm(faces, "showing", unit="face", disable=None)
+    seen = progress(faces, "showing", "face", keep=True)
     shown = show_faces(seen, load, network, size, device, arguments.seed)
     summary = summarise_shown(shown, Thresholds.of(checkpoint.operating_point))
     print(shown_table(summary))
@@ -354,7 +354,7 @@ def _elsewhere(
         raise UsageError(f"--out-of-domain {arguments.out_of_domain}: no labelled images there")
 
     def shown(steps: Iterable[int]) -> Iterable[int]:
-        return tqdm(steps, "looking", unit="batch", disable=None)
+        return progress(steps, "looking", "batch", keep=True)
 
     elsewhere = look_elsewhere(images, load, network, size, device, shown)
     summary = summarise_elsewhere(elsewhere, Thresholds.of(checkpoint.operating_point))
@@ -401,7 +401,7 @@ def _predict(
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     results = []
     skipped: list[Problem] | None = [] if arguments.skip_bad else None
-    shown = tqdm(_read(paths, skipped), total=len(paths), unit="image", disable=None)
+    shown = progress(_read(paths, skipped), "looking", "image", len(paths), keep=True)
     for path, image in shown:
         rows = next(iter(predictions_of(network, [image], size, device)))
         size_hw = image.shape[0], image.shape[1]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mask_gate.training.data.check import check, leave_out, tell_skipped, unlearnt_notes
 from mask_gate.training.data.class_names import ClassMap
 from mask_gate.training.data.dataset import OUR_NAMES, DatasetFolder, scan
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import DataError
+from mask_gate.training.progress_bar import progress
 
 
 def checked_dataset(
@@ -38,7 +37,7 @@ def checked_dataset(
     """
 
     def shown(names: Iterable[str]) -> Iterable[str]:
-        return tqdm(names, "checking", unit="image", leave=False, disable=None)
+        return progress(names, "checking", "image")
 
     result = check(path, lists, progress=shown, skip_bad=skip_bad, classes=classes, splits=splits)
     if result.problems:
@@ -75,7 +74,7 @@ def checked_split(
     dataset, found = scan(path, lists, classes=classes)
     problems, samples = list(found), []
     records = dataset.split(split)
-    for record in tqdm(records, f"reading {split}", unit="image", leave=False, disable=None):
+    for record in progress(records, f"reading {split}", "image"):
         try:
             samples.append(dataset.load(record))
         except DataError as error:
@@ -108,6 +107,6 @@ class LoadedSplits:
         """
         if split not in self._samples:
             records = self.dataset.split(split)
-            shown = tqdm(records, f"reading {split}", unit="image", leave=False, disable=None)
+            shown = progress(records, f"reading {split}", "image")
             self._samples[split] = [self.dataset.load(record) for record in shown]
         return self._samples[split]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.config import DataSource
@@ -16,6 +15,7 @@ from mask_gate.training.data.labels_json import LabelledFolder
 from mask_gate.training.data.near_duplicates import twins_of
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import DataError, Problem
+from mask_gate.training.progress_bar import progress
 
 
 def load_wider_data(
@@ -40,9 +40,7 @@ def load_wider_data(
     for source in sources:
         path = Path(source.path)
         folder = LabelledFolder.open(path if path.exists() else beside / source.path)
-        shown = tqdm(
-            folder.images, f"reading {folder.root.name}", unit="image", leave=False, disable=None
-        )
+        shown = progress(folder.images, f"reading {folder.root.name}", "image")
         with ThreadPoolExecutor() as pool:
             loaded = list(pool.map(folder.load, shown))
         unknown = _unknown_classes(source, folder)
