@@ -41,6 +41,13 @@ class TrackerConfig(Section):
         "in doubt scores low, and doubt must reach the policy to keep the door shut; null: the "
         "model's own",
     )
+    violation_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="one that shows no mask, or a badly worn one, may begin a track from this part "
+        "of `high_score` on: a bare face that hardly shows must not go in unseen beside others",
+    )
     low_score: float | None = Field(
         default=None,
         ge=0,
@@ -193,7 +200,10 @@ class Tracker:
 
         oldest_s = time_s - self._config.max_missed_s
         self._faces = [face for face in self._faces if face.last_seen_s >= oldest_s]
-        sure = detections.scores >= self._high_score
+        share = np.where(
+            detections.labels == MaskLabel.WITH_MASK, 1.0, self._config.violation_share
+        )
+        sure = detections.scores >= share * self._high_score
         doubtful = ~sure & (detections.scores >= self._low_score)
         unseen, newcomers = self._follow(self._faces, detections[sure], time_s)
         self._follow(unseen, detections[doubtful], time_s)

@@ -39,6 +39,8 @@ def test_one_compliant_face_is_let_in():
         (400, 0.98, (0.34, 0.33, 0.33)),
         (400, 0.40, (0.60, 0.30, 0.10)),  # hardly a face, hardly a mask
         (400, 0.39, (0.01, 0.98, 0.01)),  # bare, seen badly
+        (400, 0.16, (0.01, 0.98, 0.01)),  # bare, hardly seen: no face at all if it were masked
+        (400, 0.16, (0.01, 0.01, 0.98)),
     ],
 )
 def test_a_face_in_doubt_beside_it_keeps_the_door_shut(doubtful):

@@ -63,6 +63,14 @@ class TestBirthAndLife:
     def test_a_doubtful_face_begins_none(self, tracker):
         assert tracker.update(found(HERE, score=0.15), 1.0) == ()
 
+    @pytest.mark.parametrize("label", [MaskLabel.WITHOUT_MASK, MaskLabel.MASK_WEARED_INCORRECT])
+    def test_one_that_violates_is_believed_to_be_a_face_earlier(self, tracker, label):
+        assert tracker.update(found(HERE, score=0.14, label=label), 1.0) == ()
+        (track,) = tracker.update(found(HERE, score=0.16, label=label), 1.1)
+        assert track.sightings[-1].label is label
+        alike = Tracker(TrackerConfig(violation_share=1.0))
+        assert alike.update(found(HERE, score=0.16, label=label), 1.0) == ()
+
     def test_a_doubtful_face_keeps_a_track_alive_and_says_how_doubtful(self, tracker):
         (born,) = tracker.update(found(HERE), 1.0)
         (kept,) = tracker.update(found(moved(HERE, 5), score=0.15), 1.1)
