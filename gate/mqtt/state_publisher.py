@@ -32,7 +32,7 @@ EVENTS_MAX = 1000
 
 _BATCH = 100
 _CAMERA_FAULTS = frozenset({Reason.CAMERA_LOST, Reason.FROZEN, Reason.BAD_IMAGE})
-_BLIND = FAULTS | {Reason.STARTING, Reason.STOPPING}
+_BLIND = FAULTS | {Reason.STARTING, Reason.STOPPING, Reason.LET_IN}
 """Reasons that say nothing good of the camera."""
 
 
@@ -63,8 +63,9 @@ class GateState:
             self.topics["camera"] = "problem"
         elif reason not in _BLIND:
             self.topics["camera"] = "ok"
-        failed = reason in FAULTS or self.topics["state"] == State.FAULT.value
-        self.topics["service"] = "problem" if failed else "ok"
+        if reason != Reason.LET_IN:  # a guard lets in also while the camera is away
+            failed = reason in FAULTS or self.topics["state"] == State.FAULT.value
+            self.topics["service"] = "problem" if failed else "ok"
         self.topics["speed"] = "slow" if "slow" in event else "ok"
         self._count(event)
         self.topics["counters"] = self._counters()

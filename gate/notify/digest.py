@@ -49,7 +49,8 @@ class Digest:
             line = self._line(event, "fault", f": {self._words[reason]}{detail}")
             self._faults.setdefault(gate, _Fault(now_s, line))
             return
-        fault = self._faults.pop(gate, None)
+        # A guard lets in also while something is out of order, which goes on then.
+        fault = None if reason == Reason.LET_IN else self._faults.pop(gate, None)
         if fault is not None and (fault.is_told or "fault" not in self._kinds):
             self._add("recovery", self._line(event, "recovery"))
         if event["type"] == "signal" and event["signal"] == SignalKind.ALLOW:
