@@ -28,11 +28,12 @@ LET_IN_S = 5.0
 """Nobody is let in later than this after the form came, however long the password took to check."""
 
 _ID = re.compile("[0-9a-f]{32}")
-_DONE = {
+DONE_WORDS = {
     GuardAct.LOCK_DOWN: "was_locked_down",
     GuardAct.END_LOCK_DOWN: "ended_lock_down",
     GuardAct.LET_IN_ONCE: "was_let_in",
 }
+"""What a page says of an order that was done, by keys of `Texts.page`."""
 
 
 class OrderForm:
@@ -128,7 +129,7 @@ class OrderForm:
     def _say(self, request: Request, act: GuardAct, verdict: Verdict) -> Response:
         texts = self._renderer.texts(request)
         if verdict is Verdict.DONE:
-            return self._answer(request, 200, texts.page[_DONE[act]])
+            return self._answer(request, 200, texts.page[DONE_WORDS[act]])
         status = 503 if verdict is Verdict.NO_ANSWER else 409
         return self._answer(request, status, texts.verdicts[verdict])
 

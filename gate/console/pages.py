@@ -73,6 +73,10 @@ class Pages:
         limiter: refuses requests that are too many.
         timeouts: how long browsers are waited for.
         orders: to the gate, where guards may do something at a door.
+
+    Attributes:
+        table: every route.
+        order_forms: one of each door, where there are any.
     """
 
     def __init__(
@@ -94,6 +98,9 @@ class Pages:
         self._metrics = Metrics(contexts)
         self._check = PasswordCheck(authenticator)
         sessions = authenticator.sessions
+        self.order_forms = [
+            self._order_form(number, context, orders) for number, context in enumerate(contexts)
+        ]
         doors = [
             DoorPages(
                 context,
@@ -101,9 +108,9 @@ class Pages:
                 sessions,
                 site.cookie,
                 timeouts,
-                self._order_form(number, context, orders),
+                order_form,
             )
-            for number, context in enumerate(contexts)
+            for context, order_form in zip(contexts, self.order_forms, strict=True)
         ]
         self.table = (*self._own_table(), *itertools.chain.from_iterable(d.table() for d in doors))
         self._rules = AccessRules(
