@@ -132,6 +132,14 @@ class EventMaker:
         }
 
 
+def tells_of_parts(event: Event) -> bool:
+    """Whether it follows from an event how the parts are; not from what a guard had opened.
+
+    A guard lets in also while a part is out of order, which it still is when that is over.
+    """
+    return "guard" not in event or event.get("reason") == Reason.LOCKED_DOWN
+
+
 def _told(track: Track, decision: Decision) -> dict[str, object]:
     newest = track.sightings[-1] if track.sightings else None
     votes = decision.votes.get(track.id, {})

@@ -42,7 +42,7 @@ _PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 4096
 _READ_PAUSE_S = 0.01  # a process that floods us waits in its own pipe
 _ORDER_PAUSE_S = 0.05
-_MOST_ORDERS = 4  # on their way at once; people give one now and then
+_MOST_ORDERS = 4  # for one door at once; people give one now and then
 _ANSWERS_KEPT = 100
 
 _ORDER = b"order "
@@ -78,7 +78,7 @@ class Console:
     ) -> None:
         self._settings = settings
         self._take_orders = take_orders
-        self._orders_left = threading.BoundedSemaphore(_MOST_ORDERS)
+        self._orders_left = [threading.BoundedSemaphore(_MOST_ORDERS) for _ in take_orders]
         self._answers: deque[tuple[str, Verdict]] = deque(maxlen=_ANSWERS_KEPT)
         self._feeds = feeds
         self._say = say
@@ -177,7 +177,7 @@ class Console:
         order = order_of(text)
         if order is None or order.door >= len(self._take_orders):
             log.warning("the console sent what is no order; it is refused")
-        elif self._orders_left.acquire(blocking=False):
+        elif self._orders_left[order.door].acquire(blocking=False):
             DoorThread(target=self._answer, args=(order,), name="guard's order").start()
         else:
             self._answers.append((order.id, Verdict.BUSY))
@@ -186,7 +186,7 @@ class Console:
         try:
             self._answers.append((order.id, self._take_orders[order.door](order)))
         finally:
-            self._orders_left.release()
+            self._orders_left[order.door].release()
 
     def _take_line(self, words: list[str]) -> None:
         match words:

@@ -845,6 +845,17 @@ class TestOrdersOfGuards:
         assert (order.act, order.door, order.id) == (act, 0, self.ID)
         assert (order.name, order.why) == ("kim", "parcel")
 
+    def test_are_for_the_door_whose_page_has_the_form(self, clock):
+        given = []
+        orders = Orders(frozenset(GuardAct), given.append, answer_s=0.01)
+        bench = Bench(clock, doors=DOORS, passwords=NAMED, orders=orders)
+        form = {"act": "lock_down", "id": self.ID, "why": "drill", "password": KIM}
+        client = self.kim(bench)
+        for door in reversed(DOORS):
+            client.post(f"/doors/{door}/orders", data=form, headers={"origin": HOME})
+        assert [order_of(line.removeprefix("order ").encode()).door for line in given] == [1, 0]
+        assert client.post("/orders", data=form, headers={"origin": HOME}).status_code == 404
+
     def test_have_a_form_whose_number_is_another_each_time(self, bench):
         pages = [self.kim(bench).get("/").text for _ in range(2)]
         ids = [re.search(r'name="id" value="([0-9a-f]{32})"', page)[1] for page in pages]
