@@ -117,6 +117,25 @@ def test_a_guard_lets_in_once_also_without_a_camera(start, gate_bench, camera, t
     assert "guard kim: parcel; for the lab" in detail
 
 
+def test_nobody_is_let_in_whose_row_cannot_be_written(start, gate_bench, camera, tmp_path):
+    camera.mode = "nobody"
+    gate, console = start()
+    gate.wait_for_event(reason="no_face")
+    kim = console.log_in(KIM, "kim")
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "audit.sqlite", isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, said = console.order("let_in_once", kim)
+        assert (status, "the record cannot be written" in said) == (409, True), said
+        other.execute("ROLLBACK")
+    gate_bench.wait_until(lambda: gate.reason != "audit_unavailable")
+    time.sleep(1.0)  # it is not made up for
+    assert "unlocked" not in {level for _, level, _ in gate.edges}
+    assert gate.end() == 0
+    gate.check()
+
+
 def test_a_lockdown_outlives_the_console_and_the_gate_and_ends_by_hand(
     start, gate_bench, camera, tmp_path
 ):
