@@ -46,7 +46,7 @@ class Verdict(StrEnum):
     NO_ANSWER = "no_answer"
 
 
-def _in_print(text: str) -> str:
+def in_print(text: str) -> str:
     """A text that cannot fool a log or a page.
 
     Raises:
@@ -57,8 +57,8 @@ def _in_print(text: str) -> str:
     return text
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME_LETTERS), AfterValidator(_in_print)]
-_Why = Annotated[str, Field(min_length=1, max_length=MOST_WHY_LETTERS), AfterValidator(_in_print)]
+_Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME_LETTERS), AfterValidator(in_print)]
+_Why = Annotated[str, Field(min_length=1, max_length=MOST_WHY_LETTERS), AfterValidator(in_print)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,6 @@ def order_of(text: bytes) -> GuardOrder | None:
 def is_why(text: str) -> bool:
     """Whether a text can be the reason of an order."""
     try:
-        return len(_in_print(text)) <= MOST_WHY_LETTERS
+        return len(in_print(text)) <= MOST_WHY_LETTERS
     except ValueError:
         return False

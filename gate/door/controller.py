@@ -87,23 +87,21 @@ class DoorController:
         """Lock now, and open to nobody until `end_lock_down`."""
         with self._acting:
             self.lockdown = word
-            now_s = self.clock()
-            scene = Scene(Decision(State.DENY, Reason.LOCKED_DOWN, now_s), guard=word)
+            locked = Scene(Decision(State.DENY, Reason.LOCKED_DOWN, self.clock()), guard=word)
+            self.reporter.look(locked)
+            self.door.apply(locked.decision)
+            scene = self._judged(self._newest or locked)  # a fault that lasts is still told
             self.reporter.look(scene)
-            self.door.apply(scene.decision)
-            newest = self._newest
-        # A fault that lasts stays what is told; it would only come again with the next frame.
-        if newest is None or newest.decision.state is not State.FAULT:
-            self.reporter.decided(scene, self.door.is_open)
+        self.reporter.decided(scene, self.door.is_open)
 
     def end_lock_down(self, word: GuardWord) -> None:
         """Judge again whoever stands there; nothing opens by this."""
         with self._acting:
             self.lockdown = None
-            newest = self._newest
-        if newest is None or newest.decision.state is not State.FAULT:
-            scene = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, self.clock()), guard=word)
-            self.reporter.decided(scene, self.door.is_open)
+            anew = Scene(Decision(State.CHECKING, Reason.UNCERTAIN, self.clock()), guard=word)
+            is_out_of_order = self._judged(self._newest or anew).decision.state is State.FAULT
+        if not is_out_of_order:
+            self.reporter.decided(anew, self.door.is_open)
 
     def let_in(self, word: GuardWord) -> Verdict:
         """Open once, for the hard cap, whatever the camera shows, or not at all.
@@ -117,9 +115,8 @@ class DoorController:
                 return _VERDICTS[fault[0]]
             if self.lockdown is not None:
                 return Verdict.LOCKED_DOWN
-            now_s = self.clock()
             before, self._let_in_by = self._let_in_by, word
-            scene = Scene(Decision(State.ALLOW, Reason.LET_IN, now_s), guard=word)
+            scene = Scene(Decision(State.ALLOW, Reason.LET_IN, self.clock()), guard=word)
             self.reporter.look(scene)
             refused = self.door.let_in()
             if refused is not None:

@@ -15,13 +15,14 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.events import utc_now
-from mask_gate.gate.guard_order import GuardAct, GuardWord
+from mask_gate.gate.guard_order import GuardAct, GuardWord, in_print
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ LOOK_S = 1.0
 """How often a door that is locked down looks whether that was ended from the command line."""
 
 _MOST_BYTES = 8192
+
+_Words = Annotated[str, Field(max_length=200), AfterValidator(in_print)]
 
 
 class LockdownRecord(BaseModel):
@@ -48,9 +51,9 @@ class LockdownRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     locked_down: bool
-    name: str
-    reason: str
-    since: str
+    name: _Words
+    reason: _Words
+    since: _Words
 
     @property
     def word(self) -> GuardWord:
@@ -80,9 +83,9 @@ class LockdownFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            why = f"{self.path} cannot be read ({error.strerror})"
+            why = f"its file cannot be read ({error.strerror})"
         except (ValidationError, ValueError):
-            why = f"{self.path} is damaged"
+            why = "its file is damaged"
         return LockdownRecord(locked_down=True, name="-", reason=why, since="-")
 
     def write(self, word: GuardWord, *, locked_down: bool) -> None:

@@ -210,6 +210,23 @@ class TestLettingIn:
         assert not world.door.is_open
 
 
+class TestALockdownDuringAFault:
+    @pytest.mark.parametrize("camera_is_away", [True, False])
+    def test_leaves_the_fault_told_and_comes_after_it(self, world, camera_is_away):
+        if camera_is_away:
+            world.frame(State.FAULT, Reason.CAMERA_LOST)
+        else:
+            world.audit_fault = "the disk is full"
+            world.frame()
+        before = [event["reason"] for event in world.events if event["type"] != "signal"]
+        assert world.order(LOCK) is Verdict.DONE
+        assert [e["reason"] for e in world.events if e["type"] != "signal"] == before
+        world.audit_fault = None
+        assert world.frame().reason is Reason.LOCKED_DOWN
+        assert world.order(END) is Verdict.DONE
+        assert world.frame().reason is Reason.NO_FACE
+
+
 class TestAnOrder:
     @pytest.mark.parametrize("age_s", [ORDER_S + 0.01, 60.0, -0.01, -5.0])
     def test_that_is_late_or_from_the_future_is_refused(self, world, age_s):

@@ -142,6 +142,7 @@ class TestALockdown:
 
     @pytest.mark.parametrize(
         "text", [b"", b"{", b"\xff\xfe", b"null", b'{"locked_down": false}', b"x" * 100_000,
+                 b'{"locked_down": false, "name": "a\\nb", "reason": "b", "since": "c"}',
                  b'{"locked_down": 0, "name": "a", "reason": "b", "since": "c"}'],
     )  # fmt: skip
     def test_whose_file_is_damaged_is_one(self, start, path, text):

@@ -58,14 +58,31 @@ class Console:
         assert status == 303
         return cookie.partition(";")[0]
 
-    def order(self, act, cookie, *, order_id=None, password=KIM):
+    def order(self, act, cookie, *, door="", order_id=None, password=KIM):
         """What an order is answered; by the form of the page, unless its number is given."""
         if order_id is None:
-            page = self.request("GET", "/", cookie=cookie)[2]
+            page = self.request("GET", f"{door}/", cookie=cookie)[2]
             order_id = re.search(r'name="id" value="(\w+)"', page)[1]
         form = {"act": act, "id": order_id, "why": "parcel, for the lab", "password": password}
-        status, _, page = self.request("POST", "/orders", form, cookie)
+        status, _, page = self.request("POST", f"{door}/orders", form, cookie)
         return status, page
+
+
+TWO_DOORS = """\
+detector: {{device: cpu, engine: onnx, weights: "{weights}"}}
+policy: {{hold_s: 9.0, lease_s: 1.0, cool_down_s: 0.2}}
+door: {{max_open_s: 10.0}}
+outputs: {{sound: false}}
+doors:
+  north:
+    camera: {{source: "{url}"}}
+    relays: [{{kind: recording, path: "{folder}/door"}}]
+    audit: {{path: "{folder}/audit.sqlite"}}
+  south:
+    camera: {{source: "{url}south"}}
+    relays: [{{kind: recording, path: "{folder}/south.door"}}]
+    audit: {{path: "{folder}/south.sqlite"}}
+"""
 
 
 @pytest.fixture
@@ -75,9 +92,10 @@ def start(gate_bench, camera, tmp_path):
     write_password(tmp_path / "kiosk", VISITOR)
     with contextlib.ExitStack() as stack:
 
-        def run():
+        def run(template=gate_bench.CONFIG):
             (tmp_path / "log").unlink(missing_ok=True)
-            gate = gate_bench.Gate(tmp_path, camera.url, config=CONSOLE.format(folder=tmp_path))
+            more = CONSOLE.format(folder=tmp_path)
+            gate = gate_bench.Gate(tmp_path, camera.url, config=more, template=template)
             stack.enter_context(gate)
             return gate, Console(gate, gate_bench.wait_until)
 
@@ -208,3 +226,24 @@ def test_a_console_that_is_forged_opens_nothing_but_by_the_gates_own_rules(
     gate_bench.wait_until(lambda: not gate.is_open)
     assert gate.end() == 0
     gate.check()
+
+
+def test_of_two_doors_one_is_locked_down_and_the_other_goes_on(start, gate_bench, camera, tmp_path):
+    gate, console = start(TWO_DOORS)
+
+    def is_open(name):
+        lines = gate_bench.whole_lines(tmp_path / name)
+        return bool(lines) and lines[-1].split()[1] == "unlocked"
+
+    gate_bench.wait_until(lambda: is_open("door") and is_open("south.door"), what=gate.said)
+    kim = console.log_in(KIM, "kim")
+    assert console.order("lock_down", kim, door="/doors/south")[0] == 200, gate.said
+    assert not is_open("south.door")
+    assert (tmp_path / "south.sqlite.lockdown").exists()
+    assert not (tmp_path / "audit.sqlite.lockdown").exists()
+    gate.wait_for_new_opening(time.monotonic())
+    assert not is_open("south.door")
+    assert console.order("let_in_once", kim, door="/doors/south")[0] == 409
+    assert console.order("lock_down", kim, door="/doors/west", order_id="0" * 32)[0] == 404
+    assert gate.end() == 0
+    assert "Traceback" not in gate.said
