@@ -26,7 +26,11 @@ class GuardAct(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What came of an order; everything but `DONE` means that nothing opened."""
+    """What came of an order: `DONE`, or why nothing was done.
+
+    With `NOT_KEPT` the door is locked down, but would not be after a restart; with `NO_ANSWER` the
+    console does not know.
+    """
 
     DONE = "done"
     NOT_ALLOWED = "not_allowed"
