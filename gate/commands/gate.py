@@ -25,7 +25,7 @@ from mask_gate.gate.commands.set_up import (
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.config.written_secrets import remarks_on_secrets
 from mask_gate.gate.console.login import new_token, write_password
-from mask_gate.gate.door.lockdown import end_by_hand
+from mask_gate.gate.door.lockdown_file import end_by_hand
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.runtime.doors import Doors
 from mask_gate.gate.runtime.lock import lock_relays

@@ -24,7 +24,8 @@ from mask_gate.gate.domain import SignalKind
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.guard_desk import GuardDesk
 from mask_gate.gate.door.lease import Door
-from mask_gate.gate.door.lockdown import Lockdown, LockdownFile, lockdown_file
+from mask_gate.gate.door.lockdown import Lockdown
+from mask_gate.gate.door.lockdown_file import LockdownFile, lockdown_file
 from mask_gate.gate.door.output import Output, PrintedRelay
 from mask_gate.gate.door.ownership import Ownership, runtime_folders
 from mask_gate.gate.door.reporter import Reporter

@@ -8,7 +8,8 @@ import pytest
 from mask_gate.gate.domain import Decision, Reason, SignalKind, State
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lease import Door, DoorConfig
-from mask_gate.gate.door.lockdown import Lockdown, LockdownFile, end_by_hand, lockdown_file
+from mask_gate.gate.door.lockdown import Lockdown
+from mask_gate.gate.door.lockdown_file import LockdownFile, end_by_hand, lockdown_file
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.events import EventMaker, Scene

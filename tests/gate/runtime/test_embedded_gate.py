@@ -8,7 +8,7 @@ import pytest
 
 from mask_gate import Gate, OutputError, Reason, SignalKind, State, open_camera
 from mask_gate.gate.domain import Frame
-from mask_gate.gate.door.lockdown import lockdown_file
+from mask_gate.gate.door.lockdown_file import lockdown_file
 from mask_gate.models.detections import Detections
 
 pytestmark = pytest.mark.process
