@@ -74,9 +74,10 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why it says so; `COMPLIANT` is the only one that goes with ALLOW."""
+    """Why it says so; with ALLOW go `COMPLIANT`, and `LET_IN` where a guard opened by hand."""
 
     COMPLIANT = "compliant"
+    LET_IN = "let_in"
     NO_FACE = "no_face"
     TOO_SMALL = "too_small"
     UNCERTAIN = "uncertain"
@@ -84,6 +85,7 @@ class Reason(StrEnum):
     MASK_INCORRECT = "mask_incorrect"
     GROUP_MIXED = "group_mixed"
     COOL_DOWN = "cool_down"
+    LOCKED_DOWN = "locked_down"
     CAMERA_LOST = "camera_lost"
     FROZEN = "frozen"
     BAD_IMAGE = "bad_image"

@@ -29,6 +29,13 @@ class TrackInEvent(_Object):
     )
 
 
+class GuardInEvent(_Object):
+    """Who did something at the door by hand."""
+
+    name: str = Field(description="given at the login of the console")
+    reason: str = Field(description="in the guard's own words")
+
+
 class _Event(_Object):
     schema_: Literal[1] = Field(alias="schema", description=f"version of this format: {SCHEMA}")
     ts: str = Field(
@@ -56,6 +63,9 @@ class _Event(_Object):
     model: str | None = Field(description="fingerprint of the detector; null until there is one")
     slow: Literal[True] | None = Field(
         default=None, description="the detector cannot keep its rate; absent while it can"
+    )
+    guard: GuardInEvent | None = Field(
+        default=None, description="on whose word: with let_in and locked_down; else absent"
     )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track, door_state
+from mask_gate.gate.guard_order import GuardWord
 
 Event = Mapping[str, object]
 
@@ -34,6 +35,7 @@ class Scene:
         detail: what is out of order, in a sentence, where a part has said so.
         picture_wh: width and height of the picture that was judged; None where there was none.
         is_slow: whether the detector cannot keep the rate that it should.
+        guard: on whose word the door is as it is, where it is not the policy's doing.
     """
 
     decision: Decision
@@ -42,6 +44,7 @@ class Scene:
     detail: str = ""
     picture_wh: tuple[int, int] | None = None
     is_slow: bool = False
+    guard: GuardWord | None = None
 
     @property
     def faces(self) -> int:
@@ -125,7 +128,16 @@ class EventMaker:
             "latency_ms": _rounded(1000 * scene.latency_s, 1),
             "model": self.model,
             **({"slow": True} if scene.is_slow else {}),
+            **({} if scene.guard is None else {"guard": _guard(scene.guard)}),
         }
+
+
+def tells_of_parts(event: Event) -> bool:
+    """Whether it follows from an event how the parts are; not from what a guard had opened.
+
+    A guard lets in also while a part is out of order, which it still is when that is over.
+    """
+    return "guard" not in event or event.get("reason") == Reason.LOCKED_DOWN
 
 
 def _told(track: Track, decision: Decision) -> dict[str, object]:
@@ -138,6 +150,10 @@ def _told(track: Track, decision: Decision) -> dict[str, object]:
         "votes": {label.name.lower(): count for label, count in votes.items()},
         "box": [_rounded(side, 1) for side in track.box_xyxy],
     }
+
+
+def _guard(guard: GuardWord) -> dict[str, object]:
+    return {"name": guard.name, "reason": guard.why}
 
 
 def _rounded(value: float, digits: int) -> float | None:

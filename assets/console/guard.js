@@ -9,6 +9,7 @@ const image = document.getElementById("live");
 const filter = document.getElementById("filter");
 const period = document.getElementById("period");
 const headings = [...document.querySelectorAll("thead th")].map((heading) => heading.textContent);
+const byHand = document.getElementById("by-hand"); // where guards may do something at the door
 let newest = null;
 let chartTimer = null;
 
@@ -46,6 +47,10 @@ function show(now) {
   set("openings", now.openings);
   set("denials", now.denials);
   set("uptime", duration(now.uptime_s));
+  if (byHand) {
+    byHand.dataset.locked = now.lockdown !== null;
+    set("lockdown", now.lockdown);
+  }
   for (const [part, health] of Object.entries(now.health)) {
     const shown = document.getElementById(`part-${part}`);
     shown.textContent = health.text;

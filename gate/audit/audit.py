@@ -18,7 +18,7 @@ from mask_gate.gate.audit.chain import Row, Tip
 from mask_gate.gate.audit.clock import AuditClock
 from mask_gate.gate.audit.limits import AuditLimits
 from mask_gate.gate.audit.record_time import RecordTime
-from mask_gate.gate.audit.rows import detail, printable, row_of_event, start_detail
+from mask_gate.gate.audit.rows import detail, guard_row, printable, row_of_event, start_detail
 from mask_gate.gate.audit.stamp import RowStamp, boot_id
 from mask_gate.gate.audit.store import AuditStore, Connect
 from mask_gate.gate.audit.writer import AuditWriter
@@ -26,6 +26,7 @@ from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.domain import Signal
 from mask_gate.gate.errors import AuditError
 from mask_gate.gate.events import Event, utc_now
+from mask_gate.gate.guard_order import GuardAct, GuardWord
 from mask_gate.gate.system.threads import DoorThread
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,10 @@ class Audit:
                 outcome=printable(outcome),
             )
         )
+
+    def guard(self, act: GuardAct, word: GuardWord) -> None:
+        """Take what a guard began or ended by hand; returns at once."""
+        self._backlog.put(guard_row(act, word))
 
     def alarm(self, what: str) -> None:
         """Take something that somebody must look into; returns at once."""

@@ -42,9 +42,9 @@ class Row:
     """What one row says; its number and hashes come with its place in the chain.
 
     Attributes:
-        kind: `start intent result event clock clock_step stop alarm pruned`.
+        kind: `start intent result event guard clock clock_step stop alarm pruned`.
         signal_id: of the door's signal or of the event; the same in events and at relays.
-        decision: `allow` or `deny` of a signal, else the state decided on.
+        decision: `allow` or `deny` of a signal, what a guard did, else the state decided on.
         faces: how many were seen in the frame.
         classes: JSON object, how many tracks last looked like which class.
         confidences: JSON array, the score of each of these tracks.

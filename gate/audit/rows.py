@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from mask_gate.gate.audit.chain import Row
 from mask_gate.gate.domain import Reason, SignalKind
 from mask_gate.gate.events import Event
+from mask_gate.gate.guard_order import GuardAct, GuardWord
 
 LABEL_LETTERS = 40
 NAME_LETTERS = 200
@@ -44,6 +45,7 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
     labels.pop(None, None)
     scores = [_number(track.get("score")) for track in seen]
     parts = [(name, event.get(name)) for name in _DETAIL_FIELDS]
+    parts.append(("guard", _guard(event.get("guard"))))
     parts.append((SEEN, " ".join(filter(None, map(_leading, seen))) or None))
     return Row(
         kind=kind,
@@ -56,6 +58,11 @@ def row_of_event(event: Event, kind: str = "event") -> Row:
         model=_name(event.get("model")),
         detail=detail(", ".join(f"{name} {value}" for name, value in parts if value is not None)),
     )
+
+
+def guard_row(act: GuardAct, word: GuardWord) -> Row:
+    """What the audit keeps of a lockdown that a guard begins or ends."""
+    return Row("guard", decision=act.value, detail=detail(str(word)))
 
 
 def refusal_of(intent: Row) -> Row:
@@ -87,6 +94,14 @@ def _leading(track: Mapping[str, object]) -> str:
         return ""
     label = max(votes, key=lambda label: _number(votes[label]) or 0.0)
     return f"{_count(track.get('id'))}={_name(label, LABEL_LETTERS)}"
+
+
+def _guard(guard: object) -> str | None:
+    """Who did it by hand, and why; semicolons for commas, which part what a detail tells."""
+    if not isinstance(guard, Mapping):
+        return None
+    said = f"{guard.get('name')}: {guard.get('reason')}"
+    return said[:NAME_LETTERS].replace(",", ";")
 
 
 def _code(letter: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import logging
 import os
 import sys
@@ -24,6 +25,7 @@ from mask_gate.gate.commands.set_up import (
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.config.written_secrets import remarks_on_secrets
 from mask_gate.gate.console.login import new_token, write_password
+from mask_gate.gate.door.lockdown_file import end_by_hand
 from mask_gate.gate.errors import ConfigError, GateError, OutputError
 from mask_gate.gate.runtime.doors import Doors
 from mask_gate.gate.runtime.lock import lock_relays
@@ -74,6 +76,10 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         write_config(options.init)
         print(_NEXT_STEPS.format(file=options.init))
         return 0
+    if options.end_lock_down is not None:
+        end_by_hand(options.end_lock_down, _user())
+        print(f"{options.end_lock_down}: the lockdown is over; a gate that runs sees it at once")
+        return 0
     if options.set_password is not None:
         password = ask_password()
         write_password(options.set_password, password)
@@ -85,6 +91,14 @@ def _help_to_set_up(options: argparse.Namespace) -> int | None:
         print(f"{options.set_token}: written; Prometheus sends this token: {token}")
         return 0
     return None
+
+
+def _user() -> str:
+    """Who runs the command, for the record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # without a name in the list of users
+        return f"user {os.getuid()}"
 
 
 def _run(options: argparse.Namespace, config: GateConfig) -> int:

@@ -85,6 +85,12 @@ def _add_set_up_flags(add: Callable[..., object]) -> None:
         help="write the systemd units, with --kiosk for a display of this machine, and end",
     )
     add("--lock", action="store_true", help="lock every relay, and end")
+    add(
+        "--end-lock-down",
+        metavar="FILE",
+        type=Path,
+        help="end a guard's lockdown of a door, whose file the gate names in its log, and end",
+    )
     add("--validate-config", action="store_true", help="say whether the configuration is right")
 
 

@@ -28,6 +28,7 @@ from mask_gate.gate.decision.tracker import TrackerConfig
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.door.lease import DoorConfig
 from mask_gate.gate.errors import ConfigError
+from mask_gate.gate.guard_order import GuardAct
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.notify.config import NotifyConfig
 from mask_gate.gate.relays.config import CommandRelayConfig, RelayConfig
@@ -149,6 +150,11 @@ class GateConfig(Section):
             raise ValueError(
                 f"policy.lease_s: expected at least door.decision_max_age_s + audit.wait_s "
                 f"({door.decision_max_age_s + self.audit.wait_s:g}), got {policy.lease_s:g}"
+            )
+        if GuardAct.LET_IN_ONCE in self.console.guard_acts and not self.audit.required:
+            raise ValueError(
+                "audit.required: expected true, for console.guard_may has let_in_once, and nobody "
+                "is let in unrecorded"
             )
         if self.outputs.heartbeat_s < 2 * door.tick_s:
             raise ValueError(

@@ -1,1 +1,1 @@
-"""The guard's console: a web server in a process of its own that opens nothing."""
+"""The guard's console: a web server in a process of its own that by itself opens nothing."""

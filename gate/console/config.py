@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from mask_gate.gate.guard_order import GuardAct
 from mask_gate.models.section import Section
 
 _FILE = Field(default=None, min_length=1)
@@ -42,6 +43,15 @@ class ConsoleConfig(Section):
     guard_password_files: Mapping[GuardName, str] = Field(
         default={}, description="a password for each guard by name, as {kim: FILE}"
     )
+    guard_may: tuple[Literal["lock_down", "let_in_once"], ...] = Field(
+        default=(), description="what guards may do at a door: lock_down, let_in_once"
+    )
+    let_in_per_h: int = Field(
+        default=12,
+        ge=1,
+        le=60,
+        description="so often at most guards may let somebody in at a door within an hour",
+    )
     metrics_token_file: str | None = _FILE
     names: tuple[str, ...] = Field(
         default=(), description="names it is reached by, besides this machine's own"
@@ -51,6 +61,12 @@ class ConsoleConfig(Section):
     proxies: tuple[str, ...] = Field(default=(), description="addresses of proxies that speak TLS")
     viewers: int = Field(default=8, ge=1, le=64, description="pictures sent at once")
     session_h: float = Field(default=8.0, gt=0, le=24, description="a login is good for so long")
+
+    @property
+    def guard_acts(self) -> frozenset[GuardAct]:
+        """What guards may have done; whoever may lock down may end that, too."""
+        acts = {GuardAct(permission) for permission in self.guard_may}
+        return frozenset(acts | {GuardAct.END_LOCK_DOWN} if GuardAct.LOCK_DOWN in acts else acts)
 
     @property
     def is_local(self) -> bool:
@@ -82,6 +98,8 @@ class ConsoleConfig(Section):
                 ipaddress.ip_address(proxy)
             except ValueError:
                 raise ValueError(f"proxies: expected addresses, got {proxy!r:.60}") from None
+        if self.guard_may and not self.guard_password_files:
+            raise ValueError("guard_may: needs guard_password_files; the record names who it was")
         if self.is_local:
             return self
         if self.password_file is None and not self.guard_password_files:

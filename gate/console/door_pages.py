@@ -26,6 +26,7 @@ from mask_gate.gate.console.event_views import (
 )
 from mask_gate.gate.console.live_status import PARTS
 from mask_gate.gate.console.login import Role, Sessions
+from mask_gate.gate.console.order_form import OrderForm
 from mask_gate.gate.console.periods import Period, bars_of, counts_csv
 from mask_gate.gate.console.pictures import LivePictures, PictureKind, PictureStream, View
 from mask_gate.gate.console.templates import TemplateRenderer
@@ -94,6 +95,7 @@ class DoorPages:
         sessions: live pictures end with the session of their viewer.
         cookie: name of the session cookie.
         timeouts: how long viewers are waited for.
+        order_form: takes guards' orders, where they may give some.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class DoorPages:
         sessions: Sessions,
         cookie: str,
         timeouts: Timeouts,
+        order_form: OrderForm | None = None,
     ) -> None:
         self._context = context
         self._state, self._pictures = context.state, context.pictures
@@ -110,6 +113,7 @@ class DoorPages:
         self._sessions = sessions
         self._cookie = cookie
         self._slow_viewer_s = timeouts.slow_viewer_s
+        self._order_form = order_form
 
     def table(self) -> Iterator[RouteEntry]:
         """Every route of this door."""
@@ -128,6 +132,8 @@ class DoorPages:
         yield RouteEntry("GET", f"{path}/counts.csv", GUARD, self.counts)
         yield RouteEntry("GET", f"{path}/events.csv", GUARD, self.events_csv)
         yield RouteEntry("GET", f"{path}/events.json", GUARD, self.events_json)
+        if self._order_form is not None:
+            yield RouteEntry("POST", f"{path}/orders", GUARD, self._order_form.take)
         if self._context.name:
             yield RouteEntry("GET", f"{path}/tile.jpg", GUARD, self.tile)
 
@@ -147,6 +153,8 @@ class DoorPages:
             states=list(State),
             reasons=list(Reason),
             gate_parts=list(PARTS),
+            order=None if self._order_form is None else self._order_form.fields(request),
+            lockdown=self._state.lockdown,
         )
 
     async def visitor_screen(self, request: Request) -> Response:
@@ -210,6 +218,7 @@ class DoorPages:
                 **door_summary(state, texts),
                 "faces": state.live.faces,
                 "uptime_s": round(state.uptime_s),
+                "lockdown": state.lockdown,
                 "history": [event_json(event, texts) for event in changes],
                 "newest": None if newest is None else newest.get("id"),
             }

@@ -29,6 +29,7 @@ class DoorState:
         today: what was counted today, and on the days before.
         totals: what was counted since the console began.
         events: the newest ones.
+        lockdown: the guard on whose word the door is locked down, and why; None while it is not.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class DoorState:
         self.today = DayCounts(wall)
         self.totals = TotalCounts()
         self.events = RecentEvents()
+        self.lockdown: str | None = None
 
     @property
     def uptime_s(self) -> float:
@@ -79,6 +81,8 @@ class DoorState:
         if isinstance(latencies_s, list):
             self.live.add_latencies(latencies_s)
             self.totals.add_latencies(latencies_s)
+        lockdown = status.get("lockdown")
+        self.lockdown = ": ".join(map(str, lockdown)) if isinstance(lockdown, list) else None
         if status.get("state") is not None:
             is_slow = status.get("slow") is True
             self.live.decide(status["state"], status.get("reason"), is_slow=is_slow)

@@ -16,6 +16,7 @@ from mask_gate.gate.clock import Clock
 from mask_gate.gate.console.wire import pack_picture
 from mask_gate.gate.domain import Frame, Reason, State
 from mask_gate.gate.events import Event, Scene
+from mask_gate.gate.guard_order import GuardWord
 
 EVENTS_KEPT = 2000
 _LATENCIES_KEPT = 1000
@@ -64,6 +65,7 @@ class ConsoleFeed:
         self._latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._newest: tuple[Frame, Scene] | None = None
         self._frames = 0
+        self._lockdown: GuardWord | None = None
 
         self._turn_s: float | None = None
         self._out_of_service: Reason | None = None
@@ -91,6 +93,11 @@ class ConsoleFeed:
                 self._frames += 1
                 self._latencies_s.append(scene.latency_s)
             self._newest = frame, scene
+
+    def set_lockdown(self, word: GuardWord | None) -> None:
+        """Say on whose word the door is locked down; None: it is not."""
+        with self._lock:
+            self._lockdown = word
 
     def turn(self) -> None:
         """Say that the door's loop has turned once more: it is neither stuck nor out of service."""
@@ -131,12 +138,13 @@ class ConsoleFeed:
         Returns:
             `frames` judged since the start, `latencies_s` of those since the last time, `age_s` of
             the newest turn or None before the first, `state` and `reason` or None before the first
-            frame, `faces` in the newest frame, and `slow`, as in `Scene`.
+            frame, `faces` in the newest frame, `slow`, as in `Scene`, and `lockdown`, name and
+            reason of the guard on whose word the door is locked down, or None.
         """
         with self._lock:
             latencies_s = list(self._latencies_s)
             self._latencies_s.clear()
-            newest = self._newest
+            newest, lockdown = self._newest, self._lockdown
         decision = None if newest is None else newest[1].decision
         state, reason = (None, None) if decision is None else (decision.state, decision.reason)
         turn_s, out_of_service = self._turn_s, self._out_of_service
@@ -153,6 +161,7 @@ class ConsoleFeed:
             "reason": reason,
             "faces": faces,
             "slow": is_slow,
+            "lockdown": None if lockdown is None else [lockdown.name, lockdown.why],
         }
 
     def take_picture(self, now_s: float) -> tuple[bytes | memoryview, ...]:

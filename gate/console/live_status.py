@@ -19,7 +19,7 @@ PARTS: Mapping[str, frozenset[Reason]] = {
 }
 """The parts of a gate, each with the reasons that say that it is out of order."""
 
-_NOTHING_SAID = frozenset({Reason.STARTING, Reason.STOPPING})
+_NOTHING_SAID = frozenset({Reason.STARTING, Reason.STOPPING, Reason.LET_IN})
 """Reasons that tell nothing about any part."""
 
 _RATE_S = 5.0

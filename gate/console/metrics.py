@@ -46,6 +46,11 @@ class Metrics(Collector):
             "up", "Whether the gate says how the door is", lambda state: state.live.is_fresh
         )
         yield gauge("door_open", "Whether the door is open", lambda state: state.live.is_open)
+        yield gauge(
+            "locked_down",
+            "Whether a guard locked the door down",
+            lambda state: state.lockdown is not None,
+        )
         yield gauge("camera_fps", "Frames judged per second", lambda state: state.live.fps)
         yield gauge(
             "slow", "Whether the detector cannot keep its rate", lambda state: state.live.is_slow
@@ -62,6 +67,11 @@ class Metrics(Collector):
         yield self._latency()
         yield from self._states()
         yield counter("openings", "Openings of the door", lambda state: state.totals.openings)
+        yield counter(
+            "let_in",
+            "Openings by a guard's hand, which are openings too",
+            lambda state: state.totals.signals["allow", Reason.LET_IN.value],
+        )
         yield self._by_reason("denials", "People turned away", DENIALS)
         yield self._by_reason("faults", "Locks because the gate was out of order", FAULTS)
         yield self._people()

@@ -1,17 +1,16 @@
 """Pages: the table of routes, and the answers that are about no single door.
 
-The table lists every request that is answered, and who may send it. Nothing here opens a door, and
-nothing changes the configuration: the only requests that change anything are login and logout.
+The table lists every request that is answered, and who may send it. Nothing here opens a door or
+changes the configuration: the only requests that change anything are login and logout, and where it
+is configured a guard's order, which is handed to the gate and judged there.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -29,10 +28,14 @@ from mask_gate.gate.console.door_pages import (
     door_summary,
 )
 from mask_gate.gate.console.event_views import BadRequestError, event_json, state_changes
+from mask_gate.gate.console.forms import read_form
 from mask_gate.gate.console.live_status import PARTS
 from mask_gate.gate.console.login import NOBODY, Account, Authenticator, Role
 from mask_gate.gate.console.metrics import Metrics
 from mask_gate.gate.console.middleware import AccessMiddleware, AccessRules, SiteSettings
+from mask_gate.gate.console.order_form import OrderForm
+from mask_gate.gate.console.orders import Orders
+from mask_gate.gate.console.password_check import PasswordCheck
 from mask_gate.gate.console.rate_limit import RateLimiter
 from mask_gate.gate.console.recent_events import local_time
 from mask_gate.gate.console.templates import TEMPLATES, TemplateRenderer
@@ -59,9 +62,6 @@ HISTORY_SHOWN = 10
 _HISTORY_STATES = frozenset({State.ALLOW, State.DENY, State.FAULT})
 """States in the history of all doors; who is still being looked at is left out."""
 
-_MOST_FORM_BYTES = 4096
-_MOST_FORM_FIELDS = 5
-
 
 class Pages:
     """Answers all requests.
@@ -72,6 +72,11 @@ class Pages:
         authenticator: knows passwords and sessions.
         limiter: refuses requests that are too many.
         timeouts: how long browsers are waited for.
+        orders: to the gate, where guards may do something at a door.
+
+    Attributes:
+        table: every route.
+        order_forms: one of each door, where there are any.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Pages:
         authenticator: Authenticator,
         limiter: RateLimiter | None = None,
         timeouts: Timeouts | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self._site = site
         self._contexts = contexts
@@ -90,17 +96,45 @@ class Pages:
         self._form_s = timeouts.login_form_s
         self._renderer = TemplateRenderer(site)
         self._metrics = Metrics(contexts)
-        self._checking = asyncio.Lock()
+        self._check = PasswordCheck(authenticator)
         sessions = authenticator.sessions
+        self.order_forms = [
+            self._order_form(number, context, orders) for number, context in enumerate(contexts)
+        ]
         doors = [
-            DoorPages(context, self._renderer, sessions, site.cookie, timeouts)
-            for context in contexts
+            DoorPages(
+                context,
+                self._renderer,
+                sessions,
+                site.cookie,
+                timeouts,
+                order_form,
+            )
+            for context, order_form in zip(contexts, self.order_forms, strict=True)
         ]
         self.table = (*self._own_table(), *itertools.chain.from_iterable(d.table() for d in doors))
         self._rules = AccessRules(
             {(entry.method, entry.path): entry.roles for entry in self.table},
             frozenset(entry.path for entry in self.table if entry.is_page),
         )
+
+    def _order_form(
+        self, number: int, context: DoorContext, orders: Orders | None
+    ) -> OrderForm | None:
+        if orders is None:
+            return None
+        return OrderForm(
+            number,
+            context.gate,
+            self._renderer,
+            lambda request: self._authenticator.sessions.account(self._token(request)),
+            self._check,
+            orders,
+            self._form_s,
+        )
+
+    def _token(self, request: Request) -> str | None:
+        return request.cookies.get(self._site.cookie)
 
     def _own_table(self) -> Iterator[RouteEntry]:
         """Every route that is about no single door."""
@@ -174,28 +208,22 @@ class Pages:
         address = request.client.host if request.client else ""
         page = self._renderer.texts(request).page
         # Read before the lock is taken: a form that does not come must not keep others waiting.
-        form = await self._form(request)
+        form = await read_form(request, self._form_s)
         password, name, to = (form.get(key, "") for key in ("password", "name", "to"))
-        limiter = self._authenticator.login_limiter
         accounts = self._authenticator.accounts(name)
-        async with self._checking:  # one at a time: each takes 32 MiB
-            waits_s = [limiter.wait_s(address, account) for account in accounts]
-            tried = [one for one, wait_s in zip(accounts, waits_s, strict=True) if wait_s <= 0]
-            limiter.failed(address, tried)
-            account = await asyncio.to_thread(self._authenticator.matching, tried, password)
-            if account != NOBODY:
-                limiter.succeeded(address, account, tried)
-                return self._begin_session(request, account, address, to)
-        if any(waits_s):  # perhaps it is the right one, and was not looked at
+        checked = await self._check.check(address, accounts, password)
+        if checked.account != NOBODY:
+            return self._begin_session(request, checked.account, address, to)
+        if checked.wait_s > 0:  # perhaps it is the right one, and was not looked at
             answer = self._login_page(request, "", 429, complaint=page["locked_out"])
-            answer.headers["retry-after"] = str(math.ceil(max(waits_s)))
+            answer.headers["retry-after"] = str(math.ceil(checked.wait_s))
             return answer
         return self._login_page(request, to, 401, complaint=page["bad_login"])
 
     def _begin_session(self, request: Request, account: Account, address: str, to: str) -> Response:
         """Lead to the page that was asked for, or to the first one of the role."""
         sessions, role = self._authenticator.sessions, account.role
-        sessions.end(request.cookies.get(self._site.cookie))
+        sessions.end(self._token(request))
         home = "/kiosk" if role is Role.VISITOR else "/"
         response = RedirectResponse(to if self._rules.may_see(role, to) else home, 303)
         response.set_cookie(
@@ -223,31 +251,10 @@ class Pages:
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here and in the browser."""
-        self._authenticator.sessions.end(request.cookies.get(self._site.cookie))
+        self._authenticator.sessions.end(self._token(request))
         response = RedirectResponse("/login", 303)
         response.delete_cookie(self._site.cookie)
         return response
-
-    async def _form(self, request: Request) -> dict[str, str]:
-        """The fields of a short form, the first of each name.
-
-        Raises:
-            BadRequestError: it is too long, has too many fields, or does not come.
-        """
-        body = b""
-        try:
-            async with asyncio.timeout(self._form_s):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > _MOST_FORM_BYTES:
-                        raise BadRequestError(f"expected at most {_MOST_FORM_BYTES} bytes")
-        except TimeoutError:
-            raise BadRequestError(f"expected the whole form within {self._form_s:g} s") from None
-        try:
-            found = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MOST_FORM_FIELDS)
-        except ValueError:
-            raise BadRequestError(f"expected at most {_MOST_FORM_FIELDS} fields") from None
-        return {name: values[0] for name, values in found.items()}
 
     # ------------------------------------------------------------------------ for machines
 

@@ -1,7 +1,9 @@
 """Console: keeps the process that serves the guard's console, and sends it what the doors do.
 
-The loops of all doors leave what is newest in their feeds; a thread here sends it on. The process
-may be flooded, stuck or dead: it has the lower rank of the two, and the gate never waits for it.
+The loops of all doors leave what is newest in their feeds; a thread here sends it on, and another
+reads what the process says: lines, bounded in length and in number, some of them orders of guards,
+which are judged by the gate's own rules. The process may be flooded, stuck, forged or dead: it has
+the lower rank of the two, and no door ever waits for it.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ import select
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO
 
 from mask_gate.gate.console.feed import ConsoleFeed, PictureDemand
+from mask_gate.gate.console.line_reader import LineReader
 from mask_gate.gate.console.wire import MessageKind, ServerSettings, pack
+from mask_gate.gate.guard_order import MOST_ORDER_BYTES, GuardOrder, Verdict, order_of
 from mask_gate.gate.system.processes import RestartBudget, module_command, start
 from mask_gate.gate.system.threads import DoorThread
 
@@ -34,6 +39,19 @@ START_S = 90.0
 _TICK_S = 0.05
 _STATUS_S = 0.2
 _PIPE_BYTES = 1024 * 1024
+_READ_BYTES = 4096
+_READ_PAUSE_S = 0.01  # a process that floods us waits in its own pipe
+_ORDER_PAUSE_S = 0.05
+_MOST_ORDERS = 4  # for one door at once; people give one now and then
+_ANSWERS_KEPT = 100
+
+_ORDER = b"order "
+
+MOST_LINE_BYTES = len(_ORDER) + MOST_ORDER_BYTES
+"""What the process says is shorter, whatever it is."""
+
+TakeOrder = Callable[[GuardOrder], Verdict]
+"""Judges a guard's order for one door and has it done; may take a while."""
 
 
 class Console:
@@ -44,6 +62,7 @@ class Console:
         feeds: one of each door, in the order of `settings.doors`.
         say: tells people where the console is.
         clock: monotonic seconds.
+        take_orders: one of each door; without, there is nothing that guards may order.
 
     Attributes:
         address: where it is served, once it is.
@@ -55,8 +74,12 @@ class Console:
         feeds: Sequence[ConsoleFeed],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        take_orders: Sequence[TakeOrder] = (),
     ) -> None:
         self._settings = settings
+        self._take_orders = take_orders
+        self._orders_left = [threading.BoundedSemaphore(_MOST_ORDERS) for _ in take_orders]
+        self._answers: deque[tuple[str, Verdict]] = deque(maxlen=_ANSWERS_KEPT)
         self._feeds = feeds
         self._say = say
         self._clock = clock
@@ -113,6 +136,10 @@ class Console:
                 feed.start_over()
             status_s = 0.0
             while not self._closing.wait(_TICK_S):
+                while self._answers:
+                    order_id, verdict = self._answers.popleft()
+                    answer = {"id": order_id, "verdict": verdict.value}
+                    pipe.write(pack(MessageKind.ANSWER, answer))
                 for feed in self._feeds:
                     _send_events(feed, pipe)
                 now_s = self._clock()
@@ -128,16 +155,38 @@ class Console:
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
         """Read the lines of the process; kill it when no more come."""
         assert child.stdout is not None
-        with child.stdout as lines:
-            patience_s = START_S
-            while select.select([lines], [], [], patience_s)[0]:
-                line = lines.readline()
-                if not line:
+        with child.stdout as pipe:
+            patience_s, reader = START_S, LineReader(MOST_LINE_BYTES)
+            while select.select([pipe], [], [], patience_s)[0]:
+                data = os.read(pipe.fileno(), _READ_BYTES)
+                if not data:
                     return
                 patience_s = HANG_S
-                self._take_line(line.decode("utf-8", "replace").split())
+                for line in reader.take(data):
+                    if line is None or line.startswith(_ORDER):
+                        self._take_order((line or b"").removeprefix(_ORDER))
+                        self._closing.wait(_ORDER_PAUSE_S)
+                    else:
+                        self._take_line(line.decode("utf-8", "replace").split())
+                self._closing.wait(_READ_PAUSE_S)
         log.warning("the console does not answer; it is replaced")
         child.kill()
+
+    def _take_order(self, text: bytes) -> None:
+        """Have an order judged beside this, so that a slow disk of one door keeps no other."""
+        order = order_of(text)
+        if order is None or order.door >= len(self._take_orders):
+            log.warning("the console sent what is no order; it is refused")
+        elif self._orders_left[order.door].acquire(blocking=False):
+            DoorThread(target=self._answer, args=(order,), name="guard's order").start()
+        else:
+            self._answers.append((order.id, Verdict.BUSY))
+
+    def _answer(self, order: GuardOrder) -> None:
+        try:
+            self._answers.append((order.id, self._take_orders[order.door](order)))
+        finally:
+            self._orders_left[order.door].release()
 
     def _take_line(self, words: list[str]) -> None:
         match words:

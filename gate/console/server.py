@@ -2,7 +2,8 @@
 
 It runs with a low rank, so that a flood of requests takes little from the gate beside it, and it
 ends with its pipe. On its own output it says, a line each: `served ADDRESS`, `alive`,
-`pictures NUMBER DEMAND` of a door, `no-history REASON`, `failed REASON`.
+`pictures NUMBER DEMAND` of a door, `no-history REASON`, `failed REASON`, and `order JSON`: what a
+guard ordered, as `gate.guard_order` has it.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from mask_gate.gate.console.door_state import DoorState, local_now
 from mask_gate.gate.console.feed import PictureDemand
 from mask_gate.gate.console.login import Account, Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import OWN_NAMES, SiteSettings
+from mask_gate.gate.console.orders import Orders
 from mask_gate.gate.console.pages import Pages
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
 from mask_gate.gate.console.rate_limit import MOST_CONNECTIONS, limited_http
 from mask_gate.gate.console.wire import MessageKind, ServerSettings, messages, unpack_picture
 from mask_gate.gate.display.texts import Texts, language_codes, language_folders, load_texts
 from mask_gate.gate.errors import GateError, OutputError
+from mask_gate.gate.guard_order import Verdict
 from mask_gate.gate.system.secret_file import MAX_KEY_BYTES, read_secret
 
 RANK = 19
@@ -92,13 +95,20 @@ class ConsoleServer:
             encrypted=config.is_encrypted,
         )
         authenticator = _authenticator(config, settings.password)
+        self._orders = Orders(config.guard_acts, partial(_say, output))
         _check_tls(config)
         self._socket = _bind(config)
         self._address = _address(config, self._socket.getsockname()[1])
         idle_s, is_known = settings.timeouts.idle_connection_s, authenticator.sessions.knows
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                Pages(site, self._contexts, authenticator, timeouts=settings.timeouts).app(),
+                Pages(
+                    site,
+                    self._contexts,
+                    authenticator,
+                    timeouts=settings.timeouts,
+                    orders=self._orders if config.guard_may else None,
+                ).app(),
                 loop="asyncio",
                 http=limited_http(config.proxies, idle_s, is_known),
                 backlog=MOST_CONNECTIONS,  # the kernel turns the rest away, at no cost to us
@@ -160,6 +170,8 @@ class ConsoleServer:
                 context.state.take_status(status)
         elif kind is MessageKind.EVENT:
             self._contexts[message["door"]].state.take_event(message["event"])
+        elif kind is MessageKind.ANSWER:
+            self._orders.take_answer(message["id"], Verdict(message["verdict"]))
         elif kind is MessageKind.AUDIT:
             self._read_audit(self._contexts[message["door"]], Path(message["path"]))
 

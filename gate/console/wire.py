@@ -1,6 +1,7 @@
 """Wire: the messages from the gate to the process that serves the console.
 
-They go one way only. What comes back are lines of a few words: see `gate.console.server`.
+They go one way only. What comes back are lines of a few words, see `gate.console.server`, and among
+them the orders of guards, which the gate judges by rules of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class MessageKind(IntEnum):
     STATUS = 3
     PICTURE = 4
     AUDIT = 5
+    ANSWER = 6
 
 
 class DoorSettings(BaseModel):

@@ -94,6 +94,8 @@ def sound_for(signal: Signal, sound: Sound = Sound.TONES) -> str | None:
     if sound is Sound.VOICE:
         if signal.reason in FAULTS:
             return "fault"
+        if signal.reason is Reason.LET_IN:
+            return _WELCOME
         return signal.reason.value if signal.reason.value in FILES[sound] else None
     if signal.kind is SignalKind.ALLOW:
         return "allow"

@@ -13,6 +13,7 @@ import yaml
 from mask_gate.gate.display.drawing import FONTS, Typeface, dejavu
 from mask_gate.gate.domain import Reason, State
 from mask_gate.gate.errors import ConfigError
+from mask_gate.gate.guard_order import Verdict
 from mask_gate.models.labels import CLASS_NAMES, MaskLabel
 from mask_gate.models.shipped import ASSETS
 
@@ -26,8 +27,11 @@ PAGE_KEYS = (
     "all_denials",
     "all_openings",
     "audit",
+    "back_to_door",
     "bad_login",
     "by_day",
+    "by_hand",
+    "by_hand_needs_name",
     "by_hour",
     "camera",
     "config",
@@ -39,6 +43,8 @@ PAGE_KEYS = (
     "denials",
     "door",
     "doors",
+    "end_lock_down",
+    "ended_lock_down",
     "events",
     "faces",
     "fault",
@@ -52,8 +58,11 @@ PAGE_KEYS = (
     "kiosk",
     "language",
     "latency",
+    "let_in_once",
     "live",
+    "lock_down",
     "locked",
+    "locked_down_by",
     "locked_out",
     "log_in",
     "log_out",
@@ -65,6 +74,7 @@ PAGE_KEYS = (
     "ok",
     "open",
     "openings",
+    "own_password",
     "password",
     "people",
     "people_seen",
@@ -83,9 +93,13 @@ PAGE_KEYS = (
     "type",
     "unknown",
     "uptime",
+    "was_let_in",
+    "was_locked_down",
     "week",
     "which_screen",
     "whole_picture",
+    "why",
+    "why_bad",
     "zone",
     "zone_as_configured",
     "zone_help",
@@ -111,6 +125,9 @@ AIM_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 """What is said of how a camera is placed, with the values in braces that each sentence takes."""
 
+REFUSALS = tuple(verdict for verdict in Verdict if verdict is not Verdict.DONE)
+"""What came of a guard's order, where it was not done as it was given."""
+
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "fonts": ("regular", "bold"),
     "labels": (*CLASS_NAMES, UNSURE),
@@ -119,6 +136,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "advice": tuple(Reason),
     "aim": tuple(AIM_FIELDS),
     "page": PAGE_KEYS,
+    "verdicts": REFUSALS,
 }
 
 
@@ -136,6 +154,7 @@ class Texts:
         advice: what to do, for those at the door.
         aim: how a camera is placed, by `AIM_FIELDS`.
         page: of the web pages, by `PAGE_KEYS`.
+        verdicts: why a guard's order was not done, by `REFUSALS`.
     """
 
     code: str
@@ -147,6 +166,7 @@ class Texts:
     advice: Mapping[Reason, str]
     aim: Mapping[str, str]
     page: Mapping[str, str]
+    verdicts: Mapping[Verdict, str]
 
     def advice_for(self, reason: Reason, *, is_slow: bool) -> str:
         """What to do at a gate that may be slow: wait, where looking at the camera is no help."""
@@ -211,6 +231,7 @@ def load_texts(code: str, *folders: Path) -> Texts:
         advice=MappingProxyType({reason: document["advice"][reason] for reason in Reason}),
         aim=MappingProxyType(document["aim"]),
         page=MappingProxyType(document["page"]),
+        verdicts=MappingProxyType({verdict: document["verdicts"][verdict] for verdict in REFUSALS}),
     )
 
 

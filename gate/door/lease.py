@@ -51,6 +51,7 @@ class _Opening:
 
     cap_s: float
     until_s: float
+    reason: Reason
 
 
 def _new_signal_id() -> str:
@@ -60,7 +61,8 @@ def _new_signal_id() -> str:
 class Door:
     """One door: locked unless a lease says otherwise.
 
-    An opening begins with one ALLOW signal and ends with one DENY signal, whatever happens. One
+    An opening begins with one ALLOW signal and ends with one DENY signal, whatever happens. Two
+    things begin one: a decision, and `let_in`, which needs no frame and which nothing renews. One
     grant opens once: after an opening ended, for whatever reason, some other decision must come
     before an ALLOW opens again. A DENY that an output refuses is offered again at every tick and at
     every `close`, and nothing opens before it went through.
@@ -103,6 +105,14 @@ class Door:
         return opening is not None and self._clock() < opening.until_s
 
     @property
+    def let_in_until_s(self) -> float | None:
+        """As `lease_until_s`, of an opening that `let_in` began; None when there is none."""
+        opening = self._opening
+        if opening is None or opening.reason is not Reason.LET_IN:
+            return None
+        return opening.until_s if self._clock() < opening.until_s else None
+
+    @property
     def lease_until_s(self) -> float | None:
         """Monotonic time at which the running lease ends unless renewed; None when locked."""
         opening = self._opening
@@ -135,6 +145,8 @@ class Door:
             now_s = self._clock()
             self._end_lease_in_time(now_s)
             ids = tuple(sorted(decision.votes))
+            if decision.reason is Reason.LET_IN:
+                return None  # what `let_in` opened runs its course: nothing renews it
             if decision.state is not State.ALLOW:
                 self._armed = True
                 self._withhold(decision.state, decision.reason, ids, now_s)
@@ -144,6 +156,23 @@ class Door:
                 self._newest_s = decision.time_s
                 return self._allow(until_s, ids, now_s)
             return None
+
+    def let_in(self) -> Reason | None:
+        """Open once, for the hard cap, without a frame; whoever calls answers for it.
+
+        Returns:
+            Why not: STARTING or STOPPING, COOL_DOWN where it is open already, or who refused it.
+        """
+        with self._lock:
+            if not self._running:
+                return Reason.STOPPING if self._closed else Reason.STARTING
+            now_s = self._clock()
+            self._end_lease_in_time(now_s)
+            if self._opening is not None:
+                return Reason.COOL_DOWN
+            if self._unheard is not None:
+                return Reason.OUTPUT_FAULT
+            return self._open(Reason.LET_IN, now_s + self._config.max_open_s, (), now_s)
 
     def tick(self) -> None:
         """Let time pass: end a lease that is over, offer again a DENY that did not go through."""
@@ -199,20 +228,30 @@ class Door:
 
     def _allow(self, until_s: float, ids: tuple[int, ...], now_s: float) -> Reason | None:
         self._state, self._told = State.ALLOW, None
-        if self._opening is not None:
-            self._opening.until_s = min(until_s, self._opening.cap_s)
-        elif self._armed and self._unheard is None:
-            cap_s = now_s + self._config.max_open_s
-            # Open before it is said: whatever happens in `emit`, the lease is there to end.
-            self._opening = _Opening(cap_s, min(until_s, cap_s))
-            self._armed = False
-            signal = Signal(SignalKind.ALLOW, Reason.COMPLIANT, now_s, self._new_id(), cap_s, ids)
-            if (error := self._try_emit(signal)) is not None:
-                unrecorded = isinstance(error, AuditError)
-                reason = Reason.AUDIT_UNAVAILABLE if unrecorded else Reason.OUTPUT_FAULT
-                self._withhold(State.FAULT, reason, ids, now_s)
-                return reason
+        opening = self._opening
+        if opening is None:
+            if self._armed and self._unheard is None:
+                return self._open(Reason.COMPLIANT, until_s, ids, now_s)
+        elif opening.reason is not Reason.LET_IN:
+            opening.until_s = min(until_s, opening.cap_s)
         return None
+
+    def _open(
+        self, why: Reason, until_s: float, ids: tuple[int, ...], now_s: float
+    ) -> Reason | None:
+        """Begin an opening; who refused it, if somebody did."""
+        cap_s = now_s + self._config.max_open_s
+        # Open before it is said: whatever happens in `emit`, the lease is there to end.
+        self._opening = _Opening(cap_s, min(until_s, cap_s), why)
+        self._armed = False
+        self._state, self._told = State.ALLOW, None
+        signal = Signal(SignalKind.ALLOW, why, now_s, self._new_id(), cap_s, ids)
+        if (error := self._try_emit(signal)) is None:
+            return None
+        unrecorded = isinstance(error, AuditError)
+        reason = Reason.AUDIT_UNAVAILABLE if unrecorded else Reason.OUTPUT_FAULT
+        self._withhold(State.FAULT, reason, ids, now_s)
+        return reason
 
     def _withhold(self, state: State, reason: Reason, ids: tuple[int, ...], now_s: float) -> None:
         """Lock if open; else tell a new denial or fault, though not more often than is heard."""

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, Signal, State, door_state
-from mask_gate.gate.events import Event
+from mask_gate.gate.events import Event, tells_of_parts
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.connection import Connection, MqttLink, Will, find_broker, new_client_id
 from mask_gate.gate.mqtt.home_assistant import discovery_messages
@@ -58,17 +58,20 @@ class GateState:
         for key in ("state", "reason", "door"):
             if isinstance(word := event.get(key), str):
                 self.topics[key] = word
-        reason = self.topics["reason"]
+        if tells_of_parts(event):
+            self._take_parts(self.topics["reason"])
+        self.topics["speed"] = "slow" if "slow" in event else "ok"
+        self._count(event)
+        self.topics["counters"] = self._counters()
+        return {key: text for key, text in self.topics.items() if text != before[key]}
+
+    def _take_parts(self, reason: str) -> None:
         if reason in _CAMERA_FAULTS:
             self.topics["camera"] = "problem"
         elif reason not in _BLIND:
             self.topics["camera"] = "ok"
         failed = reason in FAULTS or self.topics["state"] == State.FAULT.value
         self.topics["service"] = "problem" if failed else "ok"
-        self.topics["speed"] = "slow" if "slow" in event else "ok"
-        self._count(event)
-        self.topics["counters"] = self._counters()
-        return {key: text for key, text in self.topics.items() if text != before[key]}
 
     def _count(self, event: Event) -> None:
         if event.get("type") == "signal":

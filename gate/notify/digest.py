@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mask_gate.gate.domain import DENIALS, FAULTS, Reason, SignalKind, State
-from mask_gate.gate.events import Event
+from mask_gate.gate.events import Event, tells_of_parts
 
 MOST_LINES = 20
 """Of one message; what else there was is counted."""
@@ -49,7 +49,7 @@ class Digest:
             line = self._line(event, "fault", f": {self._words[reason]}{detail}")
             self._faults.setdefault(gate, _Fault(now_s, line))
             return
-        fault = self._faults.pop(gate, None)
+        fault = self._faults.pop(gate, None) if tells_of_parts(event) else None
         if fault is not None and (fault.is_told or "fault" not in self._kinds):
             self._add("recovery", self._line(event, "recovery"))
         if event["type"] == "signal" and event["signal"] == SignalKind.ALLOW:

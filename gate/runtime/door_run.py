@@ -14,6 +14,7 @@ from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.domain import Decision, Reason, State
 from mask_gate.gate.door.controller import DoorController
+from mask_gate.gate.door.guard_desk import GuardDesk
 from mask_gate.gate.errors import (
     AuditError,
     CameraError,
@@ -86,6 +87,7 @@ class DoorRun:
         number: of its seat at the detector.
         config: of this door.
         view: what the console may know of it, where there is one.
+        desk: where guards' orders for it come.
         shared: what it has in common with the others.
 
     Attributes:
@@ -94,7 +96,13 @@ class DoorRun:
     """
 
     def __init__(
-        self, name: str, number: int, config: GateConfig, view: ConsoleFeed | None, shared: Shared
+        self,
+        name: str,
+        number: int,
+        config: GateConfig,
+        view: ConsoleFeed | None,
+        desk: GuardDesk,
+        shared: Shared,
     ) -> None:
         self.name = name
         self.fault: Exception | None = None
@@ -102,6 +110,7 @@ class DoorRun:
         self._number = number
         self._config = config
         self._view = view
+        self._desk = desk
         self._shared = shared
         self._retries = shared.mode.after_fault is AfterFault.RETRY
         self._ever_watched = False
@@ -173,6 +182,7 @@ class DoorRun:
                         on_status=self._on_status,
                         on_signal=shared.signals.holding,
                         view=view,
+                        desk=self._desk,
                     )
                 )
             except OwnedError:

@@ -22,7 +22,14 @@ from mask_gate.gate.runtime.door_run import DoorRun, Shared
 from mask_gate.gate.runtime.doors_status import DoorsStatus
 from mask_gate.gate.runtime.loop import Summary
 from mask_gate.gate.runtime.open_once import OpenOnce
-from mask_gate.gate.runtime.parts import REAL_PARTS, Parts, open_console, open_notifier, views_of
+from mask_gate.gate.runtime.parts import (
+    REAL_PARTS,
+    Parts,
+    desks_of,
+    open_console,
+    open_notifier,
+    views_of,
+)
 from mask_gate.gate.runtime.run_mode import AfterFault, RunMode
 from mask_gate.gate.runtime.signals import Signals
 from mask_gate.gate.system.systemd import Supervisor
@@ -58,12 +65,12 @@ class Doors:
         parts: Parts = REAL_PARTS,
         retry_s: float = RETRY_S,
     ) -> None:
-        doors, views = config.each_door(), views_of(config)
+        doors, views, desks = config.each_door(), views_of(config), desks_of(config)
         self._mode = mode
         self._ending = threading.Event()
         self._signals = Signals(self._ending, heeds_hangup)
         self._status = DoorsStatus(supervisor, tuple(doors))
-        self._console = OpenOnce(partial(open_console, config, views, terminal.say))
+        self._console = OpenOnce(partial(open_console, config, views, desks, terminal.say))
         self._notifier = OpenOnce(partial(open_notifier, config))
         self._detector = OpenOnce(partial(parts.open_detector, config, mode))
         shared = Shared(
@@ -79,7 +86,14 @@ class Doors:
             retry_s=retry_s,
         )
         self._runs = [
-            DoorRun(name, number, door, None if views is None else views[number], shared)
+            DoorRun(
+                name,
+                number,
+                door,
+                None if views is None else views[number],
+                desks[number],
+                shared,
+            )
             for number, (name, door) in enumerate(doors.items())
         ]
 

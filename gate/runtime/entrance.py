@@ -22,12 +22,16 @@ from mask_gate.gate.console.feed import ConsoleFeed
 from mask_gate.gate.display.sound import Sound, SoundOutput, find_player
 from mask_gate.gate.domain import SignalKind
 from mask_gate.gate.door.controller import DoorController
+from mask_gate.gate.door.guard_desk import GuardDesk
 from mask_gate.gate.door.lease import Door
+from mask_gate.gate.door.lockdown import Lockdown
+from mask_gate.gate.door.lockdown_file import LockdownFile, lockdown_file
 from mask_gate.gate.door.output import Output, PrintedRelay
 from mask_gate.gate.door.ownership import Ownership, runtime_folders
 from mask_gate.gate.door.reporter import Reporter
 from mask_gate.gate.errors import ConfigError, GateError, OutputError, OwnedError
 from mask_gate.gate.events import EventMaker, Scene
+from mask_gate.gate.guard_order import GuardWord
 from mask_gate.gate.mqtt.state_publisher import StatePublisher
 from mask_gate.gate.relays.guarded_relay import GuardedRelay
 from mask_gate.gate.runtime.lock import guardian_settings
@@ -82,6 +86,7 @@ def open_entrance(
     on_status: OnStatus,
     on_signal: OnSignal,
     view: ConsoleFeed | None = None,
+    desk: GuardDesk | None = None,
     more_outputs: Iterable[Output] = (),
 ) -> Iterator[Entrance]:
     """The door: owned and locked from now on, and locked once more at the end.
@@ -93,6 +98,7 @@ def open_entrance(
         on_status: told of state, reason and door.
         on_signal: sees to it that a signal locks the door.
         view: what the console hears of this door by, where there is a console.
+        desk: where guards' orders for this door come, where there is a console.
         more_outputs: react to the door too; closed at the end.
 
     Raises:
@@ -140,6 +146,10 @@ def open_entrance(
         if view is not None:
             view.set_audit(None if audit is None else audit.path)
             reporter.add_event_sink(view)
+        if audit is not None:
+            lockdown = stack.enter_context(_lockdown(controller, audit, view))
+            if desk is not None:
+                stack.enter_context(desk.open_for(controller, lockdown))
         yield Entrance(controller, events, audit)
 
 
@@ -208,6 +218,21 @@ def _controller(
         audit_fault=lambda: audit.fault if audit is not None and needed else None,
         alarm=lambda what: None if audit is None else audit.alarm(what),
     )
+
+
+@contextlib.contextmanager
+def _lockdown(
+    controller: DoorController, audit: Audit, view: ConsoleFeed | None
+) -> Iterator[Lockdown]:
+    """What keeps the door locked down, from a run before on, too."""
+    on_change = _forget if view is None else view.set_lockdown
+    file = LockdownFile(lockdown_file(audit.path))
+    with contextlib.closing(Lockdown(file, controller, audit.guard, on_change)) as lockdown:
+        yield lockdown
+
+
+def _forget(word: GuardWord | None) -> None:
+    """There is no console to be told."""
 
 
 def _outputs(

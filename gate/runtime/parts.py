@@ -41,8 +41,10 @@ from mask_gate.gate.display.video_recorder import VideoRecorder
 from mask_gate.gate.display.window import Window
 from mask_gate.gate.domain import Frame
 from mask_gate.gate.door.controller import DoorController
+from mask_gate.gate.door.guard_desk import GuardDesk
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.events import Scene
+from mask_gate.gate.guard_order import GuardAct
 from mask_gate.gate.notify.notifier import Notifier, check_notify
 from mask_gate.gate.runtime.entrance import SayLine
 from mask_gate.gate.runtime.loop import Gate, Limits
@@ -262,9 +264,20 @@ def views_of(config: GateConfig) -> list[ConsoleFeed] | None:
     return [ConsoleFeed(number) for number in range(len(config.each_door()))]
 
 
+def desks_of(config: GateConfig) -> list[GuardDesk]:
+    """Where the console hands guards' orders in, for each door; what it may hand in is ours."""
+    console = config.console
+    guards = frozenset(console.guard_password_files)
+    acts = console.guard_acts if console.enabled else frozenset[GuardAct]()
+    return [GuardDesk(name, acts, guards, console.let_in_per_h) for name in config.each_door()]
+
+
 @contextlib.contextmanager
 def open_console(
-    config: GateConfig, views: Sequence[ConsoleFeed] | None, say: SayLine
+    config: GateConfig,
+    views: Sequence[ConsoleFeed] | None,
+    desks: Sequence[GuardDesk],
+    say: SayLine,
 ) -> Iterator[None]:
     """The guard's console, one for all doors, where one is wanted; the gate goes on without it.
 
@@ -295,7 +308,8 @@ def open_console(
         doors=doors,
         password=password,
     )
-    with contextlib.closing(Console(settings, views, say)):
+    take_orders = [desk.take for desk in desks]
+    with contextlib.closing(Console(settings, views, say, take_orders=take_orders)):
         yield
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
 from mask_gate.gate.event_schema import event_adapter, event_schema
 from mask_gate.gate.events import STARTING, EventMaker, Scene
+from mask_gate.gate.guard_order import GuardWord
 from mask_gate.models.labels import MaskLabel
 
 MAKER = EventMaker("lobby", "sha256:abc")
@@ -40,6 +41,14 @@ def test_every_event_keeps_to_it(state, reason):
     holds(MAKER.of_decision(one, is_open=False))
     for kind, until_s in ((SignalKind.ALLOW, 9.0), (SignalKind.DENY, None)):
         holds(MAKER.of_signal(Signal(kind, reason, 5.0, "s1", until_s), one))
+
+
+def test_so_do_those_that_a_guard_was_the_cause_of():
+    one = Scene(Decision(State.ALLOW, Reason.LET_IN, 5.0), guard=GuardWord("kim", "소포"))
+    holds(MAKER.of_signal(Signal(SignalKind.ALLOW, Reason.LET_IN, 5.0, "s1", 9.0), one))
+    told = MAKER.of_decision(one, is_open=True)
+    assert told["guard"] == {"name": "kim", "reason": "소포"}
+    holds(told)
 
 
 def test_so_do_those_before_the_first_picture_and_without_a_model():

@@ -2,14 +2,22 @@
 
 import json
 import math
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_gate.gate.audit.rows import DETAIL_LETTERS, NAME_LETTERS, printable, row_of_event
+from mask_gate.gate.audit.recorded_event import recorded_event
+from mask_gate.gate.audit.rows import (
+    DETAIL_LETTERS,
+    NAME_LETTERS,
+    guard_row,
+    printable,
+    row_of_event,
+)
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
 from mask_gate.gate.events import EventMaker, Scene
+from mask_gate.gate.guard_order import GuardAct, GuardWord
 from mask_gate.models.labels import MaskLabel
 
 
@@ -38,6 +46,22 @@ def test_an_event_of_the_gate_becomes_a_row():
     assert json.loads(row.confidences) == [0.912, 0.5, None]
     assert row.model == "sha256:abc"
     assert row.detail == "type signal, state deny, door locked, latency_ms 42.1"
+
+
+def test_who_opened_by_hand_and_why_is_in_the_row_and_passes_for_nothing_else():
+    why = "parcel, seen 7=with_mask, door open\\"
+    scene = Scene(Decision(State.ALLOW, Reason.LET_IN, 10.0), guard=GuardWord("kim", why))
+    signal = Signal(SignalKind.ALLOW, Reason.LET_IN, 10.0, "s1", 15.0)
+    row = row_of_event(EventMaker("lobby").of_signal(signal, scene), "intent")
+    assert "guard kim: parcel; seen 7=with_mask; door open" in row.detail
+    values = {**asdict(row), "wall": "2026-05-01T08:00:00Z", "gate": "lobby"}
+    event = recorded_event(values)
+    assert (event["reason"], event["door"], event["tracks"]) == ("let_in", "open", [])
+
+
+def test_a_lockdown_is_a_row_of_its_own():
+    row = guard_row(GuardAct.LOCK_DOWN, GuardWord("kim", "fire\ndrill"))
+    assert (row.kind, row.decision, row.detail) == ("guard", "lock_down", "kim: fire\\ndrill")
 
 
 def test_a_decision_without_a_signal_keeps_its_state():

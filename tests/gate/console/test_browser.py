@@ -26,6 +26,7 @@ import pytest
 import yaml
 
 from mask_gate.gate.config.schema import parse_config
+from mask_gate.gate.console.login import write_password
 from mask_gate.gate.display.video_recorder import VideoRecorder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,10 +59,10 @@ def until(condition):
 class RunningGate:
     """`mask-gate` with a console, and what it says."""
 
-    def __init__(self, folder, weights, text="gate: lobby\n", flags=("--camera", "demo")):
+    def __init__(self, folder, weights, text="gate: lobby\n", flags=("--camera", "demo"), more=""):
         (folder / "run").mkdir(mode=0o700)
         config = folder / "gate.yaml"
-        config.write_text(f"{text}console: {{enabled: true, port: 0}}\n")
+        config.write_text(f"{text}console: {{enabled: true, port: 0, {more}}}\n")
         self.log = folder / "log"
         environment = {
             **os.environ, "RUNTIME_DIRECTORY": str(folder / "run"), "HOME": str(folder),
@@ -133,6 +134,9 @@ class Browser:
 
     def state(self):
         return self.driver.execute_script("return document.body?.dataset.state")
+
+    def buttons(self):
+        return self.driver.find_elements("css selector", "#by-hand button")
 
     def pixels(self, selector):
         png = self.driver.find_element("css selector", selector).screenshot_as_png
@@ -293,6 +297,56 @@ def test_a_guards_shift(gate, browser):
     )
     browser.keep("console-phone")
     assert browser.complaints() == []
+
+
+BY_HAND = "guard_password_files: {{kim: {folder}/kim}}, guard_may: [lock_down, let_in_once]"
+
+
+def test_a_guard_locks_down_and_lets_in_once(tmp_path, small_detector, browser, camera):
+    """By a form that works without a script, in both languages, at a desk and on a phone."""
+    camera.mode = "bare"
+    write_password(tmp_path / "kim", "kim's long password")
+    text = f'gate: lobby\ncamera: {{source: "{camera.url}"}}\n'
+    more = BY_HAND.format(folder=tmp_path)
+    with contextlib.closing(RunningGate(tmp_path, small_detector, text, (), more)) as gate:
+        home = gate.said(r"console: (http\S+/)")
+        browser.open(home)
+        browser.find("#name").send_keys("kim")
+        browser.find("#password").send_keys("kim's long password")
+        browser.find(".login button").click()
+
+        def order(act):
+            browser.find("#by-hand [name=why]").send_keys("a parcel for the lab")
+            browser.find("#by-hand [name=password]").send_keys("kim's long password")
+            browser.find(f"#by-hand [value={act}]").click()
+            assert until(lambda: browser.text("#verdict"))
+
+        assert until(lambda: browser.state() == "deny")
+        browser.keep("by-hand-desktop")
+        order("let_in_once")
+        assert "opened once" in browser.text("#verdict")
+        browser.keep("by-hand-done")
+        browser.find(".login a").click()
+        assert until(lambda: "a guard let somebody in" in browser.texts("#history span"))
+        order("lock_down")
+        browser.find(".login a").click()
+        assert until(lambda: browser.text("#reason") == "a guard locked the door down")
+        assert browser.text("#lockdown") == "kim: a parcel for the lab"
+        shown = [b.get_attribute("value") for b in browser.buttons() if b.is_displayed()]
+        assert shown == ["end_lock_down"]
+        browser.keep("by-hand-locked")
+
+        browser.phone(True)
+        browser.open(f"{home}?lang=ko")
+        assert until(lambda: browser.text("#reason") == "경비원이 문을 봉쇄함")
+        assert browser.driver.execute_script(
+            "return document.documentElement.scrollWidth <= window.innerWidth"
+        )
+        browser.keep("by-hand-phone")
+        order("end_lock_down")
+        browser.keep("by-hand-phone-done")
+        assert "봉쇄를 해제했습니다" in browser.text("#verdict")
+        assert browser.complaints() == []
 
 
 def test_whoever_puts_the_camera_up(gate, browser):

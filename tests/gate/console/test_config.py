@@ -5,6 +5,7 @@ import pytest
 from mask_gate.gate.config.schema import GateConfig, parse_config
 from mask_gate.gate.console.config import ConsoleConfig
 from mask_gate.gate.errors import ConfigError
+from mask_gate.gate.guard_order import GuardAct
 
 SAFE = {
     "enabled": True,
@@ -42,6 +43,45 @@ def test_without_one_of_them_it_is_refused(key, told, host):
     keys = {k: v for k, v in SAFE.items() if k != key} | {"host": host}
     with pytest.raises(ConfigError, match=told if host else "console.host"):
         parse(**keys)
+
+
+def test_guards_may_do_nothing_by_default():
+    assert GateConfig().console.guard_acts == frozenset()
+
+
+def test_whoever_may_lock_down_may_end_that():
+    may = parse(guard_password_files={"kim": "p"}, guard_may=["lock_down"])
+    assert may.guard_acts == {GuardAct.LOCK_DOWN, GuardAct.END_LOCK_DOWN}
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("console: {guard_may: [lock_down]}", "guard_may: needs guard_password_files"),
+        (
+            "console: {guard_may: [lock_down], password_file: p}",
+            "guard_may: needs guard_password_files",
+        ),
+        (
+            "console: {guard_may: [open], guard_password_files: {kim: p}}",
+            "expected|should be 'lock_down' or 'let_in_once'",
+        ),
+        (
+            "console: {guard_may: [let_in_once], guard_password_files: {kim: p}}\n"
+            "audit: {required: false}",
+            r"audit\.required: expected true, for console\.guard_may has let_in_once",
+        ),
+        (
+            "console: {guard_may: [let_in_once], guard_password_files: {kim: p}}\n"
+            "doors: {north: {audit: {required: false}}}",
+            r"doors\.north\.audit\.required: expected true",
+        ),
+    ],
+)
+def test_what_guards_may_do_is_refused_without_what_it_needs(lines, told):
+    with pytest.raises(ConfigError, match=told) as refused:
+        parse_config(lines, "gate.yaml")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])

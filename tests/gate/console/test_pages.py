@@ -18,6 +18,8 @@ from mask_gate.gate.console.door_state import DoorState
 from mask_gate.gate.console.event_views import EVENT_TYPES
 from mask_gate.gate.console.login import Account, Authenticator, Password, Role, hashed
 from mask_gate.gate.console.middleware import COOKIE, SiteSettings
+from mask_gate.gate.console.order_form import DONE_WORDS, LET_IN_S
+from mask_gate.gate.console.orders import Orders
 from mask_gate.gate.console.pages import STATIC, Pages
 from mask_gate.gate.console.periods import Period
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
@@ -28,6 +30,7 @@ from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.texts import load_texts
 from mask_gate.gate.domain import Decision, Reason, Signal, SignalKind, State, Track
 from mask_gate.gate.events import EventMaker, Scene
+from mask_gate.gate.guard_order import GuardAct, Verdict, order_of
 from mask_gate.models.labels import MaskLabel
 
 HOME = "http://localhost:8321"
@@ -111,7 +114,7 @@ PAGES_FOR_PEOPLE = {
 class Bench:
     """Pages around states and a clock that the test holds; one door, unless they are named."""
 
-    def __init__(self, clock, gate="lobby", doors=(), config=None, passwords=KEPT):
+    def __init__(self, clock, gate="lobby", doors=(), config=None, passwords=KEPT, orders=None):
         self.clock = clock
         self.authenticator = Authenticator(passwords, TOKEN.encode(), 3600.0, clock)
         languages = {code: load_texts(code) for code in ("en", "ko")}
@@ -130,7 +133,9 @@ class Bench:
         self.state = self.contexts[0].state
         self.site = SiteSettings(gate, languages, frozenset({"localhost"}), encrypted=False)
         self.limiter = RateLimiter(clock, refusal_delay_s=0.0)
-        self.pages = Pages(self.site, self.contexts, self.authenticator, self.limiter)
+        self.pages = Pages(
+            self.site, self.contexts, self.authenticator, self.limiter, orders=orders
+        )
         self.maker = EventMaker("lobby", "sha256:x")
 
     def as_(self, role, **options):
@@ -706,14 +711,14 @@ def test_a_wrong_token_reads_no_metrics(bench, token, code):
 
 def test_all_words_of_the_pages_are_used_and_exist():
     text = "".join(path.read_text() for path in TEMPLATES.glob("*.html"))
-    for name in ("pages", "door_pages", "event_views", "chart"):
+    for name in ("pages", "door_pages", "order_form", "event_views", "chart"):
         text += (TEMPLATES.parents[1] / f"gate/console/{name}.py").read_text()
     text += (TEMPLATES.parents[1] / "gate/commands/audit_report.py").read_text()
     used = set(re.findall(r"page\.(\w+)|page\[[\"'](\w+)[\"']", text))
     used = {one or other for one, other in used}
     used.discard("get")  # a method, of what an event is called
     dynamic = {"camera", "model", "relay", "audit", "ok", "problem", "unknown", "open", "locked"}
-    dynamic |= {*Period, *EVENT_TYPES}
+    dynamic |= {*Period, *EVENT_TYPES, *GuardAct, *DONE_WORDS.values()}
     assert used | dynamic == set(load_texts("en").page)
 
 
@@ -788,3 +793,158 @@ class TestPeriods:
     def test_that_are_none_are_refused_in_a_sentence(self, client, query):
         answer = client.get(f"/api/chart.svg?{query}")
         assert answer.status_code == (200 if query == "period[]=1" else 400)
+
+
+class TestOrdersOfGuards:
+    """What a guard may have done at a door: nothing by default, and nothing but by form."""
+
+    ID = "0123456789abcdef" * 2
+
+    @pytest.fixture
+    def given(self):
+        """Orders as the gate gets them; it does each of them, or what `verdict` says."""
+        return []
+
+    @pytest.fixture
+    def bench(self, clock, given):
+        def say(line):
+            word, _, text = line.partition(" ")
+            order = order_of(text.encode())
+            assert (word, order is None) == ("order", False)
+            given.append(order)
+            if self.verdict is not None:
+                bench.orders.take_answer(order.id, self.verdict)
+
+        self.verdict = Verdict.DONE
+        orders = Orders(frozenset(GuardAct), say, answer_s=0.05)
+        bench = Bench(clock, passwords=NAMED, orders=orders)
+        bench.orders = orders
+        return bench
+
+    def kim(self, bench):
+        cookie = bench.authenticator.sessions.begin(Account(Role.GUARD, "kim"))
+        return TestClient(
+            bench.pages.app(), HOME, cookies={bench.site.cookie: cookie}, follow_redirects=False
+        )
+
+    def order(self, client, act="let_in_once", origin=HOME, **changes):
+        form = {"act": act, "id": self.ID, "why": "parcel", "password": KIM, **changes}
+        return client.post("/orders", data=form, headers={"origin": origin})
+
+    def test_are_no_page_by_default(self, clock):
+        bench = Bench(clock, passwords=NAMED)
+        assert self.order(self.kim(bench)).status_code == 404
+        assert 'action="orders"' not in self.kim(bench).get("/").text
+
+    @pytest.mark.parametrize("act", GuardAct)
+    def test_reach_the_gate_with_name_and_reason(self, bench, given, act):
+        answer = self.order(self.kim(bench), act)
+        assert answer.status_code == 200
+        assert load_texts("en").page[DONE_WORDS[act]] in answer.text
+        (order,) = given
+        assert (order.act, order.door, order.id) == (act, 0, self.ID)
+        assert (order.name, order.why) == ("kim", "parcel")
+
+    def test_are_for_the_door_whose_page_has_the_form(self, clock):
+        given = []
+        orders = Orders(frozenset(GuardAct), given.append, answer_s=0.01)
+        bench = Bench(clock, doors=DOORS, passwords=NAMED, orders=orders)
+        form = {"act": "lock_down", "id": self.ID, "why": "drill", "password": KIM}
+        client = self.kim(bench)
+        for door in reversed(DOORS):
+            client.post(f"/doors/{door}/orders", data=form, headers={"origin": HOME})
+        assert [order_of(line.removeprefix("order ").encode()).door for line in given] == [1, 0]
+        assert client.post("/orders", data=form, headers={"origin": HOME}).status_code == 404
+
+    def test_have_a_form_whose_number_is_another_each_time(self, bench):
+        pages = [self.kim(bench).get("/").text for _ in range(2)]
+        ids = [re.search(r'name="id" value="([0-9a-f]{32})"', page)[1] for page in pages]
+        assert ids[0] != ids[1]
+        assert all(f'value="{act}"' in pages[0] for act in GuardAct)
+
+    def test_of_a_visitor_are_refused(self, bench, given):
+        assert self.order(bench.as_(Role.VISITOR)).status_code == 403
+        assert self.order(bench.as_(Role.NOBODY)).status_code == 401
+        assert self.order(bench.as_(Role.SCRAPER)).status_code == 403
+        assert given == []
+
+    @pytest.mark.parametrize("origin", ["null", "http://evil.example", ""])
+    def test_of_another_page_are_refused(self, bench, given, origin):
+        assert self.order(self.kim(bench), origin=origin).status_code == 403
+        assert given == []
+
+    def test_are_never_taken_from_an_address(self, bench, given):
+        query = f"act=let_in_once&id={self.ID}&why=parcel&password=x"
+        assert self.kim(bench).get(f"/orders?{query}").status_code == 404
+        assert given == []
+
+    def test_need_a_guard_with_a_name(self, bench, given):
+        guard = bench.as_(Role.GUARD)
+        assert self.order(guard, password=PASSWORDS[Role.GUARD]).status_code == 403
+        assert 'action="orders"' not in guard.get("/").text
+        assert "your own name" in guard.get("/").text
+        assert given == []
+
+    def test_with_a_wrong_password_are_counted_like_logins_and_do_nothing(self, bench, given):
+        client = self.kim(bench)
+        for _ in range(5):
+            assert self.order(client, password="wrong").status_code == 401
+        assert self.order(client).status_code == 429
+        assert given == []
+        form = {"name": "kim", "password": KIM}
+        answer = client.post("/login", data=form, headers={"origin": HOME})
+        assert answer.status_code == 429
+
+    def test_take_no_other_guards_password(self, bench, given):
+        assert self.order(self.kim(bench), password=PASSWORDS[Role.GUARD]).status_code == 401
+        assert given == []
+
+    @pytest.mark.parametrize("why", ["", "  ", "x" * 121, "a\nb", "a\x1b[31mb", "a\u202eb"])
+    def test_need_a_reason_that_can_be_printed(self, bench, given, why):
+        assert self.order(self.kim(bench), why=why).status_code == 400
+        assert given == []
+
+    @pytest.mark.parametrize(
+        "changes", [{"act": "open"}, {"act": ""}, {"id": ""}, {"id": "x" * 32}, {"id": "0" * 33}]
+    )
+    def test_that_are_none_of_ours_are_refused(self, bench, given, changes):
+        assert self.order(self.kim(bench), **changes).status_code == 400
+        assert given == []
+
+    @pytest.mark.parametrize("code", ["en", "ko"])
+    @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.DONE])
+    def test_that_are_refused_say_why(self, bench, verdict, code):
+        self.verdict = verdict
+        client = self.kim(bench)
+        client.get(f"/login?lang={code}")
+        answer = self.order(client)
+        assert answer.status_code == (503 if verdict is Verdict.NO_ANSWER else 409)
+        assert load_texts(code).verdicts[verdict] in answer.text
+
+    def test_that_get_no_answer_send_the_guard_to_the_door(self, bench):
+        self.verdict = None
+        answer = self.order(self.kim(bench))
+        assert answer.status_code == 503
+        assert "Look at the door" in answer.text
+
+    @pytest.mark.parametrize(("act", "code"), [("let_in_once", 409), ("lock_down", 200)])
+    def test_whose_password_took_too_long_to_check_let_nobody_in(
+        self, bench, given, monkeypatch, act, code
+    ):
+        """On a busy machine whoever stood there may have gone; a lock is never too late."""
+        form = bench.pages.order_forms[0]
+        times_s = iter([100.0, 100.1 + LET_IN_S])
+        monkeypatch.setattr(form, "_clock", lambda: next(times_s))
+        assert self.order(self.kim(bench), act).status_code == code
+        assert len(given) == (act == "lock_down")
+
+    def test_have_their_lockdown_shown_and_escaped(self, bench):
+        status = {"frames": 1, "latencies_s": [], "age_s": 0.0, "faces": 0, "slow": False}
+        bench.state.take_status({**status, "lockdown": ["kim", "<b>drill"]})
+        client = self.kim(bench)
+        assert 'data-locked="true"' in client.get("/").text
+        assert "kim: &lt;b&gt;drill" in client.get("/").text
+        assert client.get("/api/state").json()["lockdown"] == "kim: <b>drill"
+        assert 'mask_gate_locked_down{gate="lobby"} 1.0' in client.get("/metrics").text
+        bench.state.take_status({**status, "lockdown": None})
+        assert 'data-locked="false"' in client.get("/").text

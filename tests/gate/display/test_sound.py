@@ -77,6 +77,7 @@ class _Sound:
     ("kind", "reason", "name"),
     [
         (SignalKind.ALLOW, Reason.COMPLIANT, "allow"),
+        (SignalKind.ALLOW, Reason.LET_IN, "allow"),
         (SignalKind.DENY, Reason.NO_MASK, "deny"),
         (SignalKind.DENY, Reason.MASK_INCORRECT, "deny"),
         (SignalKind.DENY, Reason.GROUP_MIXED, "deny"),
@@ -97,6 +98,8 @@ def test_each_signal_has_its_sound_and_a_door_that_just_closes_has_none(kind, re
     ("kind", "reason", "name"),
     [
         (SignalKind.ALLOW, Reason.COMPLIANT, "compliant"),
+        (SignalKind.ALLOW, Reason.LET_IN, "compliant"),
+        (SignalKind.DENY, Reason.LOCKED_DOWN, None),
         (SignalKind.DENY, Reason.NO_MASK, "no_mask"),
         (SignalKind.DENY, Reason.MASK_INCORRECT, "mask_incorrect"),
         (SignalKind.DENY, Reason.GROUP_MIXED, "group_mixed"),

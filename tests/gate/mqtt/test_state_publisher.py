@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mask_gate.gate.domain import Decision, Reason, Sighting, Signal, SignalKind, State, Track
 from mask_gate.gate.errors import OutputError
 from mask_gate.gate.events import EventMaker, Scene
+from mask_gate.gate.guard_order import GuardWord
 from mask_gate.gate.mqtt.config import MqttConfig
 from mask_gate.gate.mqtt.state_publisher import CLOSE_S, EVENTS_MAX, GateState, StatePublisher
 from mask_gate.models.labels import MaskLabel
@@ -134,6 +135,15 @@ class TestGateState:
         assert known.topics["camera"] == "problem"
         known.take(decided(maker, State.IDLE, Reason.NO_FACE))
         assert (known.topics["camera"], known.topics["service"]) == ("ok", "ok")
+
+    @pytest.mark.parametrize("reason", [Reason.LET_IN, Reason.COOL_DOWN])
+    def test_who_is_let_in_by_hand_says_nothing_of_the_camera(self, maker, reason):
+        known = GateState()
+        known.take(decided(maker, State.FAULT, Reason.CAMERA_LOST))
+        scene = Scene(Decision(State.ALLOW, reason, 1.0), guard=GuardWord("kim", "parcel"))
+        known.take(maker.of_decision(scene, True))
+        assert (known.topics["camera"], known.topics["service"]) == ("problem", "problem")
+        assert known.topics["reason"] == reason
 
     def test_tells_that_the_detector_cannot_keep_its_rate(self, maker):
         known = GateState()

@@ -79,6 +79,16 @@ def test_openings_and_denials_are_told_where_that_is_wanted():
     assert news.lines(0.0) == []
 
 
+def test_who_is_let_in_by_hand_is_an_opening_and_no_recovery():
+    news = digest(fault_s=0.0)
+    news.take(LOST, 0.0)
+    assert len(news.lines(0.0)) == 1
+    guard = {"guard": {"name": "kim", "reason": "parcel"}}
+    news.take({**event("let_in", kind="signal", signal="allow"), **guard}, 1.0)
+    news.take({**event("cool_down", kind="signal", signal="deny"), **guard}, 6.0)
+    assert said(news.lines(6.0)) == ["lobby: opened"]
+
+
 @pytest.mark.parametrize("reason", ["starting", "stopping"])
 def test_an_end_is_no_recovery(reason):
     news = digest(fault_s=0.0)

@@ -8,6 +8,7 @@ import pytest
 
 from mask_gate import Gate, OutputError, Reason, SignalKind, State, open_camera
 from mask_gate.gate.domain import Frame
+from mask_gate.gate.door.lockdown_file import lockdown_file
 from mask_gate.models.detections import Detections
 
 pytestmark = pytest.mark.process
@@ -77,6 +78,15 @@ def test_a_detector_that_fails_locks_and_is_no_end(tmp_path):
     with gate_of(tmp_path, output, Broken()) as gate:
         moment = next(iter(gate))
         assert (moment.state, moment.reason) == (State.FAULT, Reason.MODEL_FAULT)
+        assert not moment.is_open
+
+
+def test_a_door_that_was_locked_down_stays_so(tmp_path):
+    lockdown_file(tmp_path / "audit.sqlite").write_text("damaged")
+    output = Kept()
+    with gate_of(tmp_path, output) as gate:
+        moment = next(iter(gate))
+        assert (moment.state, moment.reason) == (State.DENY, Reason.LOCKED_DOWN)
         assert not moment.is_open
 
 
