@@ -19,9 +19,12 @@ def place(name):
 
 
 def measured_on(found):
+    counts = "at the full counts"
+    if found["share"] != 1:
+        counts = f"with `MASK_GATE_SOAK={found['share']:g}`, that part of the full counts,"
     return (
-        f"Run with `MASK_GATE_SOAK={found['share']:g}`, that part of the full counts, on "
-        f"{found['cores']} cores ({found['machine']}) that were busy with other work too."
+        f"Run {counts} on {found['cores']} cores ({found['machine']}) that were busy with other "
+        "work too."
     )
 
 
