@@ -178,6 +178,7 @@ ELSEWHERE = (
     (r"docker ", "needs Docker: tests/packaging/test_container.py"),
     (r"openssl req|curl", "tests/gate/console/test_tls.py"),
     (r"mask-gate --camera 0", "needs a camera; with others: tests/gate/whole"),
+    (r"mask-gate --camera demo --once .*--config", "needs the reader's board: tests/gate/whole"),
     (r"sudo \.venv/bin/mask-gate --set-password", "asks a person: tests/gate/commands"),
     (r"sudo \S+mask-gate --end-lock-down", "tests/gate/whole/test_guard_orders.py"),
     (r"sudo -u mask-gate \S+mask-gate --config \S+ --validate-config", "tests/gate/whole"),
