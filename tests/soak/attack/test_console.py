@@ -32,6 +32,7 @@ from mask_gate.gate.console.middleware import SiteSettings
 from mask_gate.gate.console.pages import Pages
 from mask_gate.gate.console.pictures import LivePictures, ViewerLimit
 from mask_gate.gate.console.rate_limit import RateLimiter
+from mask_gate.gate.display.aim import AimLimits
 from mask_gate.gate.display.config import PrivacyConfig
 from mask_gate.gate.display.texts import load_texts
 
@@ -54,8 +55,13 @@ class Clock:
 def pages():
     clock = Clock()
     languages = {"en": load_texts("en")}
-    pictures = LivePictures(languages, PrivacyConfig(), ViewerLimit(0), lambda demand: None, clock)
-    context = DoorContext("", "lobby", {}, DoorState(clock), pictures)
+    zone = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    aim = AimLimits(zone=zone, min_face=0.10, near_face=0.07, min_sharpness=5.0)
+    nobody_looks = ViewerLimit(0)
+    pictures = LivePictures(
+        languages, PrivacyConfig(), aim, nobody_looks, lambda demand: None, clock
+    )
+    context = DoorContext("", "lobby", {}, DoorState(clock), pictures, zone)
     passwords = {
         Account(Role.GUARD): Password(hashed(GUARD)),
         Account(Role.VISITOR): Password(hashed(VISITOR)),
