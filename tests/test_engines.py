@@ -16,11 +16,13 @@ from mask_gate.gate.detector.engine_trials import TrialUnfinishedError, try_engi
 from mask_gate.gate.detector.engines import open_engine
 from mask_gate.gate.detector.exported_engine import threads_wanted
 from mask_gate.gate.errors import ModelError
+from mask_gate.models.detections import Detections
 from mask_gate.models.files.export_metadata import ExportedFileError
 from mask_gate.models.letterbox import Letterbox
+from mask_gate.models.nms import suppress
 from mask_gate.training.data.dataset import DatasetFolder
-from mask_gate.training.evaluation.inference import result_of
-from mask_gate.training.evaluation.metrics import evaluate_strict
+from mask_gate.training.evaluation.inference import LOWEST_SCORE
+from mask_gate.training.evaluation.metrics import ImageResult, evaluate_strict
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = "assets/weights/mask-gate-lite.pth"
@@ -46,11 +48,18 @@ def pictures(real_data):
     return [data.load(records[index]) for index in sorted(chosen)]
 
 
-def mean_ap(engine, samples) -> float:
-    size = engine.input_size
-    squares = (Letterbox(sample.size_hw, size).image(sample.image) for sample in samples)
-    said = zip(samples, map(engine, squares), strict=True)
-    return evaluate_strict([result_of(sample, rows, size) for sample, rows in said]).map50
+def mean_ap(engine, samples, *, trimmed) -> float:
+    """Of what the gate sees, or as evaluation sees it, in squares."""
+    results = []
+    for sample in samples:
+        box = Letterbox(sample.size_hw, engine.input_size, trimmed=trimmed)
+        found = suppress(engine(box.image(sample.image)), LOWEST_SCORE, one_label=False)
+        boxes_xyxy = box.inverse_boxes(found.boxes_xyxy)
+        seen = Detections(boxes_xyxy, found.scores, found.labels, found.margins)
+        results.append(
+            ImageResult(sample.name, sample.boxes_xyxy, sample.labels, seen, sample.size_hw)
+        )
+    return evaluate_strict(results).map50
 
 
 @pytest.mark.parametrize("kind", EXACT)
@@ -58,8 +67,8 @@ def test_every_engine_says_what_torch_says(repo_root, pictures, kind):
     torch_engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)
     engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind)
     for sample in pictures[:12]:
-        square = Letterbox(sample.size_hw, engine.input_size).image(sample.image)
-        expected, said = torch_engine(square), engine(square)
+        picture = Letterbox(sample.size_hw, engine.input_size, trimmed=True).image(sample.image)
+        expected, said = torch_engine(picture), engine(picture)
         np.testing.assert_allclose(said[:, 4:], expected[:, 4:], atol=SCORES)
         faces = expected[:, 4] > 0.1
         np.testing.assert_allclose(said[faces, :4], expected[faces, :4], atol=PIXELS)
@@ -77,7 +86,15 @@ def test_several_squares_together_are_what_each_is_alone(repo_root, kind):
 
 @pytest.fixture(scope="module")
 def torch_map(repo_root, pictures):
-    return mean_ap(open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)[0], pictures)
+    engine = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)[0]
+    return mean_ap(engine, pictures, trimmed=False)
+
+
+@pytest.mark.slow
+def test_pictures_without_their_grey_bars_cost_no_accuracy(repo_root, pictures, torch_map):
+    engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.ONNX)
+    assert engine.takes_trimmed
+    assert mean_ap(engine, pictures, trimmed=True) >= torch_map - MAP_LOSS
 
 
 @pytest.mark.slow
@@ -88,7 +105,7 @@ def test_bfloat16_costs_no_accuracy(repo_root, pictures, torch_map):
         engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO_BF16)
     except ModelError as error:
         pytest.skip(f"{error}; run this test on a processor that has it")
-    assert mean_ap(engine, pictures) == pytest.approx(torch_map, abs=MAP_LOSS)
+    assert mean_ap(engine, pictures, trimmed=False) == pytest.approx(torch_map, abs=MAP_LOSS)
 
 
 def test_a_trial_measures_in_a_process_of_its_own(repo_root, tmp_path):
@@ -155,8 +172,10 @@ def test_openvinos_own_files_carry_their_description(repo_root, tmp_path):
     ours, theirs = OpenVinoFile(tmp_path / "a.xml"), OpenVinoFile(onnx)
     assert ours.about == theirs.about
     side = ours.about.input_size
-    squares = np.random.default_rng(0).integers(0, 256, (1, side, side, 3)).astype(np.uint8)
-    np.testing.assert_allclose(ours(squares), theirs(squares), atol=1e-4)
+    assert ours.takes_trimmed
+    for height in (side, side * 3 // 4):
+        pictures = np.random.default_rng(0).integers(0, 256, (1, height, side, 3)).astype(np.uint8)
+        np.testing.assert_allclose(ours(pictures), theirs(pictures), atol=1e-4)
     (tmp_path / "a.bin").unlink()
     with pytest.raises(ExportedFileError, match=r"its \.bin is missing"):
         OpenVinoFile(tmp_path / "a.xml")

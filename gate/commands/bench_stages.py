@@ -76,8 +76,8 @@ def measure_stages(
         Tracker(config.tracker, engine.operating_point),
         Policy(config.policy, config.policy.votes(engine.operating_point)),
     )
-    box = Letterbox(size_hw, engine.input_size)
-    square = box.square()
+    box = Letterbox(size_hw, engine.input_size, trimmed=engine.takes_trimmed)
+    canvas = box.canvas()
     texts = load_texts(config.language, *language_folders(config.languages))
     watch = Stopwatch()
     for index in range(frames + _WARM_UP):
@@ -94,9 +94,9 @@ def measure_stages(
         with watch("frame_check"):
             frame_check.inspect(frame)
         with watch("letterbox"):
-            box.image(image, square)
+            box.image(image, canvas)
         with watch(MODEL):
-            predictions = engine(square)
+            predictions = engine(canvas)
         with watch("suppression"):
             found = suppress(predictions, _SCORE)
             boxes = box.inverse_boxes(found.boxes_xyxy)

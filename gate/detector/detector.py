@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class Detector:
         score_threshold: lowest score of a face that counts as found; by default half of the
             weights' own `face_score` or `DEFAULT_SCORE_THRESHOLD`, whichever is lower.
         engine: what runs it.
-        input_size: side of its square in pixels; by default that of the weights.
+        input_size: longer side of what it takes in pixels; by default that of the weights.
 
     Attributes:
         model_id: identity of the weights (see `gate.detector.engines`), for events and audit.
@@ -69,15 +69,19 @@ class Detector:
         Raises:
             ModelError: the network said something that is not a number; nothing of it counts.
         """
-        box, square = self._fit(frame)
-        return self._read(self.engine(box.image(frame.image, square)), box)
+        box, canvas = self._fit(frame)
+        return self._read(self.engine(box.image(frame.image, canvas)), box)
 
     def run_batch(self, frames: Sequence[Frame]) -> list[Detections | ModelError]:
         """The same for at least one frame, in one model call; each its faces or why it has none."""
         boxes = [self._fit(frame)[0] for frame in frames]
-        squares = [box.image(frame.image) for box, frame in zip(boxes, frames, strict=True)]
+        pictures = [box.image(frame.image) for box, frame in zip(boxes, frames, strict=True)]
+        # Trimmed ones may differ in size; what takes them gains nothing by a batch.
+        told: Iterable[NDArray[np.float32]] = map(self.engine, pictures)
+        if not self.engine.takes_trimmed:
+            told = self.engine.run_batch(np.stack(pictures))
         found: list[Detections | ModelError] = []
-        for predictions, box in zip(self.engine.run_batch(np.stack(squares)), boxes, strict=True):
+        for predictions, box in zip(told, boxes, strict=True):
             try:
                 found.append(self._read(predictions, box))
             except ModelError as error:
@@ -85,13 +89,14 @@ class Detector:
         return found
 
     def _fit(self, frame: Frame) -> tuple[Letterbox, NDArray[np.uint8]]:
-        """What fits frames of this size into the network, and a square to be written over."""
+        """What fits frames of this size into the network, and a canvas to be written over."""
         size_hw = frame.image.shape[0], frame.image.shape[1]
         if size_hw not in self._fits:
             if len(self._fits) >= _SIZES_KEPT:
                 self._fits.clear()
-            box = Letterbox(size_hw, self.engine.input_size)
-            self._fits[size_hw] = box, box.square()
+            trimmed = self.engine.takes_trimmed
+            box = Letterbox(size_hw, self.engine.input_size, trimmed=trimmed)
+            self._fits[size_hw] = box, box.canvas()
         return self._fits[size_hw]
 
     def _read(self, predictions: NDArray[np.float32], box: Letterbox) -> Detections:

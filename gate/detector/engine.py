@@ -1,4 +1,4 @@
-"""Engine: what runs a network on one letterboxed square, and the names of the kinds there are."""
+"""Engine: what runs a network on one letterboxed picture, and the names of the kinds there are."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ class EngineKind(StrEnum):
 
 
 class Engine(Protocol):
-    """Runs a network on one letterboxed square.
+    """Runs a network on one letterboxed picture.
 
     Attributes:
-        input_size: side of the square in pixels.
+        input_size: longer side of the pictures in pixels.
+        takes_trimmed: whether they may be oblong (see `models.letterbox.Letterbox`) or must be
+            square.
         operating_point: of the weights, if they bring one.
         name: what runs it and where, for people.
-        batch_size: of so many squares that wait, one call is faster than a call for each.
+        batch_size: of so many pictures that wait, one call is faster than a call for each.
     """
 
     input_size: int
+    takes_trimmed: bool
     operating_point: OperatingPoint | None
     name: str
     batch_size: int
 
-    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[S, S, 3] BGR to [N, 5 + C] predictions (see `models.networks.anchors.decode`).
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[H, W, 3] BGR to [N, 5 + C] predictions (see `models.networks.anchors.decode`).
 
         The array may be written over by the next call.
         """
         ...
 
-    def run_batch(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, as `__call__` gives them one by one."""
+    def run_batch(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, H, W, 3] BGR to [B, N, 5 + C] predictions, as `__call__` gives them one by one."""
         ...

@@ -54,6 +54,7 @@ class Exchange:
         self._was_served = False
         self._pending: deque[PendingFrame] = deque()  # oldest first; one of a camera at most
         self._callers = [_Caller() for _ in range(cameras)]
+        self._sizes_hw: dict[tuple[int, int], None] = {}  # of frames so far, in order
 
     @property
     def cameras(self) -> int:
@@ -64,6 +65,11 @@ class Exchange:
     def child(self) -> DetectorChild | None:
         """The process in service, if there is one."""
         return self._child
+
+    def sizes_hw(self) -> list[tuple[int, int]]:
+        """Height and width of the cameras' frames, as far as they are known."""
+        with self._changed:
+            return list(self._sizes_hw)
 
     # ----------------------------------------------------------- in the threads of the cameras
 
@@ -129,6 +135,8 @@ class Exchange:
         except ValueError as error:
             raise ModelError(f"the detector cannot take this frame: {error}") from error
         self._pending.append(pending)
+        if len(self._sizes_hw) < self.cameras:
+            self._sizes_hw[pending.size_hw] = None
         caller = self._callers[camera]
         caller.number, caller.outcome = pending.number, None
         return child

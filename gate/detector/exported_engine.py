@@ -22,9 +22,10 @@ class ExportedFile(Protocol):
 
     about: ExportMetadata
     identity: str
+    takes_trimmed: bool
 
-    def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[B, S, S, 3] BGR to predictions [B, N, 5 + C]."""
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[1, H, W, 3] BGR to predictions [1, N, 5 + C]."""
         ...
 
 
@@ -76,6 +77,7 @@ class ExportedEngine:
 
     def __init__(self, file: ExportedFile, ran_by: str) -> None:
         self.input_size = file.about.input_size
+        self.takes_trimmed = file.takes_trimmed
         self.operating_point = file.about.operating_point
         self.identity = file.identity
         self.made_from = file.about.made_from
@@ -84,11 +86,11 @@ class ExportedEngine:
         self._file = file
         self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
 
-    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[S, S, 3] BGR to [N, 5 + C] predictions."""
-        predictions: NDArray[np.float32] = self._file(square[None])[0]
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[H, W, 3] BGR to [N, 5 + C] predictions."""
+        predictions: NDArray[np.float32] = self._file(picture[None])[0]
         return predictions
 
-    def run_batch(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions, one after the other."""
-        return np.stack([self(square).copy() for square in squares])
+    def run_batch(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, H, W, 3] BGR to [B, N, 5 + C] predictions, one after the other."""
+        return np.stack([self(picture).copy() for picture in pictures])

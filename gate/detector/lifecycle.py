@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from mask_gate.gate.detector.child import ChildEndedError, DetectorChild
 from mask_gate.gate.detector.exchange import Exchange
 from mask_gate.gate.detector.health import StartLimit
@@ -135,6 +137,9 @@ class ProcessLifecycle:
         if self.introduction is not None:
             _check_unchanged(introduction, self.introduction)
         remarks = self._selftest(run.detect, introduction.operating_point)
+        for size_hw in self._exchange.sizes_hw():
+            # The first frame of a size may take long: better now than when a camera waits for it.
+            run.detect(Frame(np.zeros((*size_hw, 3), np.uint8), 0.0, 0))
         took_s = time.monotonic() - began_s
         if self.introduction is not None:
             name = introduction.engine_name

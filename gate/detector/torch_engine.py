@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mask_gate.gate.errors import ModelError
-from mask_gate.models.files.checkpoint import (
-    INPUT_STEP,
-    MAX_INPUT,
-    Checkpoint,
-    CheckpointError,
-)
+from mask_gate.models.files.checkpoint import MAX_INPUT, Checkpoint, CheckpointError
 from mask_gate.models.files.open_weights import open_weights
+from mask_gate.models.letterbox import INPUT_STEP
 from mask_gate.models.networks.device import DeviceError, choose_device
 from mask_gate.models.networks.fusion import fuse_norms
 
@@ -67,6 +63,7 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.input_size = checkpoint.input_size
+        self.takes_trimmed = device.type != "cuda"  # captured graphs are of fixed sizes
         self.operating_point = checkpoint.operating_point
         self.name = f"{checkpoint.architecture} by torch on {device}"
         self.batch_size = BATCH_SIZE_ON_CUDA if device.type == "cuda" else 1
@@ -78,22 +75,22 @@ class TorchEngine:
         self._graphs: dict[int, CapturedBatch] = {}
         self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow
 
-    def __call__(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[S, S, 3] BGR to [N, 5 + C] predictions."""
-        predictions: NDArray[np.float32] = self.run_batch(square[None])[0]
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[H, W, 3] BGR to [N, 5 + C] predictions."""
+        predictions: NDArray[np.float32] = self.run_batch(picture[None])[0]
         return predictions
 
     @torch.inference_mode()
-    def run_batch(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[B, S, S, 3] BGR to [B, N, 5 + C] predictions."""
+    def run_batch(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, H, W, 3] BGR to [B, N, 5 + C] predictions."""
         if self._device.type == "cuda":
-            return self._captured(len(squares))(squares)
-        predictions: NDArray[np.float32] = self._predict(torch.from_numpy(squares)).numpy()
+            return self._captured(len(pictures))(pictures)
+        predictions: NDArray[np.float32] = self._predict(torch.from_numpy(pictures)).numpy()
         return predictions
 
-    def _predict(self, squares: Tensor) -> Tensor:
-        """[B, S, S, 3] uint8 BGR to [B, N, 5 + C] float32, both on the device."""
-        images = squares.flip(-1).permute(0, 3, 1, 2).to(self._dtype).div_(255)
+    def _predict(self, pictures: Tensor) -> Tensor:
+        """[B, H, W, 3] uint8 BGR to [B, N, 5 + C] float32, both on the device."""
+        images = pictures.flip(-1).permute(0, 3, 1, 2).to(self._dtype).div_(255)
         predictions: Tensor = self._network.predict(images).float()
         return predictions
 

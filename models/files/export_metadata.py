@@ -9,7 +9,7 @@ from typing import Any
 
 from mask_gate.models.errors import ModelFileError
 from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.models.letterbox import BORDER_GREY
+from mask_gate.models.letterbox import BORDER_GREY, INPUT_STEP
 from mask_gate.models.nms import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS
 from mask_gate.models.operating_point import OperatingPoint, OperatingPointError
 
@@ -17,6 +17,9 @@ FORMAT = "mask-gate onnx 1"
 """OpenVINO's files are translations of the ONNX file and carry its words unchanged."""
 
 METADATA_KEY = "mask_gate"
+
+INPUT_NAME = "squares"
+"""Of what the graph takes; from when it took nothing else."""
 
 
 class ExportedFileError(ModelFileError):
@@ -43,7 +46,7 @@ class ExportMetadata:
 
     Attributes:
         architecture: a name of `models.networks.zoo`.
-        input_size: side of the square it takes, in pixels.
+        input_size: longer side of the pictures it takes, in pixels.
         operating_point: from which scores on it is believed, if it says so.
         made_from: fingerprint of the checkpoint it was exported from.
     """
@@ -63,7 +66,8 @@ class ExportMetadata:
             "input_size": self.input_size,
             "operating_point": None if point is None else point.to_plain(),
             "made_from": self.made_from,
-            "input": f"squares: [B, S, S, 3] uint8 BGR, letterboxed with grey {BORDER_GREY}",
+            "input": f"{INPUT_NAME}: [B, H, W, 3] uint8 BGR, letterboxed with grey {BORDER_GREY}; "
+            f"sides are multiples of {INPUT_STEP}",
             "output": "predictions: [B, N, 5 + C] x1 y1 x2 y2 in input pixels, objectness, classes",
             "preprocessing": {
                 "letterbox": "longer side to input_size, centred; rounded to whole pixels",

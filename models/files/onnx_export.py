@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mask_gate.models.files.checkpoint import Checkpoint
 from mask_gate.models.files.digest_file import write_digest
-from mask_gate.models.files.export_metadata import METADATA_KEY, ExportMetadata
+from mask_gate.models.files.export_metadata import INPUT_NAME, METADATA_KEY, ExportMetadata
 from mask_gate.models.networks.network import DetectionNetwork
 
 OPSET = 17
@@ -24,9 +24,9 @@ class _FromPixels(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, squares: Tensor) -> Tensor:
-        """[B, S, S, 3] uint8 BGR to predictions [B, N, 5 + C]."""
-        rgb = squares.permute(0, 3, 1, 2).flip(1).float() / 255
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[B, H, W, 3] uint8 BGR to predictions [B, N, 5 + C]."""
+        rgb = pictures.permute(0, 3, 1, 2).flip(1).float() / 255
         return self.network.predict(rgb)
 
 
@@ -36,8 +36,9 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
     `path` holds either the old file or the whole new one. A gate that starts between the two steps
     finds a digest that does not fit, and refuses the file.
 
-    The graph takes `squares`, letterboxed pictures [B, S, S, 3] uint8 BGR, and gives `predictions`
-    [B, N, 5 + C] as `models.networks.anchors.decode` describes them. Needs the package onnx.
+    The graph takes letterboxed pictures [B, H, W, 3] uint8 BGR, whose sides are multiples of
+    `INPUT_STEP`, and gives `predictions` [B, N, 5 + C] as `models.networks.anchors.decode`
+    describes them. Needs the package onnx.
 
     Args:
         checkpoint: what to export.
@@ -60,9 +61,12 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
             str(raw),
             dynamo=False,  # the newer exporter needs onnxscript and leaves a larger graph
             opset_version=OPSET,
-            input_names=["squares"],
+            input_names=[INPUT_NAME],
             output_names=["predictions"],
-            dynamic_axes={"squares": {0: "batch"}, "predictions": {0: "batch"}},
+            dynamic_axes={
+                INPUT_NAME: {0: "batch", 1: "height", 2: "width"},
+                "predictions": {0: "batch", 1: "cells"},
+            },
         )
         model = onnx.load(str(raw))
         onnx.helper.set_model_props(model, {METADATA_KEY: _about(checkpoint, made_from).to_json()})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mask_gate.models.files.digest_file import check_digest
 from mask_gate.models.files.export_metadata import (
+    INPUT_NAME,
     METADATA_KEY,
     ExportedFileError,
     ExportMetadata,
@@ -30,6 +31,7 @@ class OnnxFile:
     Attributes:
         about: what the file says of itself.
         identity: fingerprint of what was read; later changes of the file change nothing here.
+        takes_trimmed: whether pictures may be oblong; files of earlier versions take squares only.
 
     Raises:
         ExportedFileError: missing, damaged, other than the digest beside it says, not written by
@@ -57,10 +59,12 @@ class OnnxFile:
             raise ExportedFileError(f"{path}: {what}") from error
         stored = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.about = ExportMetadata.from_json(stored, path)
+        # A side that any picture may have is a name there.
+        self.takes_trimmed = isinstance(self._session.get_inputs()[0].shape[1], str)
 
-    def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[B, S, S, 3] BGR to predictions [B, N, 5 + C]."""
-        predictions: NDArray[np.float32] = self._session.run(None, {"squares": squares})[0]
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[B, H, W, 3] BGR to predictions [B, N, 5 + C]."""
+        predictions: NDArray[np.float32] = self._session.run(None, {INPUT_NAME: pictures})[0]
         return predictions
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_gate.models.letterbox import BORDER_GREY, Letterbox
+from mask_gate.models.letterbox import BORDER_GREY, INPUT_STEP, Letterbox
 
 sides = st.integers(1, 2000)
 
@@ -79,15 +79,53 @@ def test_an_empty_image_is_refused():
         Letterbox((0, 20), 32)
 
 
+@pytest.mark.parametrize("trimmed", [False, True])
 @pytest.mark.parametrize("size_hw", [(100, 201), (480, 640), (1080, 1920), (57, 57)])
-def test_a_square_may_be_used_again(size_hw):
-    box = Letterbox(size_hw, 416)
-    square = box.square()
+def test_a_canvas_may_be_used_again(size_hw, trimmed):
+    box = Letterbox(size_hw, 416, trimmed=trimmed)
+    canvas = box.canvas()
     for seed in range(2):
         image = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3)).astype(np.uint8)
-        assert box.image(image, square) is square
-        np.testing.assert_array_equal(square, box.image(image))
-        assert square.std() > 0
+        assert box.image(image, canvas) is canvas
+        np.testing.assert_array_equal(canvas, box.image(image))
+        assert canvas.std() > 0
+
+
+class TestATrimmedCanvas:
+    @pytest.mark.parametrize(
+        ("size_hw", "canvas_hw"),
+        [
+            ((1080, 1920), (288, 512)),
+            ((480, 640), (384, 512)),
+            ((200, 300), (384, 512)),
+            ((640, 480), (512, 384)),
+            ((100, 1000), (288, 512)),
+            ((512, 640), (512, 512)),
+            ((100, 100), (512, 512)),
+        ],
+        ids=["16:9", "4:3", "3:2", "3:4", "10:1", "5:4", "1:1"],
+    )
+    def test_is_of_few_shapes(self, size_hw, canvas_hw):
+        assert Letterbox(size_hw, 512, trimmed=True).canvas_hw == canvas_hw
+
+    @given(sides, sides, st.sampled_from([32, 320, 416, 608]))
+    def test_is_a_part_of_the_square_and_holds_the_whole_image(self, height, width, size):
+        square, box = (Letterbox((height, width), size, trimmed=t) for t in (False, True))
+        corners = np.array([[0, 0, width, height]], np.float32)
+        there = box.boxes(corners)
+        assert (there >= 0).all()
+        assert (there[0, 2:] <= np.array(box.canvas_hw[::-1]) + 1e-3).all()
+        assert not any(side % INPUT_STEP or side > size for side in box.canvas_hw)
+        cut_xy = (np.array(square.canvas_hw) - box.canvas_hw)[::-1] / 2
+        np.testing.assert_allclose(
+            there + np.tile(cut_xy, 2), square.boxes(corners), atol=0.5 + 1e-3
+        )
+        np.testing.assert_allclose(box.inverse_boxes(there), corners, rtol=1e-4, atol=1e-2)
+
+    def test_shows_what_the_square_shows(self):
+        image = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
+        square, trimmed = (Letterbox((480, 640), 416, trimmed=t).image(image) for t in (0, 1))
+        np.testing.assert_array_equal(trimmed, square[48:-48])
 
 
 @given(st.integers(32, 400), st.data())

@@ -106,6 +106,8 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: a flag goes with another of `_HONOURED`, or there is nowhere to write to.
     """
+    if arguments.engine and not arguments.passages:
+        raise UsageError("--engine: is of the gate that --passages plays to, so leave it out")
     mode = next((name for name in _HONOURED if getattr(arguments, name) not in (None, False)), None)
     if mode is None:
         return
@@ -161,6 +163,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--images", type=Path, metavar="DIR", help=text)
     text = "instead: N passages of each kind played to mask-gate, with false accepts and rejects"
     made.add_argument("--passages", type=int, metavar="N", help=text)
+    text = "with --passages: the gate's own --engine; openvino-bf16 may take half as long"
+    made.add_argument("--engine", metavar="NAME", help=text)
     text = "instead: every face shown tilted, in odd light and so on, and what is believed of it"
     made.add_argument("--presentations", action="store_true", help=text)
     made.add_argument("--limit", type=int, metavar="N", help="so many faces of each class")
@@ -302,11 +306,12 @@ def _passages(arguments: argparse.Namespace) -> None:
     def shown(done: Iterable[Passage]) -> Iterable[Passage]:
         return progress(done, "passing", "passage", len(planned), keep=True)
 
-    summary = summarise(play(planned, arguments.weights, shown))
+    summary = summarise(play(planned, arguments.weights, shown, arguments.engine or "auto"))
     print(passages_table(summary))
     if arguments.json:
         settings = {
             "weights": fingerprint(arguments.weights),
+            "engine": arguments.engine or "auto",
             "split": arguments.split,
             "data": data.fingerprint(),
             "seed": arguments.seed,

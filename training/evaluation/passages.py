@@ -84,8 +84,15 @@ def play(
     planned: Sequence[tuple[str, Approach]],
     weights: Path,
     progress: Callable[[Iterable[Passage]], Iterable[Passage]] = lambda done: done,
+    engine: str = "auto",
 ) -> list[Passage]:
     """Play approaches to the gate, as many at once as there are processors.
+
+    Args:
+        planned: kinds and approaches, as from `plan`.
+        weights: the gate's.
+        progress: shows how far it is.
+        engine: the gate's `--engine`.
 
     Raises:
         UsageError: there is no `mask-gate` to play to, or it does not run.
@@ -97,11 +104,13 @@ def play(
     length = min(math.ceil(len(planned) / at_once), _PASSAGES_A_RUN) or 1
     runs = [planned[begin : begin + length] for begin in range(0, len(planned), length)]
     with ThreadPoolExecutor(at_once) as pool:
-        done = pool.map(lambda run: _play(run, weights, command), runs)
+        done = pool.map(lambda run: _play(run, weights, engine, command), runs)
         return list(progress(chain.from_iterable(done)))
 
 
-def _play(planned: Sequence[tuple[str, Approach]], weights: Path, command: str) -> list[Passage]:
+def _play(
+    planned: Sequence[tuple[str, Approach]], weights: Path, engine: str, command: str
+) -> list[Passage]:
     with tempfile.TemporaryDirectory(prefix="mask-gate-passage-") as name:
         folder = Path(name)
         frames, events, config = folder / "frames", folder / "events.jsonl", folder / "gate.yaml"
@@ -114,7 +123,17 @@ def _play(planned: Sequence[tuple[str, Approach]], weights: Path, command: str) 
         ended = subprocess.run(
             [
                 *(command, "--config", config, "--weights", weights.absolute()),
-                *("--device", "cpu", "--fast", "--headless", "--mute", "--events", events),
+                *(
+                    "--engine",
+                    engine,
+                    "--device",
+                    "cpu",
+                    "--fast",
+                    "--headless",
+                    "--mute",
+                    "--events",
+                    events,
+                ),
             ],
             cwd=folder,
             capture_output=True,

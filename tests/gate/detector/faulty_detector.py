@@ -87,7 +87,7 @@ def answers(found, value):
 class FaultyDetector:
     """Does what the pixels say, or fails at random."""
 
-    def __init__(self, model_id="sha256:faulty", failing_share=0.0, batch_size=1):
+    def __init__(self, model_id="sha256:faulty", failing_share=0.0, batch_size=1, first_s=0.0):
         self.model_id = model_id
         self.engine = SimpleNamespace(name="faulty by test", operating_point=None)
         self.batch_size = batch_size
@@ -95,11 +95,16 @@ class FaultyDetector:
         self.failing_share = failing_share
         self.dice = random.Random(0)
         self.kept = []
+        self.first_s = first_s  # what the first frame of a size takes
+        self.sizes = set()
 
     def __call__(self, asked):
         value, fault = int(asked.image[0, 0, 0]), int(asked.image[0, 1, 0])
         found = faces(int(value != NOBODY), value)
         time.sleep(self.call_s)
+        if asked.image.shape not in self.sizes:
+            self.sizes.add(asked.image.shape)
+            time.sleep(self.first_s)
         if self.dice.random() < self.failing_share:
             raise RuntimeError("CUDA error: device-side assert triggered")
         return self.spoil(found, Fault(fault), int(asked.image[0, 1, 1]), value)
@@ -208,6 +213,8 @@ def main(mode, *arguments):
                 return detector
             case "runs them together":
                 return FaultyDetector(batch_size=8)
+            case "is slow at first":
+                return FaultyDetector(first_s=float(arguments[0]))
             case "has the weights of":
                 return FaultyDetector(Path(arguments[0]).read_text())
             case "warns":

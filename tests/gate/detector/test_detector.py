@@ -97,7 +97,7 @@ def test_an_answer_that_is_not_a_number_rejects_the_whole_frame(weights):
     real = detector.engine
 
     class OneNan:
-        input_size = real.input_size
+        input_size, takes_trimmed = real.input_size, False
 
         def __call__(self, square):
             rows = real(square)
@@ -107,6 +107,26 @@ def test_an_answer_that_is_not_a_number_rejects_the_whole_frame(weights):
     detector.engine = OneNan()
     with pytest.raises(ModelError, match="not finite; this frame does not count"):
         detector(frame())
+
+
+def test_a_network_is_spared_the_grey_where_it_takes_oblong_pictures(weights):
+    detector = Detector(weights, "cpu")
+    real, shown = detector.engine, []
+
+    class Watched:
+        input_size, takes_trimmed = real.input_size, True
+
+        def __call__(self, picture):
+            shown.append(picture.shape[:2])
+            return real(picture)
+
+    detector.engine = Watched()
+    oblong = detector(frame(90, 160))
+    Watched.takes_trimmed = False
+    detector._fits.clear()
+    square = detector(frame(90, 160))
+    assert shown == [(64, 96), (96, 96)]
+    assert abs(len(oblong) - len(square)) < 0.5 * len(square)
 
 
 class TestTogether:
@@ -131,7 +151,9 @@ class TestTogether:
             rows[1, -1, 4] = np.nan
             return rows
 
-        detector.engine = SimpleNamespace(input_size=real.input_size, run_batch=run)
+        detector.engine = SimpleNamespace(
+            input_size=real.input_size, takes_trimmed=False, run_batch=run
+        )
         first, second, third = detector.run_batch([frame(), frame(), frame(seed=1)])
         assert calls == [3]
         assert "not finite" in str(second)
@@ -150,7 +172,7 @@ def test_a_box_in_the_grey_bars_is_no_face(weights):
     real = detector.engine
 
     class OneInTheBar:
-        input_size = real.input_size
+        input_size, takes_trimmed = real.input_size, False
 
         def __call__(self, square):
             rows = np.zeros((2, 8), np.float32)

@@ -365,6 +365,12 @@ class TestADelay:
         assert all(any(words in s for words in told) for s in said)  # a slow machine's the latter
         process.close()
 
+    def test_at_the_first_frame_of_a_size_is_had_before_the_next_process_serves(self, start):
+        """Fitting a network to pictures of a size may take longer than a camera can wait."""
+        process = start("is slow at first", 2.0, result_s=0.3, hang_s=1.0)
+        ask_until_answered(process)
+        process.close()
+
     def test_is_waited_for_in_a_replay(self, start):
         process = start(result_s=None, hang_s=2.0)
         assert right(process(frame(7, Fault.SLEEPS, tenths=5)), 7)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,27 @@ def rewritten(exported, path, change):
 
 def test_it_opens_without_torch_in_sight(exported):
     assert OnnxFile(exported).about.input_size == 64
+
+
+def test_it_takes_oblong_pictures(exported):
+    file = OnnxFile(exported)
+    assert file.takes_trimmed
+    cells = [
+        file(np.zeros((1, *size_hw, 3), np.uint8)).shape[1] for size_hw in ((64, 64), (32, 64))
+    ]
+    assert cells[0] == 2 * cells[1]
+
+
+def test_a_file_of_an_earlier_version_takes_squares(exported, tmp_path):
+    import onnx
+
+    model = onnx.load(str(exported))
+    for side in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        side.dim_value = 64
+    onnx.save(model, str(tmp_path / "b.onnx"))
+    file = OnnxFile(tmp_path / "b.onnx")
+    assert not file.takes_trimmed
+    assert file(np.zeros((1, 64, 64, 3), np.uint8)).shape[1] == 256
 
 
 @pytest.mark.parametrize(

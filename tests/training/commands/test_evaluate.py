@@ -175,6 +175,7 @@ def test_without_weights_the_bundled_ones_are_evaluated(drawn_dataset, tmp_path)
             "--save-detections: does not go with --presentations",
         ),
         (["--passages", "1", "--plots", "a"], 2, "--plots: does not go with --passages"),
+        (["--engine", "onnx"], 2, "--engine: is of the gate that --passages plays to"),
         (["--out-of-domain", "a", "--plots", "a"], 2, "--plots: does not go with --out-of-domain"),
         (["--images", "/nowhere", "--save-detections", "x.json"], 2, "no images there"),
     ],
