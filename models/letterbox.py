@@ -14,6 +14,9 @@ BORDER_GREY = 128
 INPUT_STEP = 32
 """Sides of what a network takes are multiples of it, its coarsest stride."""
 
+MAX_INPUT = 4096
+"""Larger pictures are a slip: they would take all memory."""
+
 # Shorter by longer side of the canvases there are: 16:9, 4:3 and square. Few, because some
 # libraries compile a network anew, and keep it in memory, for each.
 _CANVAS_SHAPES = (9 / 16, 3 / 4, 1.0)

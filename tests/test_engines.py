@@ -84,6 +84,22 @@ def test_several_squares_together_are_what_each_is_alone(repo_root, kind):
     assert engine.batch_size == 1  # on a CPU: docs/benchmarks.md
 
 
+@pytest.mark.parametrize("kind", [*EXACT, pytest.param(EngineKind.TORCH)])
+def test_an_engine_takes_smaller_pictures_where_it_is_told_to(repo_root, pictures, kind):
+    engine, _ = open_engine(repo_root / BUNDLED, "cpu", kind, 320)
+    own, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)
+    assert (engine.input_size, own.input_size) == (320, 512)
+    assert engine.name.endswith(", 320 px")
+    small = Letterbox(pictures[0].size_hw, 320).image(pictures[0].image)
+    np.testing.assert_allclose(engine(small)[:, 4:], own(small)[:, 4:], atol=SCORES)
+
+
+@pytest.mark.parametrize("size", [0, 100, 4128])
+def test_a_size_that_no_network_takes_is_refused(repo_root, size):
+    with pytest.raises(ModelError, match=f"input size {size}: expected a multiple of 32 up to"):
+        open_engine(repo_root / BUNDLED, "cpu", input_size=size)
+
+
 @pytest.fixture(scope="module")
 def torch_map(repo_root, pictures):
     engine = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)[0]

@@ -10,6 +10,7 @@ from mask_gate.gate.camera.source import Source, SourceKind, parse_source
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.errors import ConfigError, OutputError
 from mask_gate.gate.system.secret_file import read_secret
+from mask_gate.models.letterbox import INPUT_STEP, MAX_INPUT
 from mask_gate.models.section import Section
 
 
@@ -91,6 +92,15 @@ class DetectorConfig(Section):
         default="auto",
         pattern=f"^({'|'.join(EngineKind)})$",
         description=f"{', '.join(EngineKind)}; auto takes the fastest one that it knows here",
+    )
+    input_size: int | None = Field(
+        default=None,
+        ge=128,
+        le=MAX_INPUT,
+        multiple_of=INPUT_STEP,
+        description="longer side of the pictures that the network looks at; null is that of the "
+        "weights, and with the bundled ones a smaller one where this machine cannot hold 15 "
+        "pictures a second",
     )
     fault_frames: int = Field(
         default=3,

@@ -194,7 +194,13 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def worker_command(weights: Path, device: str, engine: EngineKind = EngineKind.AUTO) -> list[str]:
+def worker_command(
+    weights: Path,
+    device: str,
+    engine: EngineKind = EngineKind.AUTO,
+    input_size: int | None = None,
+) -> list[str]:
     """Starts the detector of a weights file (see `gate.detector.worker`)."""
     # -P: a folder `models` where the gate happens to be started is not taken for ours.
-    return module_command("gate.detector.worker", str(weights), device, engine)
+    size = str(input_size or 0)
+    return module_command("gate.detector.worker", str(weights), device, engine, size)

@@ -15,6 +15,7 @@ from mask_gate.models.files.digest_file import check_digest, digest_file
 from mask_gate.models.files.export_metadata import ExportedFileError, read_exported
 from mask_gate.models.files.fingerprint import fingerprint, fingerprint_of, joined
 from mask_gate.models.files.foreign_file import foreign
+from mask_gate.models.letterbox import INPUT_STEP, MAX_INPUT
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +88,20 @@ def open_engine(
         weights: as in `engine_options`.
         device: as in `Detector`.
         wanted: AUTO takes the fastest that is known (see `gate.detector.engine_choice`).
-        input_size: side of the square in pixels, where it is to be another than that of the
-            weights; needs PyTorch and a checkpoint, for exported files have theirs for good.
+        input_size: longer side of the pictures; None is that of the weights.
 
     Raises:
-        ModelError: the weights cannot be used, or the engine or the device is not there.
+        ModelError: the weights cannot be used, or not at that size, or the engine or the device is
+            not there.
     """
-    if input_size is not None:
-        return _open_resized(weights, device, input_size), _fingerprint(weights)
+    if input_size is not None and input_size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
+        raise ModelError(
+            f"input size {input_size}: expected a multiple of {INPUT_STEP} up to {MAX_INPUT}"
+        )
     options = engine_options(weights, device, wanted)
     kind = EngineChoice(choice_file()).known(options.identity, options.kinds)
     if kind != EngineKind.TORCH and options.exported is not None:
-        engine = open_exported_engine(options.exported, kind)
+        engine = open_exported_engine(options.exported, kind, input_size)
         if options.exported == weights:
             return engine, engine.identity
         if engine.made_from != options.identity:
@@ -106,7 +109,7 @@ def open_engine(
         return engine, joined(options.identity, engine.identity)
     from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
 
-    loaded = open_torch_engine(weights, device)
+    loaded = open_torch_engine(weights, device, input_size)
     if _fingerprint(weights) != options.identity:
         raise ModelError(f"{weights}: was exchanged while it was read; start again")
     return loaded, options.identity
@@ -117,16 +120,6 @@ def _fingerprint(path: Path) -> str:
         return fingerprint(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
-
-
-def _open_resized(weights: Path, device: str, input_size: int) -> Engine:
-    if weights.suffix.lower() in _EXPORTED:
-        raise ModelError(f"{weights}: an exported file has one input size; give the .pth")
-    if not _is_installed("torch"):
-        raise ModelError(f"another input size {_NEEDS_TORCH}")
-    from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
-
-    return open_torch_engine(weights, device, input_size)
 
 
 def _twin(weights: Path, identity: str) -> Path | None:

@@ -29,28 +29,40 @@ class ExportedFile(Protocol):
         ...
 
 
-def open_exported_engine(exported: Path, kind: EngineKind) -> ExportedEngine:
+def open_exported_engine(
+    exported: Path, kind: EngineKind, input_size: int | None = None
+) -> ExportedEngine:
     """The engine of an exported `.onnx` or `.xml`, which fits the digest beside it if there is one.
 
     Args:
         exported: the file.
         kind: ONNX, which reads `.onnx` only, OPENVINO or OPENVINO_BF16.
+        input_size: longer side of the pictures; None is that of the file.
 
     Raises:
-        ModelError: the file cannot be used, or the processor lacks the precision.
+        ModelError: the file cannot be used, or not at that size, or the processor lacks the
+            precision.
     """
     if kind == EngineKind.OPENVINO_BF16 and not has_bfloat16():
         raise ModelError("engine openvino-bf16: this processor has no bfloat16; take openvino")
     threads = threads_wanted(os.environ)
     try:
+        file: ExportedFile
         if kind == EngineKind.ONNX:
-            return ExportedEngine(OnnxFile(exported, threads), "ONNX Runtime on cpu")
-        if kind == EngineKind.OPENVINO_BF16:
-            file = OpenVinoFile(exported, threads, "bf16")
-            return ExportedEngine(file, "OpenVINO on cpu in bfloat16")
-        return ExportedEngine(OpenVinoFile(exported, threads), "OpenVINO on cpu")
+            file, ran_by = OnnxFile(exported, threads), "ONNX Runtime on cpu"
+        elif kind == EngineKind.OPENVINO_BF16:
+            file, ran_by = OpenVinoFile(exported, threads, "bf16"), "OpenVINO on cpu in bfloat16"
+        else:
+            file, ran_by = OpenVinoFile(exported, threads), "OpenVINO on cpu"
     except ExportedFileError as error:
         raise ModelError(str(error)) from error
+    own = file.about.input_size
+    if input_size not in (None, own) and not file.takes_trimmed:
+        raise ModelError(
+            f"{exported}: was exported for {own} px alone; export it again: mask-gate-export "
+            "--weights FILE.pth"
+        )
+    return ExportedEngine(file, ran_by, input_size or own)
 
 
 def threads_wanted(environment: Mapping[str, str]) -> int:
@@ -69,19 +81,20 @@ class ExportedEngine:
     Args:
         file: the opened file.
         ran_by: the library and device, for people.
+        input_size: longer side of the pictures it is to be given.
 
     Attributes:
         identity: fingerprint of what was loaded.
         made_from: fingerprint of the checkpoint that it says to be made from.
     """
 
-    def __init__(self, file: ExportedFile, ran_by: str) -> None:
-        self.input_size = file.about.input_size
+    def __init__(self, file: ExportedFile, ran_by: str, input_size: int) -> None:
+        self.input_size = input_size
         self.takes_trimmed = file.takes_trimmed
         self.operating_point = file.about.operating_point
         self.identity = file.identity
         self.made_from = file.about.made_from
-        self.name = f"{file.about.architecture} by {ran_by}"
+        self.name = f"{file.about.architecture} by {ran_by}, {input_size} px"
         self.batch_size = 1  # a batch gains nothing on a CPU, as measured in docs/benchmarks.md
         self._file = file
         self(np.zeros((self.input_size, self.input_size, 3), np.uint8))  # the first run is slow

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mask_gate.gate.errors import ModelError
-from mask_gate.models.files.checkpoint import MAX_INPUT, Checkpoint, CheckpointError
+from mask_gate.models.files.checkpoint import Checkpoint, CheckpointError
 from mask_gate.models.files.open_weights import open_weights
-from mask_gate.models.letterbox import INPUT_STEP
 from mask_gate.models.networks.device import DeviceError, choose_device
 from mask_gate.models.networks.fusion import fuse_norms
 
@@ -29,20 +28,14 @@ def open_torch_engine(weights: Path, device: str, input_size: int | None = None)
     Args:
         weights: a checkpoint.
         device: as in `Detector`.
-        input_size: side of the square in pixels; None is that of the weights.
+        input_size: longer side of the pictures; None is that of the weights.
 
     Raises:
-        ModelError: the weights cannot be used, the device is not there, or the size does not fit.
+        ModelError: the weights cannot be used, or the device is not there.
     """
     try:
         checkpoint = open_weights(weights)
-        if input_size is not None:
-            if input_size not in range(INPUT_STEP, MAX_INPUT + 1, INPUT_STEP):
-                raise ModelError(
-                    f"input size {input_size}: expected a multiple of {INPUT_STEP} up to "
-                    f"{MAX_INPUT}"
-                )
-            checkpoint.input_size = input_size
+        checkpoint.input_size = input_size or checkpoint.input_size
         return TorchEngine(checkpoint, choose_device(device))
     except (CheckpointError, DeviceError) as error:
         raise ModelError(str(error)) from error
@@ -65,7 +58,7 @@ class TorchEngine:
         self.input_size = checkpoint.input_size
         self.takes_trimmed = device.type != "cuda"  # captured graphs are of fixed sizes
         self.operating_point = checkpoint.operating_point
-        self.name = f"{checkpoint.architecture} by torch on {device}"
+        self.name = f"{checkpoint.architecture} by torch on {device}, {self.input_size} px"
         self.batch_size = BATCH_SIZE_ON_CUDA if device.type == "cuda" else 1
         self._device = device
         self._dtype = torch.float16 if device.type == "cuda" else torch.float32

@@ -1,9 +1,9 @@
 """The detector's process: loads the weights, then answers about frames in the order they come.
 
-`python -m mask_gate.gate.detector.worker WEIGHTS DEVICE ENGINE DESCRIPTOR` is started by
-`gate.detector.detector_process`, with the shared memory for frames as DESCRIPTOR, questions on
-standard input and messages on standard output (see `gate.detector.wire`). It ends when its standard
-input does.
+`python -m mask_gate.gate.detector.worker WEIGHTS DEVICE ENGINE SIZE DESCRIPTOR` is started by
+`gate.detector.detector_process`, with the longer side of the network's pictures as SIZE (0 is that
+of the weights), the shared memory for frames as DESCRIPTOR, questions on standard input and
+messages on standard output (see `gate.detector.wire`). It ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -76,12 +76,14 @@ class BatchDetector(Protocol):
 
 def main(argv: Sequence[str]) -> int:
     """Serve the detector of a weights file until the gate hangs up; returns the exit code."""
-    weights, device, engine, descriptor = argv
+    weights, device, engine, size, descriptor = argv
 
     def open_detector() -> BatchDetector:
         from mask_gate.gate.detector.detector import Detector  # loads a runtime for networks
 
-        return Detector(Path(weights), device, engine=EngineKind(engine))
+        return Detector(
+            Path(weights), device, engine=EngineKind(engine), input_size=int(size) or None
+        )
 
     return serve(open_detector, int(descriptor))
 

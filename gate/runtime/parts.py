@@ -29,6 +29,7 @@ from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.engine_choice import EngineChoice, choice_file
 from mask_gate.gate.detector.engine_trials import EngineTrials
 from mask_gate.gate.detector.engines import engine_options
+from mask_gate.gate.detector.input_size import fitting_size
 from mask_gate.gate.detector.lifecycle import SelfTest as SelfTesting
 from mask_gate.gate.detector.limits import ProcessLimits
 from mask_gate.gate.detector.second_look import SecondLook
@@ -53,7 +54,7 @@ from mask_gate.gate.runtime.run_mode import RunMode
 from mask_gate.models.detections import Detections
 from mask_gate.models.files.fingerprint import shortened
 from mask_gate.models.operating_point import OperatingPoint
-from mask_gate.models.shipped import ASSETS, BUNDLED_WEIGHTS
+from mask_gate.models.shipped import ASSETS, BUNDLED_INPUT_SIZES, BUNDLED_WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,12 @@ def open_detector(config: GateConfig, mode: RunMode) -> Iterator[Detector]:
     options = engine_options(weights, wanted.device, EngineKind(wanted.engine))
     choice = EngineChoice(choice_file())
     # Chosen once: no process that takes the place of another may run another engine.
-    command = worker_command(weights, wanted.device, choice.known(options.identity, options.kinds))
+    kind = choice.known(options.identity, options.kinds)
+    input_size = wanted.input_size
+    if input_size is None and weights == BUNDLED_WEIGHTS and options.exported and not mode.replay:
+        picture_ms = choice.times_ms(options.identity, options.kinds).get(kind)
+        input_size = fitting_size(BUNDLED_INPUT_SIZES, picture_ms, cameras=len(doors))
+    command = worker_command(weights, wanted.device, kind, input_size)
     with contextlib.ExitStack() as stack:
         detector = DetectorProcess(command, _selftest(doors), limits, cameras=len(doors))
         stack.enter_context(contextlib.closing(detector))

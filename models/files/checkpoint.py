@@ -17,16 +17,13 @@ from torch import Tensor
 from mask_gate.models.errors import ModelFileError
 from mask_gate.models.files.foreign_file import refuse_foreign
 from mask_gate.models.labels import CLASS_NAMES
-from mask_gate.models.letterbox import INPUT_STEP
+from mask_gate.models.letterbox import INPUT_STEP, MAX_INPUT
 from mask_gate.models.networks.anchors import Scale
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.networks.zoo import ARCHITECTURES, build
 from mask_gate.models.operating_point import OperatingPoint, OperatingPointError
 
 FORMAT = "mask-gate checkpoint 1"
-
-MAX_INPUT = 4096
-"""Larger squares are a slip: they would take all memory."""
 
 
 class CheckpointError(ModelFileError):

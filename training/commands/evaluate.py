@@ -306,12 +306,14 @@ def _passages(arguments: argparse.Namespace) -> None:
     def shown(done: Iterable[Passage]) -> Iterable[Passage]:
         return progress(done, "passing", "passage", len(planned), keep=True)
 
-    summary = summarise(play(planned, arguments.weights, shown, arguments.engine or "auto"))
+    engine = arguments.engine or "auto"
+    summary = summarise(play(planned, arguments.weights, shown, engine, arguments.imgsz))
     print(passages_table(summary))
     if arguments.json:
         settings = {
             "weights": fingerprint(arguments.weights),
-            "engine": arguments.engine or "auto",
+            "engine": engine,
+            "input_size": arguments.imgsz,
             "split": arguments.split,
             "data": data.fingerprint(),
             "seed": arguments.seed,

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mask_gate.models.detections import Detections
-from mask_gate.models.files.checkpoint import MAX_INPUT, Checkpoint
-from mask_gate.models.letterbox import INPUT_STEP, Letterbox
+from mask_gate.models.files.checkpoint import Checkpoint
+from mask_gate.models.letterbox import INPUT_STEP, MAX_INPUT, Letterbox
 from mask_gate.models.networks.network import DetectionNetwork
 from mask_gate.models.nms import suppress
 from mask_gate.training.data.samples import Sample

@@ -85,6 +85,7 @@ def play(
     weights: Path,
     progress: Callable[[Iterable[Passage]], Iterable[Passage]] = lambda done: done,
     engine: str = "auto",
+    input_size: int | None = None,
 ) -> list[Passage]:
     """Play approaches to the gate, as many at once as there are processors.
 
@@ -93,6 +94,7 @@ def play(
         weights: the gate's.
         progress: shows how far it is.
         engine: the gate's `--engine`.
+        input_size: the gate's `detector.input_size`.
 
     Raises:
         UsageError: there is no `mask-gate` to play to, or it does not run.
@@ -100,16 +102,17 @@ def play(
     command = shutil.which("mask-gate", path=str(Path(sys.executable).parent))
     if command is None:
         raise UsageError("--passages plays to mask-gate, which is not installed; pip install it")
+    gate = [command, "--weights", str(weights.absolute()), "--engine", engine, "--device", "cpu"]
     at_once = os.cpu_count() or 1
     length = min(math.ceil(len(planned) / at_once), _PASSAGES_A_RUN) or 1
     runs = [planned[begin : begin + length] for begin in range(0, len(planned), length)]
     with ThreadPoolExecutor(at_once) as pool:
-        done = pool.map(lambda run: _play(run, weights, engine, command), runs)
+        done = pool.map(lambda run: _play(run, gate, input_size), runs)
         return list(progress(chain.from_iterable(done)))
 
 
 def _play(
-    planned: Sequence[tuple[str, Approach]], weights: Path, engine: str, command: str
+    planned: Sequence[tuple[str, Approach]], gate: Sequence[str], input_size: int | None
 ) -> list[Passage]:
     with tempfile.TemporaryDirectory(prefix="mask-gate-passage-") as name:
         folder = Path(name)
@@ -118,23 +121,10 @@ def _play(
         for place, (_, approach) in enumerate(planned):
             for number, jpeg in enumerate(approach.frames(), round(place * _APART_S * FPS)):
                 (frames / f"{number:06d}.jpg").write_bytes(jpeg)
-        source = json.dumps({"source": str(frames), "folder_fps": FPS, "folder_is_numbered": True})
-        config.write_text(f"camera: {source}\n")
+        camera = {"source": str(frames), "folder_fps": FPS, "folder_is_numbered": True}
+        config.write_text(json.dumps({"camera": camera, "detector": {"input_size": input_size}}))
         ended = subprocess.run(
-            [
-                *(command, "--config", config, "--weights", weights.absolute()),
-                *(
-                    "--engine",
-                    engine,
-                    "--device",
-                    "cpu",
-                    "--fast",
-                    "--headless",
-                    "--mute",
-                    "--events",
-                    events,
-                ),
-            ],
+            [*gate, "--config", config, "--fast", "--headless", "--mute", "--events", events],
             cwd=folder,
             capture_output=True,
             text=True,

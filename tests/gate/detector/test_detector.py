@@ -129,6 +129,23 @@ def test_a_network_is_spared_the_grey_where_it_takes_oblong_pictures(weights):
     assert abs(len(oblong) - len(square)) < 0.5 * len(square)
 
 
+@needs_onnx
+def test_a_file_exported_for_squares_is_given_squares_of_its_own_size(weights, tmp_path):
+    import onnx
+
+    path = tmp_path / "a.onnx"
+    export_onnx(load_checkpoint(weights), path, fingerprint(weights))
+    model = onnx.load(str(path))  # as earlier versions have written it
+    for side in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        side.dim_value = 96
+    onnx.save(model, str(path))
+    digest_file(path).unlink()
+    found = Detector(path, "cpu", engine=EngineKind.ONNX)(frame(90, 160))
+    assert len(found) > 0
+    with pytest.raises(ModelError, match="was exported for 96 px alone; export it again"):
+        Detector(path, "cpu", engine=EngineKind.ONNX, input_size=64)
+
+
 class TestTogether:
     """What a model call for the frames of several cameras says of each."""
 
