@@ -1,6 +1,7 @@
 """How many cameras one gate can judge here: answers a second in all, latency, processor time.
 
     .venv/bin/python tests/benchmarks/several_cameras.py [--engine onnx] [--cameras 1 2 4 8]
+        [--input-size 512]
 
 Each door plays the demo clip at its own speed (15 pictures a second; what is not read in time is
 dropped, as with a camera) through the whole gate: detector's process of all, record on the disk,
@@ -103,12 +104,12 @@ class Observer(Supervisor):
         self.used_s = {name: used - before.get(name, 0.0) for name, used in after.items()}
 
 
-def configured(cameras: int, engine: str, folder: Path) -> GateConfig:
+def configured(cameras: int, engine: str, input_size: int, folder: Path) -> GateConfig:
     return GateConfig.model_validate(
         {
             "gate": f"bench-{os.getpid()}",
             "camera": {"source": "demo"},
-            "detector": {"device": "cpu", "engine": engine},
+            "detector": {"device": "cpu", "engine": engine, "input_size": input_size},
             "quality": {"loop_window_s": 0.0},
             "outputs": {"sound": False},
             "doors": {
@@ -138,13 +139,13 @@ class Timed:
         return found
 
 
-def measure(cameras: int, engine: str, seconds: float) -> dict[str, object]:
+def measure(cameras: int, engine: str, input_size: int, seconds: float) -> dict[str, object]:
     """One run of so many cameras."""
     observer = Observer(seconds)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         silence = stack.enter_context(Path(os.devnull).open("w"))
         terminal = stack.enter_context(contextlib.closing(Terminal(descriptor=silence.fileno())))
-        config = configured(cameras, engine, Path(folder))
+        config = configured(cameras, engine, input_size, Path(folder))
         mode = RunMode(
             after_fault=AfterFault.RETRY, headless=True, seconds=SETTLES_S + seconds + 0.5
         )
@@ -177,10 +178,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="onnx", choices=[*EngineKind])
     parser.add_argument("--cameras", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--input-size", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each run")
     options = parser.parse_args()
     for cameras in options.cameras:
-        print(json.dumps(measure(cameras, options.engine, options.seconds)), flush=True)
+        found = measure(cameras, options.engine, options.input_size, options.seconds)
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
