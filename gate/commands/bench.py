@@ -32,6 +32,7 @@ from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.gate.detector.engines import open_engine
 from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import GateError, OutputError
+from mask_gate.models.files.export_metadata import INPUT_NAME
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
 SIZES_HW = ((480, 640), (1080, 1920))
@@ -74,9 +75,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         print(f"{name:<28}{value}")
     engines = _engines(options.weights)
     calls: dict[str, Callable[[Image], object]] = dict(engines)
-    if options.compare:
-        calls["OpenCV DNN"] = _opencv(options.weights.with_suffix(".onnx"))
     side = next(iter(engines.values())).input_size
+    if options.compare:
+        calls["OpenCV DNN"] = _opencv(options.weights.with_suffix(".onnx"), side)
     report["engines_ms"] = _in_turns(calls, side, options.runs)
     _table(f"one {side} x {side} picture, ms", report["engines_ms"])
     fastest = min(engines, key=lambda name: report["engines_ms"][name]["median"])
@@ -149,9 +150,10 @@ def _engines(weights: Path) -> dict[str, Engine]:
     return found
 
 
-def _opencv(exported: Path) -> Callable[[Image], object]:
+def _opencv(exported: Path, side: int) -> Callable[[Image], object]:
     """The peer that is always there: OpenCV's own reader of ONNX files, on the same file."""
     network = cv2.dnn.readNetFromONNX(str(exported))
+    network.setInputShape(INPUT_NAME, (1, side, side, 3))
 
     def run(square: Image) -> object:
         network.setInput(square[None])

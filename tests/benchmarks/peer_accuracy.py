@@ -147,7 +147,7 @@ def main() -> None:
     }
     for name, results in told.items():
         strict = evaluate_strict(results)
-        per_class = ", ".join(f"{CLASS_NAMES[x]} {strict.ap50[x]:.3f}" for x in MaskLabel)
+        per_class = ", ".join(f"{CLASS_NAMES[x]} {strict.scores.ap50[x]:.3f}" for x in MaskLabel)
         print(f"{name}: AP50 {per_class}")
 
     faces = choose_faces(images, options.limit, 0)
@@ -157,7 +157,7 @@ def main() -> None:
         ("ours", ours, Thresholds.of(checkpoint.operating_point)),
     ):
         shown = show_faces(faces, data.load, network, size, torch.device("cpu"))
-        print(f"\\n{name}\\n{shown_table(summarise_shown(shown, thresholds))}")
+        print(f"\n{name}\n{shown_table(summarise_shown(shown, thresholds))}")
 
     small = np.zeros((SIDE, SIDE, 3), np.float32)
     square, wide = (np.zeros((1, height, size, 3), np.uint8) for height in (size, size * 3 // 4))

@@ -28,6 +28,7 @@ import torch
 
 from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.models.files.darknet_weights import load_darknet
+from mask_gate.models.files.export_metadata import METADATA_KEY, ExportMetadata
 from mask_gate.models.files.openvino_file import openvino_runtime
 from mask_gate.models.networks.fusion import fuse_norms
 from mask_gate.models.networks.zoo import build
@@ -61,8 +62,13 @@ def exported(network, path: Path) -> Path:
 
 def input_of(path: Path) -> np.ndarray:
     """A random picture in the shape and kind the file asks for."""
-    wanted = onnxruntime.InferenceSession(str(path)).get_inputs()[0]
-    shape = [side if isinstance(side, int) else 1 for side in wanted.shape]
+    session = onnxruntime.InferenceSession(str(path))
+    wanted = session.get_inputs()[0]
+    stored = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    own = {"batch": 1}  # ours take any size: the square of their own
+    if stored:
+        own |= dict.fromkeys(("height", "width"), ExportMetadata.from_json(stored, path).input_size)
+    shape = [side if isinstance(side, int) else own.get(side, 1) for side in wanted.shape]
     rng = np.random.default_rng(0)
     if wanted.type == "tensor(uint8)":
         return rng.integers(0, 256, shape).astype(np.uint8)
@@ -92,6 +98,8 @@ def by_openvino(path: Path, precision: str) -> Callable[[], object]:
 
 def by_opencv(path: Path) -> Callable[[], object]:
     network, given = cv2.dnn.readNetFromONNX(str(path)), input_of(path)
+    (name,) = (given.name for given in onnxruntime.InferenceSession(str(path)).get_inputs())
+    network.setInputShape(name, given.shape)
 
     def run():
         network.setInput(given)

@@ -121,7 +121,7 @@ def main() -> int:
                 files[f"openvino int8 {method.name}"] = OpenVinoFile(int8, threads)
             except ExportedFileError as error:
                 print(f"openvino int8 {method.name}: {error.__cause__}")
-        engines = {name: ExportedEngine(file, name) for name, file in files.items()}
+        engines = {name: ExportedEngine(file, name, size) for name, file in files.items()}
         square = Letterbox(dev[0].size_hw, size).image(dev[0].image)
         times = paired_ms(engines, square, options.rounds)
         base_ms = np.array(times["onnx float32"])

@@ -32,7 +32,8 @@ import yaml
 
 from mask_gate.gate.detector.engine import EngineKind
 
-LIMIT_S = 180.0
+RUN_S = 38.0
+"""The demo takes 34 s and plays again; the start takes the rest."""
 _SPIN = """\
 import os
 parent = os.getppid()
@@ -89,7 +90,7 @@ def measure(engine: str, spinners: int) -> dict[str, object]:
         gate = subprocess.Popen(
             [*command, "--config", str(config)], stderr=subprocess.PIPE, text=True
         )
-        until_s = time.monotonic() + LIMIT_S
+        until_s = time.monotonic() + RUN_S
         while gate.poll() is None and time.monotonic() < until_s:
             wanted.append(runnable())
             time.sleep(0.2)
