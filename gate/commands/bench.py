@@ -7,13 +7,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mask_gate.gate.camera.clip import VideoClip
@@ -32,7 +31,6 @@ from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.gate.detector.engines import open_engine
 from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import GateError, OutputError
-from mask_gate.models.files.export_metadata import INPUT_NAME
 from mask_gate.models.shipped import BUNDLED_WEIGHTS
 
 SIZES_HW = ((480, 640), (1080, 1920))
@@ -63,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, metavar="FILE")
     made.add_argument("--runs", type=int, default=60, help="of each engine, in turns")
     made.add_argument("--seconds", type=float, default=34.0, help="of each whole run of the gate")
-    made.add_argument("--compare", action="store_true", help="also OpenCV's DNN, as a peer")
     made.add_argument("--json", type=Path, metavar="FILE")
     return made
 
@@ -74,11 +71,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     for name, value in report["machine"].items():
         print(f"{name:<28}{value}")
     engines = _engines(options.weights)
-    calls: dict[str, Callable[[Image], object]] = dict(engines)
     side = next(iter(engines.values())).input_size
-    if options.compare:
-        calls["OpenCV DNN"] = _opencv(options.weights.with_suffix(".onnx"), side)
-    report["engines_ms"] = _in_turns(calls, side, options.runs)
+    report["engines_ms"] = _in_turns(engines, side, options.runs)
     _table(f"one {side} x {side} picture, ms", report["engines_ms"])
     fastest = min(engines, key=lambda name: report["engines_ms"][name]["median"])
     report["stages_ms"] = {}
@@ -150,20 +144,8 @@ def _engines(weights: Path) -> dict[str, Engine]:
     return found
 
 
-def _opencv(exported: Path, side: int) -> Callable[[Image], object]:
-    """The peer that is always there: OpenCV's own reader of ONNX files, on the same file."""
-    network = cv2.dnn.readNetFromONNX(str(exported))
-    network.setInputShape(INPUT_NAME, (1, side, side, 3))
-
-    def run(square: Image) -> object:
-        network.setInput(square[None])
-        return network.forward()
-
-    return run
-
-
 def _in_turns(
-    calls: dict[str, Callable[[Image], object]], side: int, runs: int
+    calls: Mapping[str, Callable[[Image], object]], side: int, runs: int
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each, one after the other again and again; a busy machine slows all alike.
 

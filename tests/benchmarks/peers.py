@@ -2,7 +2,7 @@
 
     python tests/benchmarks/peers.py --tiny yolov3-tiny.weights [--peers FOLDER] [--json FILE]
 
-YOLOv3-tiny with its authors' weights runs by OpenCV DNN, ONNX Runtime, OpenVINO and torch; full
+YOLOv3-tiny with its authors' weights runs by ONNX Runtime, OpenVINO and torch; full
 YOLOv3, with random weights, by ONNX Runtime; FOLDER holds other packages' networks as ONNX files
 (tests/benchmarks/peer_networks.py). Every contender is called once in each round, so that a busy
 machine slows all alike; the figures are medians with the least and the most.
@@ -96,18 +96,6 @@ def by_openvino(path: Path, precision: str) -> Callable[[], object]:
     return lambda: request.infer({0: given})
 
 
-def by_opencv(path: Path) -> Callable[[], object]:
-    network, given = cv2.dnn.readNetFromONNX(str(path)), input_of(path)
-    (name,) = (given.name for given in onnxruntime.InferenceSession(str(path)).get_inputs())
-    network.setInputShape(name, given.shape)
-
-    def run():
-        network.setInput(given)
-        return network.forward()
-
-    return run
-
-
 def by_torch(network, *, tuned: bool) -> Callable[[], object]:
     images = torch.rand(1, 3, SIDE, SIDE)
     if tuned:
@@ -172,7 +160,6 @@ def contenders(options, folder: Path):
     add("YOLOv3-tiny 416, ONNX Runtime", tiny, by_onnx(tiny))
     add("YOLOv3-tiny 416, OpenVINO", tiny, by_openvino(tiny, "f32"))
     add("YOLOv3-tiny 416, OpenVINO bf16", tiny, by_openvino(tiny, "bf16"))
-    add("YOLOv3-tiny 416, OpenCV DNN", tiny, by_opencv(tiny))
     add("YOLOv3-tiny 416, torch", tiny, by_torch(networks["plain"], tuned=False))
     add("YOLOv3-tiny 416, torch tuned", tiny, by_torch(networks["tuned"], tuned=True))
     full = exported(build("yolov3").eval(), folder / "full.onnx")
