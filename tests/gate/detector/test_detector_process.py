@@ -685,7 +685,7 @@ class TestTheRealDetector:
         assert report["loaded"] == []
         assert report["ours"] == report["theirs"]
         assert report["faces"] >= 4
-        assert report["engine_name"] == "yolov3_lite by ONNX Runtime on cpu"
+        assert report["engine_name"] == "yolov3_lite by ONNX Runtime on cpu, 512 px"
 
     @pytest.mark.parametrize(
         ("weights", "device", "complaint"),

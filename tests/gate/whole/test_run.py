@@ -60,7 +60,7 @@ class FakeDetector:
     brings = None
 
     def __init__(self, command, selftest, limits, cameras=1):
-        type(self).asked = tuple(command[-3:-1])
+        type(self).asked = tuple(command[-4:-2])
         self.model_id = "sha256:fake"
         self.engine_name = "fake by test on cpu"
         self.operating_point = self.brings
