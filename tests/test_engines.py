@@ -13,10 +13,11 @@ import pytest
 
 from mask_gate.gate.detector.engine import EngineKind
 from mask_gate.gate.detector.engine_trials import TrialUnfinishedError, try_engine
-from mask_gate.gate.detector.engines import open_engine
+from mask_gate.gate.detector.engines import engine_options, open_engine
 from mask_gate.gate.detector.exported_engine import threads_wanted
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.detections import Detections
+from mask_gate.models.files.digest_file import digest_file
 from mask_gate.models.files.export_metadata import ExportedFileError
 from mask_gate.models.letterbox import Letterbox
 from mask_gate.models.nms import suppress
@@ -37,6 +38,8 @@ EXACT = [
 # What float32 in another order of additions may differ by.
 SCORES, PIXELS = 1e-4, 1e-2
 MAP_LOSS = 0.002
+MAP_LOSS_OF_8_BITS = 0.005
+AUTO = EngineKind.AUTO
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,68 @@ def test_bfloat16_costs_no_accuracy(repo_root, pictures, torch_map):
     except ModelError as error:
         pytest.skip(f"{error}; run this test on a processor that has it")
     assert mean_ap(engine, pictures, trimmed=False) == pytest.approx(torch_map, abs=MAP_LOSS)
+
+
+@pytest.mark.slow
+@needs_openvino
+def test_8_bits_cost_no_accuracy(repo_root, pictures, torch_map):
+    try:
+        engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO_INT8)
+    except ModelError as error:
+        pytest.skip(f"{error}; run this test on a processor that has it")
+    assert engine.takes_trimmed
+    assert mean_ap(engine, pictures, trimmed=False) >= torch_map - MAP_LOSS_OF_8_BITS
+
+
+@needs_openvino
+class TestInt8:
+    @pytest.fixture
+    def twin(self):
+        return (ROOT / BUNDLED).with_suffix(".int8.onnx")
+
+    @pytest.fixture
+    def processor(self, monkeypatch):
+        def has(vnni):
+            for where in ("engines", "exported_engine"):
+                monkeypatch.setattr(f"mask_gate.gate.detector.{where}.has_vnni", lambda: vnni)
+
+        return has
+
+    def test_it_is_offered_where_the_processor_adds_exactly(self, processor):
+        processor(True)
+        assert EngineKind.OPENVINO_INT8 in engine_options(ROOT / BUNDLED, "cpu", AUTO).kinds
+
+    def test_it_is_not_the_default_before_it_was_measured(self, processor):
+        processor(True)
+        assert engine_options(ROOT / BUNDLED, "cpu", AUTO).kinds[0] is EngineKind.ONNX
+
+    def test_a_processor_that_does_not_is_never_given_it(self, processor, twin):
+        processor(False)
+        assert EngineKind.OPENVINO_INT8 not in engine_options(ROOT / BUNDLED, "cpu", AUTO).kinds
+        with pytest.raises(ModelError, match="this processor has no VNNI; take openvino"):
+            open_engine(ROOT / BUNDLED, "cpu", EngineKind.OPENVINO_INT8)
+        for kind in (EngineKind.ONNX, EngineKind.OPENVINO):
+            with pytest.raises(ModelError, match="calculates in 8 bits, wrongly on a processor"):
+                open_engine(twin, "cpu", kind)
+
+    def test_a_model_without_such_a_twin_says_how_to_make_one(self, processor, tmp_path):
+        processor(True)
+        for suffix in (".pth", ".onnx", ".onnx.sha256"):
+            name = f"mask-gate-lite{suffix}"
+            (tmp_path / name).write_bytes((ROOT / BUNDLED).with_name(name).read_bytes())
+        weights = tmp_path / "mask-gate-lite.pth"
+        with pytest.raises(ModelError, match=r"needs its twin in 8 bits: mask-gate-export --int8"):
+            open_engine(weights, "cpu", EngineKind.OPENVINO_INT8)
+        assert EngineKind.OPENVINO_INT8 not in engine_options(weights, "cpu", AUTO).kinds
+
+    def test_an_edited_twin_is_refused(self, processor, tmp_path, twin):
+        processor(True)
+        weights = tmp_path / "mask-gate-lite.pth"
+        for path in (twin.with_name(weights.name), twin, digest_file(twin)):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        (tmp_path / twin.name).write_bytes(twin.read_bytes() + b"x")
+        with pytest.raises(ModelError, match=r"int8\.onnx: is not the file that was exported"):
+            open_engine(weights, "cpu", EngineKind.OPENVINO_INT8)
 
 
 def test_a_trial_measures_in_a_process_of_its_own(repo_root, tmp_path):

@@ -27,8 +27,8 @@ from mask_gate.gate.commands.bench_stages import (
 )
 from mask_gate.gate.commands.run_command import run_command
 from mask_gate.gate.detector.engine import Engine, EngineKind
-from mask_gate.gate.detector.engine_choice import cpu_name
 from mask_gate.gate.detector.engines import open_engine
+from mask_gate.gate.detector.processor import cpu_name
 from mask_gate.gate.domain import Image
 from mask_gate.gate.errors import GateError, OutputError
 from mask_gate.models.shipped import BUNDLED_WEIGHTS

@@ -18,6 +18,7 @@ class EngineKind(StrEnum):
     ONNX = "onnx"
     OPENVINO = "openvino"
     OPENVINO_BF16 = "openvino-bf16"
+    OPENVINO_INT8 = "openvino-int8"
     TORCH = "torch"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mask_gate.gate.detector.engine import EngineKind
+from mask_gate.gate.detector.processor import cpu_name
 
 log = logging.getLogger(__name__)
 
@@ -131,16 +132,3 @@ def _circumstances() -> dict[str, Any]:
         with contextlib.suppress(PackageNotFoundError):
             versions[library] = version(library)
     return {"versions": versions, "cpu": cpu_name(), "threads": len(os.sched_getaffinity(0))}
-
-
-def cpu_name() -> str:
-    """The processor's name and a digest of what it can do, for names are sometimes vague."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    named = {key.strip(): value.strip() for key, value in facts.items()}
-    abilities = named.get("flags") or named.get("Features", "")
-    digest = hashlib.sha256(abilities.encode()).hexdigest()[:8]
-    return f"{named.get('model name', 'unknown')} ({digest})"

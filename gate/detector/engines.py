@@ -10,6 +10,7 @@ from pathlib import Path
 from mask_gate.gate.detector.engine import Engine, EngineKind
 from mask_gate.gate.detector.engine_choice import EngineChoice, choice_file
 from mask_gate.gate.detector.exported_engine import open_exported_engine
+from mask_gate.gate.detector.processor import has_vnni
 from mask_gate.gate.errors import ModelError
 from mask_gate.models.files.digest_file import check_digest, digest_file
 from mask_gate.models.files.export_metadata import ExportedFileError, read_exported
@@ -31,11 +32,19 @@ class EngineOptions:
         identity: fingerprint of the file.
         kinds: the engines, at least one, the default first.
         exported: what ONNX Runtime and OpenVINO run: the file itself, or its exported twin.
+        quantized: the twin that calculates in 8 bits.
     """
 
     identity: str
     kinds: tuple[EngineKind, ...]
     exported: Path | None = None
+    quantized: Path | None = None
+
+    def file_of(self, kind: EngineKind) -> Path | None:
+        """What an engine runs; None for torch, which runs the weights themselves."""
+        if kind == EngineKind.TORCH:
+            return None
+        return self.quantized if kind == EngineKind.OPENVINO_INT8 else self.exported
 
 
 def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOptions:
@@ -43,7 +52,8 @@ def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOpti
 
     On a CPU, ONNX Runtime and OpenVINO run exported files, and checkpoints that have an exported
     twin beside them (same name, `.onnx`, made from this very file, with its digest beside it);
-    torch runs checkpoints.
+    OpenVINO also a twin that calculates in 8 bits (`.int8.onnx`), on a processor that can; torch
+    runs checkpoints.
 
     Args:
         weights: a checkpoint, or an exported `.onnx` or `.xml`.
@@ -61,10 +71,13 @@ def engine_options(weights: Path, device: str, wanted: EngineKind) -> EngineOpti
     if device == "cpu" or (device == "auto" and (is_exported or not _cuda_wanted())):
         needs_twin = not is_exported and wanted != EngineKind.TORCH
         exported = _twin(weights, identity) if needs_twin else weights if is_exported else None
-        kinds = _kinds_for(weights, exported)
+        may_quantize = needs_twin and wanted in (EngineKind.AUTO, EngineKind.OPENVINO_INT8)
+        quantized = _twin(weights, identity, ".int8.onnx") if may_quantize else None
+        kinds = _kinds_for(weights, exported, quantized)
         if wanted not in (EngineKind.AUTO, *kinds):
             raise ModelError(_why_not(weights, wanted))
-        return EngineOptions(identity, kinds if wanted == EngineKind.AUTO else (wanted,), exported)
+        kinds = kinds if wanted == EngineKind.AUTO else (wanted,)
+        return EngineOptions(identity, kinds, exported, quantized)
     if is_exported:
         raise ModelError(f"{weights}: exported files run on the CPU; give a .pth for {device}")
     if wanted not in (EngineKind.AUTO, EngineKind.TORCH):
@@ -100,12 +113,13 @@ def open_engine(
         )
     options = engine_options(weights, device, wanted)
     kind = EngineChoice(choice_file()).known(options.identity, options.kinds)
-    if kind != EngineKind.TORCH and options.exported is not None:
-        engine = open_exported_engine(options.exported, kind, input_size)
-        if options.exported == weights:
+    file = options.file_of(kind)
+    if file is not None:
+        engine = open_exported_engine(file, kind, input_size)
+        if file == weights:
             return engine, engine.identity
         if engine.made_from != options.identity:
-            raise ModelError(f"{options.exported}: was exchanged while it was read; start again")
+            raise ModelError(f"{file}: was exchanged while it was read; start again")
         return engine, joined(options.identity, engine.identity)
     from mask_gate.gate.detector.torch_engine import open_torch_engine  # takes seconds to import
 
@@ -122,13 +136,13 @@ def _fingerprint(path: Path) -> str:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
 
 
-def _twin(weights: Path, identity: str) -> Path | None:
+def _twin(weights: Path, identity: str, suffix: str = ".onnx") -> Path | None:
     """The exported file made from these weights, if it lies beside them with its digest.
 
     Raises:
         ModelError: it does not fit its digest.
     """
-    twin = weights.with_suffix(".onnx")
+    twin = weights.with_suffix(suffix)
     if not twin.is_file():
         return None
     try:
@@ -148,13 +162,17 @@ def _twin(weights: Path, identity: str) -> Path | None:
     return None
 
 
-def _kinds_for(weights: Path, exported: Path | None) -> tuple[EngineKind, ...]:
+def _kinds_for(
+    weights: Path, exported: Path | None, quantized: Path | None
+) -> tuple[EngineKind, ...]:
     """What can run a file on a CPU here, the default first."""
     kinds = []
     if exported is not None and exported.suffix.lower() == ".onnx":
         kinds.append(EngineKind.ONNX)
     if exported is not None and _is_installed("openvino"):
         kinds += [EngineKind.OPENVINO, EngineKind.OPENVINO_BF16]
+    if quantized is not None and _is_installed("openvino") and has_vnni():
+        kinds.append(EngineKind.OPENVINO_INT8)
     if weights.suffix.lower() not in _EXPORTED and _is_installed("torch"):
         kinds.append(EngineKind.TORCH)
     if not kinds:
@@ -173,6 +191,13 @@ def _why_not(weights: Path, wanted: EngineKind) -> str:
         )
     if wanted != EngineKind.ONNX and not _is_installed("openvino"):
         return f"engine {wanted} is not installed: pip install openvino"
+    if wanted == EngineKind.OPENVINO_INT8:
+        if not has_vnni():
+            return f"engine {wanted}: this processor has no VNNI; take openvino"
+        return (
+            f"{weights}: engine {wanted} needs its twin in 8 bits: mask-gate-export --int8 "
+            f"--weights {weights.with_suffix('.pth')} --data DATA"
+        )
     return (
         f"{weights}: engine {wanted} needs its exported twin: mask-gate-export --weights {weights}"
     )

@@ -49,12 +49,14 @@ class ExportMetadata:
         input_size: longer side of the pictures it takes, in pixels.
         operating_point: from which scores on it is believed, if it says so.
         made_from: fingerprint of the checkpoint it was exported from.
+        is_quantized: whether it calculates in 8 bits (`models.networks.quantized`).
     """
 
     architecture: str
     input_size: int
     operating_point: OperatingPoint | None
     made_from: str
+    is_quantized: bool = False
 
     def to_json(self) -> str:
         """The metadata, and in words and numbers what comes before the network and after it."""
@@ -66,6 +68,7 @@ class ExportMetadata:
             "input_size": self.input_size,
             "operating_point": None if point is None else point.to_plain(),
             "made_from": self.made_from,
+            "quantized": self.is_quantized,
             "input": f"{INPUT_NAME}: [B, H, W, 3] uint8 BGR, letterboxed with grey {BORDER_GREY}; "
             f"sides are multiples of {INPUT_STEP}",
             "output": "predictions: [B, N, 5 + C] x1 y1 x2 y2 in input pixels, objectness, classes",
@@ -106,6 +109,7 @@ class ExportMetadata:
                 input_size=int(about["input_size"]),
                 operating_point=OperatingPoint.from_plain(about.get("operating_point")),
                 made_from=str(about["made_from"]),
+                is_quantized=bool(about.get("quantized", False)),
             )
             classes = tuple(about["classes"])
         except OperatingPointError as error:

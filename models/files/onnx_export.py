@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from mask_gate.models.files.checkpoint import Checkpoint
 from mask_gate.models.files.digest_file import write_digest
 from mask_gate.models.files.export_metadata import INPUT_NAME, METADATA_KEY, ExportMetadata
 from mask_gate.models.networks.network import DetectionNetwork
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 17
 
@@ -30,7 +35,9 @@ class _FromPixels(nn.Module):
         return self.network.predict(rgb)
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
+def export_onnx(
+    checkpoint: Checkpoint, path: Path, made_from: str, quantized: DetectionNetwork | None = None
+) -> None:
     """Write `checkpoint` as ONNX, with its digest beside it (see `models.files.digest_file`).
 
     `path` holds either the old file or the whole new one. A gate that starts between the two steps
@@ -44,6 +51,8 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
         checkpoint: what to export.
         path: the file to write.
         made_from: fingerprint of the checkpoint's file, by which the two are known as twins.
+        quantized: the checkpoint's network after `models.networks.quantized.quantize`, where the
+            file is to calculate in 8 bits.
 
     Raises:
         ImportError: the package onnx is not installed.
@@ -56,7 +65,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
         warnings.simplefilter("ignore")  # the exporter announces its own retirement, at length
         raw = Path(folder) / path.name
         torch.onnx.export(
-            _FromPixels(checkpoint.network()),
+            _FromPixels(checkpoint.network() if quantized is None else quantized),
             (torch.zeros(1, size, size, 3, dtype=torch.uint8),),
             str(raw),
             dynamo=False,  # the newer exporter needs onnxscript and leaves a larger graph
@@ -69,14 +78,38 @@ def export_onnx(checkpoint: Checkpoint, path: Path, made_from: str) -> None:
             },
         )
         model = onnx.load(str(raw))
-        onnx.helper.set_model_props(model, {METADATA_KEY: _about(checkpoint, made_from).to_json()})
+        if quantized is not None:
+            _store_rounded_weights(model)
+        about = ExportMetadata(
+            checkpoint.architecture,
+            checkpoint.input_size,
+            checkpoint.operating_point,
+            made_from,
+            is_quantized=quantized is not None,
+        )
+        onnx.helper.set_model_props(model, {METADATA_KEY: about.to_json()})
         onnx.checker.check_model(model)
         onnx.save(model, str(raw))
         raw.replace(path)
     write_digest(path)
 
 
-def _about(checkpoint: Checkpoint, made_from: str) -> ExportMetadata:
-    return ExportMetadata(
-        checkpoint.architecture, checkpoint.input_size, checkpoint.operating_point, made_from
-    )
+def _store_rounded_weights(model: onnx.ModelProto) -> None:
+    """Replace every constant that the graph would round to 8 bits by what is left of it.
+
+    The exporter writes a weight as a float and a QuantizeLinear after it: four times the size.
+    """
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    same = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Identity"}
+    for node in [n for n in model.graph.node if n.op_type == "QuantizeLinear"]:
+        if node.input[0] not in constants:
+            continue
+        weight, scales = (
+            numpy_helper.to_array(constants[same.get(name, name)]) for name in node.input[:2]
+        )
+        steps = (weight / scales.reshape(-1, *[1] * (weight.ndim - 1))).round()
+        rounded = steps.clip(-128, 127).astype(np.int8)
+        constants[node.input[0]].CopyFrom(numpy_helper.from_array(rounded, node.output[0]))
+        model.graph.node.remove(node)

@@ -22,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 from peers import BUNDLED, THREADS, WARM_UP, by_onnx, by_openvino, gflop, resized
 
-from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.detector.processor import cpu_name
 from mask_gate.models.files.openvino_file import has_bfloat16
 from mask_gate.training.evaluation.plots import BLUE, GREY, INK, VERMILLION, save
 

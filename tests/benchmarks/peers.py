@@ -26,7 +26,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.detector.processor import cpu_name
 from mask_gate.models.files.darknet_weights import load_darknet
 from mask_gate.models.files.export_metadata import METADATA_KEY, ExportMetadata
 from mask_gate.models.files.openvino_file import openvino_runtime

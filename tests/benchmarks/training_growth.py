@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from training_throughput import samples
 
-from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.detector.processor import cpu_name
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.learning.allocator import keep_freed_memory

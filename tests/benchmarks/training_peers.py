@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from mask_gate.gate.detector.engine_choice import cpu_name
+from mask_gate.gate.detector.processor import cpu_name
 from mask_gate.models.files.strict_yaml import read_config
 from mask_gate.training.config import TrainConfig, config_path
 from mask_gate.training.data.dataset import DatasetFolder

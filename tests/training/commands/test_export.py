@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mask_gate.gate.detector.processor import has_vnni
 from mask_gate.models.files.checkpoint import Checkpoint, save_checkpoint
 from mask_gate.models.files.fingerprint import fingerprint
 from mask_gate.models.files.onnx_file import OnnxFile
@@ -16,6 +17,7 @@ from mask_gate.training.commands.export import main
 pytestmark = pytest.mark.skipif(
     find_spec("onnx") is None, reason="needs the train extra: pip install 'mask-gate[train]'"
 )
+needs_vnni = pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
 
 
 @pytest.fixture
@@ -48,6 +50,44 @@ def test_the_exported_file_says_what_the_checkpoint_says(
     assert exported.about.input_size == 64
     assert exported.about.operating_point == operating_point
     assert exported.about.made_from == fingerprint(tmp_path / "a.pth")
+
+
+def test_int8_writes_a_second_file_that_says_nearly_the_same(
+    saved, operating_point, tmp_path, drawn_dataset
+):
+    saved(tmp_path / "a.pth", "yolov3_lite", 96)
+    assert main(["--weights", str(tmp_path / "a.pth"), "--int8", "--data", str(drawn_dataset)]) == 0
+    plain, quantized = OnnxFile(tmp_path / "a.onnx"), OnnxFile(tmp_path / "a.int8.onnx")
+    assert not plain.about.is_quantized
+    assert quantized.about.is_quantized
+    assert quantized.about.operating_point == operating_point
+    assert quantized.about.made_from == plain.about.made_from == fingerprint(tmp_path / "a.pth")
+    assert (tmp_path / "a.int8.onnx").stat().st_size < 0.4 * (tmp_path / "a.onnx").stat().st_size
+    squares = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.uint8)
+    expected, said = plain(squares), quantized(squares)
+    assert not np.array_equal(said, expected)
+    np.testing.assert_allclose(said[..., 4:], expected[..., 4:], atol=0.05)
+
+
+@needs_vnni
+def test_openvino_calculates_in_8_bits_what_the_file_says(saved, tmp_path, drawn_dataset):
+    pytest.importorskip("openvino", reason="OpenVINO has no wheel for this machine")
+    from mask_gate.models.files.openvino_file import OpenVinoFile
+
+    saved(tmp_path / "a.pth", "yolov3_lite", 96)
+    main(["--weights", str(tmp_path / "a.pth"), "--int8", "--data", str(drawn_dataset)])
+    square = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.uint8)
+    expected = OnnxFile(tmp_path / "a.int8.onnx")(square)
+    said = OpenVinoFile(tmp_path / "a.int8.onnx")(square)
+    np.testing.assert_allclose(said[..., 4:], expected[..., 4:], atol=0.02)
+
+
+def test_int8_needs_pictures_to_measure_on(saved, tmp_path, capsys):
+    saved(tmp_path / "a.pth", "yolov3_lite", 96)
+    nothing = str(tmp_path / "nothing")
+    assert main(["--weights", str(tmp_path / "a.pth"), "--int8", "--data", nothing]) != 0
+    assert nothing in capsys.readouterr().err
+    assert not (tmp_path / "a.int8.onnx").exists()
 
 
 def test_mistakes_get_one_sentence(saved, tmp_path, capsys):
