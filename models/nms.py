@@ -13,8 +13,10 @@ MAX_DETECTIONS = 300
 IOU_THRESHOLD = 0.5
 """Overlap above which two boxes are one face."""
 
-NESTED_PART = 0.85
-"""A box of which this part lies in another, or around another, shows the same head."""
+SAME_PART = 0.6
+SAME_IOU = 0.4
+"""Two boxes of one class show the same head where this part of one lies in the other, or where they
+overlap by this much. Less than `IOU_THRESHOLD`, for where both say the same no doubt is lost."""
 
 _BLOCK = 128
 
@@ -37,7 +39,7 @@ def suppress(
         iou_threshold: overlap above which the lower score goes.
         max_detections: at most this many are returned, best first.
         one_label: True gives each face its best class and suppresses across classes, as a gate
-            needs, and of a face and its whole head with the same class keeps the surer; False lets
+            needs, and of two boxes of one head with the same class keeps the surer; False lets
             a box compete once per class and suppresses within classes, as detection benchmarks do.
 
     Returns:
@@ -53,11 +55,11 @@ def suppress(
     found = found[np.argsort(-found.scores, kind="stable")[:MAX_CANDIDATES]]
     groups = np.zeros_like(found.labels) if one_label else found.labels
     found = found[_keep(found.boxes_xyxy, groups, iou_threshold, max_detections)]
-    return _without_nested(found) if one_label else found
+    return _without_doubles(found) if one_label else found
 
 
-def _without_nested(found: Detections) -> Detections:
-    """Without what lies in or around a surer box of the same class.
+def _without_doubles(found: Detections) -> Detections:
+    """Without what shows the same head as a surer box of the same class.
 
     A box around a face that says something else stays: it is doubt, which must reach the policy.
     """
@@ -68,8 +70,9 @@ def _without_nested(found: Detections) -> Detections:
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     shared = (high - low).clip(0).prod(2)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    nested = shared >= NESTED_PART * np.minimum(areas[:, None], areas)
-    return found[_standing(nested & (found.labels[:, None] == found.labels))]
+    doubles = shared >= SAME_PART * np.minimum(areas[:, None], areas)
+    doubles |= shared >= SAME_IOU * (areas[:, None] + areas - shared)
+    return found[_standing(doubles & (found.labels[:, None] == found.labels))]
 
 
 def _one_per_box(
