@@ -76,13 +76,21 @@ class EngineChoice:
             return {}
         return {kind: times[kind] for kind in kinds if kind in times and _is_time(times[kind])}
 
-    def remember(self, identity: str, kinds: Sequence[EngineKind], times_ms: Times) -> None:
+    def rounds(self, identity: str, kinds: Sequence[EngineKind]) -> int:
+        """How often all of these engines have been measured."""
+        entry = self._remembered().get(_key(identity, kinds))
+        rounds = entry.get("rounds", 1) if isinstance(entry, dict) else 0
+        return rounds if isinstance(rounds, int) else 0
+
+    def remember(
+        self, identity: str, kinds: Sequence[EngineKind], times_ms: Times, rounds: int = 0
+    ) -> None:
         """Keep what has been measured so far; what cannot be written is measured again."""
         if self.path is None:
             return
         about = _about(identity, kinds)
         content = self._remembered()
-        content[_key(identity, kinds)] = {"ms": times_ms, **about}
+        content[_key(identity, kinds)] = {"ms": times_ms, "rounds": rounds, **about}
         newest = dict(list(content.items())[-_MAX_REMEMBERED:])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
