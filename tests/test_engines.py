@@ -65,6 +65,14 @@ def mean_ap(engine, samples, *, trimmed) -> float:
     return evaluate_strict(results).map50
 
 
+def if_the_processor_has(kind):
+    """The engine; the test is skipped where the processor lacks its precision."""
+    try:
+        return open_engine(ROOT / BUNDLED, "cpu", kind)[0]
+    except ModelError as error:
+        pytest.skip(f"{error}; run this test on a processor that has it")
+
+
 @pytest.mark.parametrize("kind", EXACT)
 def test_every_engine_says_what_torch_says(repo_root, pictures, kind):
     torch_engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.TORCH)
@@ -118,22 +126,16 @@ def test_pictures_without_their_grey_bars_cost_no_accuracy(repo_root, pictures, 
 
 @pytest.mark.slow
 @needs_openvino
-def test_bfloat16_costs_no_accuracy(repo_root, pictures, torch_map):
+def test_bfloat16_costs_no_accuracy(pictures, torch_map):
     """The other engines say what torch says, number for number."""
-    try:
-        engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO_BF16)
-    except ModelError as error:
-        pytest.skip(f"{error}; run this test on a processor that has it")
+    engine = if_the_processor_has(EngineKind.OPENVINO_BF16)
     assert mean_ap(engine, pictures, trimmed=False) == pytest.approx(torch_map, abs=MAP_LOSS)
 
 
 @pytest.mark.slow
 @needs_openvino
-def test_8_bits_cost_no_accuracy(repo_root, pictures, torch_map):
-    try:
-        engine, _ = open_engine(repo_root / BUNDLED, "cpu", EngineKind.OPENVINO_INT8)
-    except ModelError as error:
-        pytest.skip(f"{error}; run this test on a processor that has it")
+def test_8_bits_cost_no_accuracy(pictures, torch_map):
+    engine = if_the_processor_has(EngineKind.OPENVINO_INT8)
     assert engine.takes_trimmed
     assert mean_ap(engine, pictures, trimmed=False) >= torch_map - MAP_LOSS_OF_8_BITS
 

@@ -29,6 +29,7 @@ BEGIN_AFTER_S = 60.0
 TRIAL_LIMIT_S = 120.0
 
 ROUNDS = 2
+"""At so many starts of the gate each engine is measured."""
 
 _POLL_S = 0.1
 _END_S = 2.0

@@ -17,7 +17,9 @@ from mask_gate.training.commands.export import main
 pytestmark = pytest.mark.skipif(
     find_spec("onnx") is None, reason="needs the train extra: pip install 'mask-gate[train]'"
 )
-needs_vnni = pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
+needs_vnni = pytest.mark.skipif(
+    not has_vnni(), reason="needs a processor with VNNI (grep vnni /proc/cpuinfo)"
+)
 
 
 @pytest.fixture
@@ -88,6 +90,19 @@ def test_int8_needs_pictures_to_measure_on(saved, tmp_path, capsys):
     nothing = str(tmp_path / "nothing")
     assert main(["--weights", str(tmp_path / "a.pth"), "--int8", "--data", nothing]) != 0
     assert nothing in capsys.readouterr().err
+    assert not (tmp_path / "a.int8.onnx").exists()
+
+
+def test_int8_without_training_images_is_told_so(saved, tmp_path, drawn_dataset, capsys):
+    saved(tmp_path / "a.pth", "yolov3_lite", 96)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("")
+    stems = sorted(path.stem for path in (drawn_dataset / "images").iterdir())
+    (lists / "valid.txt").write_text("\n".join(stems))
+    flags = ["--int8", "--data", str(drawn_dataset), "--lists", str(lists)]
+    assert main(["--weights", str(tmp_path / "a.pth"), *flags]) != 0
+    assert "train.txt: names no image" in capsys.readouterr().err
     assert not (tmp_path / "a.int8.onnx").exists()
 
 
