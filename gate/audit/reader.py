@@ -26,6 +26,9 @@ _PRUNED = (
     "'integer' ORDER BY anchor_seq DESC LIMIT 1"
 )
 
+# Both at once, `SELECT min(seq), max(seq)`, would read the whole table.
+_FIRST_AND_LAST = "SELECT (SELECT min(seq) FROM rows), (SELECT max(seq) FROM rows)"
+
 
 class AuditReader:
     """What the file holds at the moment of opening; a gate may write to it meanwhile.
@@ -124,7 +127,7 @@ class AuditReader:
 
     def _places(self, since: str, until: str) -> tuple[int, int]:
         """Numbers of rows, before and after which no row is of these times."""
-        low, high = self._connection.execute("SELECT min(seq), max(seq) FROM rows").fetchone()
+        low, high = self._connection.execute(_FIRST_AND_LAST).fetchone()
         if low is None or not (since or until):
             return low or 0, high or 0
         stride = max(_STRIDE, (high - low) // _MOST_PLACES)  # numbers may be forged
