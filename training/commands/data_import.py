@@ -13,7 +13,7 @@ from mask_gate.training.data.crops import CropFolder
 from mask_gate.training.data.dataset import DatasetFolder, turned_note
 from mask_gate.training.data.image_file import is_turned
 from mask_gate.training.data.labelled_writer import LabelledWriter
-from mask_gate.training.data.near_duplicates import MAX_TWIN_BITS, twins_of
+from mask_gate.training.data.near_duplicates import MAX_TWIN_BITS, hashes_of_views, twins_of
 from mask_gate.training.data.open_images import LabelledImages, images_of, open_images
 from mask_gate.training.data.samples import AnnotatedImage, Sample
 from mask_gate.training.errors import DataError, Problem, UsageError
@@ -125,7 +125,8 @@ def _twins(
     samples: Sequence[Sample], others: Sequence[Sample], max_bits: int
 ) -> list[tuple[int, str, str]]:
     """Position and name of each sample that shows one of the others, and that one's name."""
-    nearest = twins_of([s.image for s in samples], [s.image for s in others], max_bits)
+    views = hashes_of_views([s.image for s in others])
+    nearest = twins_of([s.image for s in samples], views, max_bits)
     return [(first, samples[first].name, others[second].name) for first, second in nearest.items()]
 
 

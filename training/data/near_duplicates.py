@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -49,35 +50,41 @@ def twin_pairs(
     return sorted(pairs, key=lambda pair: (pair[2], pair))
 
 
+def hashes_of_views(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """[8, M, 127]: `perceptual_hash` of each image, also mirrored, also turned by quarters."""
+    shown = [
+        [perceptual_hash(_turned(image, quarters, mirrored)) for image in images]
+        for mirrored in (False, True)
+        for quarters in range(4)
+    ]
+    return np.array(shown, np.bool_).reshape(8, len(images), HASH_BITS)
+
+
 def twins_of(
     images: Sequence[NDArray[np.uint8]],
-    others: Sequence[NDArray[np.uint8]],
+    views: NDArray[np.bool_],
     max_bits: int = MAX_TWIN_BITS,
 ) -> dict[int, int]:
-    """Which of `images` show one of `others`, perhaps mirrored, turned by quarters or stretched.
+    """Which of `images` show one of others, perhaps mirrored, turned by quarters or stretched.
+
+    Args:
+        images: [H, W, 3] uint8 BGR each.
+        views: `hashes_of_views` of the others.
+        max_bits: the most bits in which near twins may differ.
 
     Returns:
         Position of each such image to that of the nearest of the others.
     """
-    if not images or not others:
+    if not images or not views.shape[1]:
         return {}
     seen = np.array([perceptual_hash(image) for image in images])
     signs = np.where(seen, np.float32(1), np.float32(-1))
-    nearest = np.full(len(images), HASH_BITS + 1.0, np.float32)
-    which = np.zeros(len(images), np.int64)
-    for mirrored in (False, True):
-        for quarters in range(4):
-            shown = [
-                perceptual_hash(
-                    np.ascontiguousarray(np.rot90(o[:, ::-1] if mirrored else o, quarters))
-                )
-                for o in others
-            ]
-            differing = (HASH_BITS - signs @ np.where(shown, 1, -1).T.astype(np.float32)) / 2
-            nearer = differing.min(1) < nearest
-            which[nearer] = differing.argmin(1)[nearer]
-            nearest = np.minimum(nearest, differing.min(1))
-    return {int(i): int(which[i]) for i in np.flatnonzero(nearest <= max_bits)}
+    differing = (
+        (HASH_BITS - signs @ np.where(view, np.float32(1), np.float32(-1)).T) / 2 for view in views
+    )
+    nearest = reduce(np.minimum, differing)  # of the eight views: [N, M]
+    which = nearest.argmin(1)
+    return {int(i): int(which[i]) for i in np.flatnonzero(nearest.min(1) <= max_bits)}
 
 
 def _turned(image: NDArray[np.uint8], quarters: int, mirrored: bool) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mask_gate.models.labels import CLASS_NAMES
 from mask_gate.training.config import DataSource
 from mask_gate.training.data.labels_json import LabelledFolder
-from mask_gate.training.data.near_duplicates import twins_of
+from mask_gate.training.data.near_duplicates import hashes_of_views, twins_of
 from mask_gate.training.data.samples import Sample
 from mask_gate.training.errors import DataError, Problem
 from mask_gate.training.progress_bar import progress
@@ -37,6 +37,7 @@ def load_wider_data(
     """
     samples: list[Sample] = []
     times: list[NDArray[np.float64]] = []
+    held_out_views = hashes_of_views([sample.image for sample in held_out])
     for source in sources:
         path = Path(source.path)
         folder = LabelledFolder.open(path if path.exists() else beside / source.path)
@@ -45,7 +46,7 @@ def load_wider_data(
             loaded = list(pool.map(folder.load, shown))
         unknown = _unknown_classes(source, folder)
         loaded = [sample.without_knowing(unknown) for sample in loaded]
-        twins = twins_of([s.image for s in loaded], [s.image for s in held_out])
+        twins = twins_of([s.image for s in loaded], held_out_views)
         kept = [index for index in range(len(loaded)) if index not in twins]
         samples += [loaded[index] for index in kept]
         times.append(folder.times(source.weight, source.by_group)[kept])
