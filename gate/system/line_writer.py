@@ -40,6 +40,7 @@ class LineWriter:
         self._on_recovery = on_recovery
         self._lost = 0
         self._torn = False
+        self._closing = False
         self._lines: queue.Queue[bytes | None] = queue.Queue(BACKLOG)
         self._writer = DoorThread(target=self._work, name="line-writer")
         self._writer.start()
@@ -53,10 +54,11 @@ class LineWriter:
 
     def close(self) -> None:
         """Write what is left, for `CLOSE_S` at most; may be called twice."""
+        self._closing = True
         try:
             self._lines.put(None, timeout=CLOSE_S)
         except queue.Full:
-            return  # nobody reads: the thread dies with the process
+            return  # nobody reads: the thread ends with its last line, if ever, or with the process
         self._writer.join(CLOSE_S)
 
     def _work(self) -> None:
@@ -66,6 +68,8 @@ class LineWriter:
                     self._write(line)
                 except OSError as error:
                     self._lose(error.strerror or str(error))
+                if self._closing and self._lines.empty():  # there may have been no room for None
+                    break
 
     def _write(self, line: bytes) -> None:
         rest = memoryview(b"\n" + line if self._torn else line)

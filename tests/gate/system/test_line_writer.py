@@ -1,12 +1,14 @@
 """Lines that are written whole and in order, or lost aloud, and that never hold anybody up."""
 
 import os
+import select
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from mask_gate.gate.system import line_writer
 from mask_gate.gate.system.line_writer import BACKLOG, LineWriter
 
 pytestmark = pytest.mark.process
@@ -90,6 +92,22 @@ def test_a_reader_that_stands_still_holds_up_nobody(writer, losses):
     assert done.wait(20.0)
     assert losses == ["it does not take them fast enough"]
     os.close(ear)
+    one.close()
+
+
+def test_a_reader_that_goes_on_after_the_close_comes_to_an_end(monkeypatch, writer):
+    monkeypatch.setattr(line_writer, "CLOSE_S", 0.1)
+    ear, mouth = os.pipe()
+    one = writer(mouth)
+    for _ in range(2):  # the pipe is full, and then the backlog
+        for _ in range(BACKLOG):
+            one.put("x" * 200)
+        time.sleep(0.2)
+    one.close()
+    while (ready := select.select([ear], [], [], 20.0)[0]) and os.read(ear, 65536):
+        pass
+    os.close(ear)
+    assert ready, "neither a line nor the end"
 
 
 def test_after_a_loss_lines_stand_alone_again_and_the_loss_is_counted(losses, recoveries):
