@@ -226,6 +226,8 @@ class TestWhatFfmpegSays:
 
         yield start
         for listener in listeners:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
             listener.close()
 
     def test_of_a_stream_it_cannot_open_becomes_its_word(self, rtsp):

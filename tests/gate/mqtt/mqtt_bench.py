@@ -301,6 +301,8 @@ class BadRoad:
         """What to do after some bytes went through."""
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listening.close()
         self.let_go()
         self.cut()

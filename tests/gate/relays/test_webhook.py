@@ -401,7 +401,8 @@ class TestAnswers:
 
 
 def silent(connection, request):
-    time.sleep(PATIENCE_S)
+    connection.settimeout(PATIENCE_S)
+    connection.recv(1)  # until the other side has enough
 
 
 def dribbling(data):
@@ -447,12 +448,14 @@ class TestTime:
             relay_to(receiver, limit_s=SHORT_S)
 
     def test_a_receiver_that_reads_nothing_is_given_up(self, serve):
+        over = threading.Event()
+
         class SoonDeaf(Receiver):
             def _serve(self, connection):
                 if self.starting is None:
                     super()._serve(connection)
                 else:
-                    time.sleep(PATIENCE_S)
+                    over.wait(PATIENCE_S)
 
         receiver = SoonDeaf(silent)
         relay = relay_to(receiver)
@@ -462,6 +465,7 @@ class TestTime:
         )
         with self.ending_in_time():
             relay.lock(huge, go_on)
+        over.set()
         receiver.close()
 
     def test_a_machine_that_does_not_take_the_call_is_given_up(self):
@@ -502,7 +506,7 @@ class TestTime:
 
         def stall(connection, request):
             asked.set()
-            time.sleep(PATIENCE_S)
+            silent(connection, request)
 
         relay = relay_to(serve(stall), limit_s=PATIENCE_S)
         began_s = time.monotonic()

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -99,8 +100,10 @@ def test_two_programs_do_not_hold_one_door(tmp_path):
 
 
 def test_outside_of_with_there_is_no_gate(tmp_path):
-    with pytest.raises(RuntimeError, match="with Gate"):
-        iter(gate_of(tmp_path, Kept()))
+    with closing(open_camera("demo")) as camera:  # which the gate closes only once it is there
+        gate = Gate(camera, Nobody(), audit=tmp_path / "audit.sqlite")
+        with pytest.raises(RuntimeError, match="with Gate"):
+            iter(gate)
 
 
 def test_the_programs_of_the_documentation_run(repo_root, tmp_path):

@@ -171,6 +171,8 @@ class LossyRoad:
                 near.sendall(first + head + packet)
 
     def close(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
 
 
