@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.door.controller import DoorController
@@ -58,6 +58,17 @@ class GuardDesk:
         self._ids: deque[str] = deque(maxlen=_IDS_KEPT)
         self._let_in_s: deque[float] = deque(maxlen=let_in_per_h)
         self._held: tuple[DoorController, Lockdown] | None = None
+
+    def remember(self, let_in_since: Callable[[float], Iterable[float]]) -> None:
+        """Count who was let in before this gate was started, for a restart is no new hour.
+
+        Args:
+            let_in_since: when somebody was let in since a time, oldest first; what it raises is
+                raised. Not called where nobody may be let in, or what was done here is known.
+        """
+        with self._busy:
+            if GuardAct.LET_IN_ONCE in self._may and not self._let_in_s:
+                self._let_in_s.extend(let_in_since(self._clock() - HOUR_S))
 
     @contextlib.contextmanager
     def open_for(self, controller: DoorController, lockdown: Lockdown) -> Iterator[None]:

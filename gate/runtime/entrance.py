@@ -13,9 +13,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from mask_gate.gate.audit.audit import Audit
 from mask_gate.gate.audit.event_log import EventLog
+from mask_gate.gate.audit.let_ins import let_in_times
 from mask_gate.gate.clock import Clock, ReplayClock, uptime_s
 from mask_gate.gate.config.schema import GateConfig
 from mask_gate.gate.console.feed import ConsoleFeed
@@ -149,6 +151,7 @@ def open_entrance(
         if audit is not None:
             lockdown = stack.enter_context(_lockdown(controller, audit, view))
             if desk is not None:
+                desk.remember(partial(let_in_times, audit.path))
                 stack.enter_context(desk.open_for(controller, lockdown))
         yield Entrance(controller, events, audit)
 

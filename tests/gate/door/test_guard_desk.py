@@ -196,6 +196,26 @@ class TestLettingIn:
         world.controller.output_failed("the relay is gone")
         assert not world.door.is_open
 
+    def test_counts_what_the_record_tells_of_runs_before(self, world, clock):
+        asked = []
+
+        def of_the_hour(since_s):
+            asked.append(since_s)
+            return [clock() - 3000.0, clock() - 600.0, clock() - 300.0]
+
+        world.desk.remember(of_the_hour)
+        assert asked == [clock() - HOUR_S]
+        assert world.order() is Verdict.TOO_MANY
+        world.wait(600.5, step_s=10.0)
+        assert world.order() is Verdict.DONE
+        world.desk.remember(of_the_hour)  # as when the camera of this gate was opened anew
+        assert len(asked) == 1
+        world.wait(LET_IN_PAUSE_S)
+        assert world.order() is Verdict.TOO_MANY
+
+    def test_asks_no_record_where_nobody_may_be_let_in(self, clock):
+        World(clock, may={LOCK}).desk.remember(lambda since_s: pytest.fail("it was asked"))
+
     def test_is_refused_at_the_start_and_at_the_end(self, clock):
         world = World(clock, watched=False)
         assert world.order() is Verdict.NOT_READY

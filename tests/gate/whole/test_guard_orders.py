@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from mask_gate.gate.console.login import write_password
+from mask_gate.gate.door.guard_desk import LET_IN_PAUSE_S
 
 pytestmark = pytest.mark.process
 
@@ -87,14 +88,14 @@ doors:
 
 @pytest.fixture
 def start(gate_bench, camera, tmp_path):
-    """`start()`: a gate with a console, and a browser there in which kim is logged in."""
+    """`start()`: a gate with a console, of which more keys may be given, and a browser there."""
     write_password(tmp_path / "kim", KIM)
     write_password(tmp_path / "kiosk", VISITOR)
     with contextlib.ExitStack() as stack:
 
-        def run(template=gate_bench.CONFIG):
+        def run(template=gate_bench.CONFIG, console=""):
             (tmp_path / "log").unlink(missing_ok=True)
-            more = CONSOLE.format(folder=tmp_path)
+            more = CONSOLE.format(folder=tmp_path) + console
             gate = gate_bench.Gate(tmp_path, camera.url, config=more, template=template)
             stack.enter_context(gate)
             return gate, Console(gate, gate_bench.wait_until)
@@ -133,6 +134,24 @@ def test_a_guard_lets_in_once_also_without_a_camera(start, gate_bench, camera, t
     ((decision, reason, detail),) = rows_of(tmp_path, "intent")
     assert (decision, reason) == ("allow", "let_in")
     assert "guard kim: parcel; for the lab" in detail
+
+
+def test_a_gate_that_is_killed_and_started_has_no_new_hour(start, camera):
+    camera.mode = "nobody"
+    gate, console = start(console="  let_in_per_h: 1\n")
+    gate.wait_for_event(reason="no_face")
+    assert console.order("let_in_once", console.log_in(KIM, "kim"))[0] == 200, gate.said
+    again_s = time.monotonic() + LET_IN_PAUSE_S + 0.5
+    gate.process.kill()
+    gate.process.wait()
+
+    gate, console = start(console="  let_in_per_h: 1\n")
+    gate.wait_for_event(reason="no_face")
+    kim = console.log_in(KIM, "kim")
+    time.sleep(max(0.0, again_s - time.monotonic()))
+    status, said = console.order("let_in_once", kim)
+    assert (status, "within this hour" in said) == (409, True), said
+    assert gate.end() == 0
 
 
 def test_nobody_is_let_in_whose_row_cannot_be_written(start, gate_bench, camera, tmp_path):
