@@ -10,24 +10,26 @@ from mask_gate.gate.audit.reader import AuditReader
 from mask_gate.gate.audit.stamp import boot_id
 from mask_gate.gate.domain import Reason
 
+_PLACES = tuple(map(COLUMNS.index, ("kind", "reason", "mono_s", "boot_id")))
 
-def let_in_times(path: Path, since_s: float) -> list[float]:
-    """When somebody was let in since then, while the machine has been up; oldest first.
+
+def let_in_times(path: Path, begin_s: float, end_s: float) -> list[float]:
+    """When somebody was let in between two times, while the machine has been up; oldest first.
 
     Args:
         path: the record.
-        since_s: seconds of `gate.clock.uptime_s`, as the answer.
+        begin_s: seconds of `gate.clock.uptime_s`, as the answer.
+        end_s: now; a row of later is of another start of the machine.
 
     Raises:
         OutputError: it cannot be read.
     """
-    found = []
+    found, boot = [], boot_id()
     with AuditReader(path) as reader, contextlib.closing(reader.backwards()) as rows:
-        for values in rows:
-            row = dict(zip(COLUMNS, values, strict=True))
-            mono_s = row["mono_s"]
-            if row["boot_id"] != boot_id() or not isinstance(mono_s, float) or mono_s < since_s:
+        for row in rows:
+            kind, reason, mono_s, row_boot = (row[place] for place in _PLACES)
+            if not isinstance(mono_s, float) or not begin_s <= mono_s <= end_s or row_boot != boot:
                 break
-            if row["kind"] == "intent" and row["reason"] == Reason.LET_IN.value:
+            if kind == "intent" and reason == Reason.LET_IN.value:
                 found.append(mono_s)
     return found[::-1]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from mask_gate.gate.clock import Clock, uptime_s
 from mask_gate.gate.door.controller import DoorController
 from mask_gate.gate.door.lockdown import Lockdown
+from mask_gate.gate.errors import OutputError
 from mask_gate.gate.guard_order import ORDER_S, GuardAct, GuardOrder, Verdict
 from mask_gate.gate.system.threads import DOOR
 
@@ -59,16 +60,23 @@ class GuardDesk:
         self._let_in_s: deque[float] = deque(maxlen=let_in_per_h)
         self._held: tuple[DoorController, Lockdown] | None = None
 
-    def remember(self, let_in_since: Callable[[float], Iterable[float]]) -> None:
+    def remember(self, let_in_between: Callable[[float, float], Iterable[float]]) -> None:
         """Count who was let in before this gate was started, for a restart is no new hour.
 
         Args:
-            let_in_since: when somebody was let in since a time, oldest first; what it raises is
-                raised. Not called where nobody may be let in, or what was done here is known.
+            let_in_between: when somebody was let in between two times, oldest first. Not called
+                where nobody may be let in, or what was done here is known. An OutputError of it
+                counts as an hour in which all that is allowed was done.
         """
         with self._busy:
-            if GuardAct.LET_IN_ONCE in self._may and not self._let_in_s:
-                self._let_in_s.extend(let_in_since(self._clock() - HOUR_S))
+            if GuardAct.LET_IN_ONCE not in self._may or self._let_in_s:
+                return
+            now_s = self._clock()
+            try:
+                self._let_in_s.extend(let_in_between(now_s - HOUR_S, now_s))
+            except OutputError as error:
+                log.error("%s; so nobody is let in by hand for an hour", error)
+                self._let_in_s.extend([now_s] * self._let_in_per_h)
 
     @contextlib.contextmanager
     def open_for(self, controller: DoorController, lockdown: Lockdown) -> Iterator[None]:

@@ -19,32 +19,35 @@ def opened(tmp_path, clock):
 
     def record(reason):
         at_s = clock.advance(10.0)
-        audit.intend(Signal(SignalKind.ALLOW, reason, at_s, id=f"{at_s}"), {"id": f"{at_s}"})
+        event = {"id": f"{at_s}", "type": "signal", "signal": "allow", "reason": reason.value}
+        audit.intend(Signal(SignalKind.ALLOW, reason, at_s, id=f"{at_s}"), event)
+        audit.write(event)  # as the gate does, of the same opening
         return at_s
 
     yield record
     audit.close()
 
 
-def test_are_told_since_a_time_and_oldest_first(opened, tmp_path):
+def test_are_told_once_each_between_two_times_oldest_first(opened, tmp_path):
     reasons = (Reason.LET_IN, Reason.COMPLIANT, Reason.LET_IN, Reason.LET_IN)
     times_s = [opened(reason) for reason in reasons]
-    path = tmp_path / "audit.sqlite"
-    assert let_in_times(path, 0.0) == [times_s[0], *times_s[2:]]
-    assert let_in_times(path, times_s[1]) == times_s[2:]
-    assert let_in_times(path, times_s[3] + 1.0) == []
+    path, now_s = tmp_path / "audit.sqlite", times_s[3] + 1.0
+    assert let_in_times(path, 0.0, now_s) == [times_s[0], *times_s[2:]]
+    assert let_in_times(path, times_s[1], now_s) == times_s[2:]
+    assert let_in_times(path, now_s, now_s + 1.0) == []
 
 
 def test_those_before_the_machine_was_started_are_not_told(opened, tmp_path, monkeypatch):
-    opened(Reason.LET_IN)
+    path, at_s = tmp_path / "audit.sqlite", opened(Reason.LET_IN)
+    assert let_in_times(path, 0.0, at_s - 5.0) == [], "its clock begins at 0 with each start"
     monkeypatch.setattr("mask_gate.gate.audit.let_ins.boot_id", lambda: "another")
-    assert let_in_times(tmp_path / "audit.sqlite", 0.0) == []
+    assert let_in_times(path, 0.0, at_s) == []
 
 
 def test_a_record_that_cannot_be_read_is_an_error(tmp_path):
     with pytest.raises(OutputError, match="cannot be read"):
-        let_in_times(tmp_path / "none.sqlite", 0.0)
+        let_in_times(tmp_path / "none.sqlite", 0.0, 1.0)
     with sqlite3.connect(tmp_path / "other.sqlite") as other:
         other.execute("CREATE TABLE things (name TEXT)")
     with pytest.raises(OutputError, match="cannot be read"):
-        let_in_times(tmp_path / "other.sqlite", 0.0)
+        let_in_times(tmp_path / "other.sqlite", 0.0, 1.0)

@@ -99,10 +99,10 @@ def test_a_reader_that_goes_on_after_the_close_comes_to_an_end(monkeypatch, writ
     monkeypatch.setattr(line_writer, "CLOSE_S", 0.1)
     ear, mouth = os.pipe()
     one = writer(mouth)
-    for _ in range(2):  # the pipe is full, and then the backlog
-        for _ in range(BACKLOG):
-            one.put("x" * 200)
-        time.sleep(0.2)
+    while select.select([], [mouth], [], 0.0)[1]:  # until the pipe has hardly any room
+        one.put("x" * 200)
+    for _ in range(2 * BACKLOG):
+        one.put("x" * 200)
     one.close()
     while (ready := select.select([ear], [], [], 20.0)[0]) and os.read(ear, 65536):
         pass
