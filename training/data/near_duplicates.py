@@ -77,14 +77,18 @@ def twins_of(
     """
     if not images or not views.shape[1]:
         return {}
-    seen = np.array([perceptual_hash(image) for image in images])
-    signs = np.where(seen, np.float32(1), np.float32(-1))
-    differing = (
-        (HASH_BITS - signs @ np.where(view, np.float32(1), np.float32(-1)).T) / 2 for view in views
-    )
-    nearest = reduce(np.minimum, differing)  # of the eight views: [N, M]
-    which = nearest.argmin(1)
-    return {int(i): int(which[i]) for i in np.flatnonzero(nearest.min(1) <= max_bits)}
+    found = {}
+    for start in range(0, len(images), _BLOCK):
+        seen = np.array([perceptual_hash(image) for image in images[start : start + _BLOCK]])
+        signs = np.where(seen, np.float32(1), np.float32(-1))
+        differing = (
+            (HASH_BITS - signs @ np.where(view, np.float32(1), np.float32(-1)).T) / 2
+            for view in views
+        )
+        nearest = reduce(np.minimum, differing)  # of the eight views: [N, M]
+        for row in np.flatnonzero(nearest.min(1) <= max_bits):
+            found[start + int(row)] = int(nearest[row].argmin())
+    return found
 
 
 def _turned(image: NDArray[np.uint8], quarters: int, mirrored: bool) -> NDArray[np.uint8]:
