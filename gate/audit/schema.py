@@ -8,6 +8,7 @@ import threading
 from mask_gate.gate.audit.chain import START, Tip
 from mask_gate.gate.audit.record_time import TIMED_KINDS, LastRows, read_note, seconds
 from mask_gate.gate.errors import OutputError
+from mask_gate.gate.system.threads import DoorThread
 
 APPLICATION_ID = 0x4D474155
 """In the header of every audit, so that no other program's database is taken for a damaged one."""
@@ -106,9 +107,15 @@ def check_pages(connection: sqlite3.Connection) -> None:
     Raises:
         sqlite3.DatabaseError: the file is damaged.
     """
+    ended = threading.Event()
+
+    def interrupt_if_long() -> None:
+        if not ended.wait(_CHECK_S):
+            connection.interrupt()
+
     # Within one step of its own the check may read for minutes, so no progress handler is asked.
-    stop = threading.Timer(_CHECK_S, connection.interrupt)
-    stop.start()
+    watch = DoorThread(target=interrupt_if_long, name="audit-check")
+    watch.start()
     try:
         answer = _pragma(connection, "quick_check(1)")
     except sqlite3.OperationalError as error:
@@ -116,8 +123,8 @@ def check_pages(connection: sqlite3.Connection) -> None:
             raise
         return
     finally:
-        stop.cancel()
-        stop.join()  # else it might interrupt what comes next
+        ended.set()
+        watch.join()  # else it might interrupt what comes next
     if answer != "ok":
         raise WrongSchemaError(str(answer).replace("\n", " "))
 
