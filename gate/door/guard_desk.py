@@ -60,20 +60,20 @@ class GuardDesk:
         self._let_in_s: deque[float] = deque(maxlen=let_in_per_h)
         self._held: tuple[DoorController, Lockdown] | None = None
 
-    def remember(self, let_in_between: Callable[[float, float], Iterable[float]]) -> None:
+    def remember(self, let_in_since: Callable[[float], Iterable[float]]) -> None:
         """Count who was let in before this gate was started, for a restart is no new hour.
 
         Args:
-            let_in_between: when somebody was let in between two times, oldest first. Not called
-                where nobody may be let in, or what was done here is known. An OutputError of it
-                counts as an hour in which all that is allowed was done.
+            let_in_since: when somebody was let in since a time, oldest first. Not called where
+                nobody may be let in, or what was done here is known. An OutputError of it counts
+                as an hour in which all that is allowed was done.
         """
         with self._busy:
             if GuardAct.LET_IN_ONCE not in self._may or self._let_in_s:
                 return
             now_s = self._clock()
             try:
-                self._let_in_s.extend(let_in_between(now_s - HOUR_S, now_s))
+                self._let_in_s.extend(let_in_since(now_s - HOUR_S))
             except OutputError as error:
                 log.error("%s; so nobody is let in by hand for an hour", error)
                 self._let_in_s.extend([now_s] * self._let_in_per_h)

@@ -151,7 +151,7 @@ def open_entrance(
         if audit is not None:
             lockdown = stack.enter_context(_lockdown(controller, audit, view))
             if desk is not None:
-                desk.remember(partial(let_in_times, audit.path))
+                desk.remember(partial(let_in_times, audit.path, clock=clock))
                 stack.enter_context(desk.open_for(controller, lockdown))
         yield Entrance(controller, events, audit)
 

@@ -199,12 +199,12 @@ class TestLettingIn:
     def test_counts_what_the_record_tells_of_runs_before(self, world, clock):
         asked = []
 
-        def of_the_hour(begin_s, end_s):
-            asked.append((begin_s, end_s))
+        def of_the_hour(begin_s):
+            asked.append(begin_s)
             return [clock() - 3000.0, clock() - 600.0, clock() - 300.0]
 
         world.desk.remember(of_the_hour)
-        assert asked == [(clock() - HOUR_S, clock())]
+        assert asked == [clock() - HOUR_S]
         assert world.order() is Verdict.TOO_MANY
         world.wait(600.5, step_s=10.0)
         assert world.order() is Verdict.DONE
@@ -214,7 +214,7 @@ class TestLettingIn:
         assert world.order() is Verdict.TOO_MANY
 
     def test_counts_a_full_hour_where_the_record_cannot_be_read(self, world):
-        def unreadable(begin_s, end_s):
+        def unreadable(begin_s):
             raise OutputError("audit: cannot be read")
 
         world.desk.remember(unreadable)
@@ -225,7 +225,7 @@ class TestLettingIn:
         assert world.order() is Verdict.DONE
 
     def test_asks_no_record_where_nobody_may_be_let_in(self, clock):
-        World(clock, may={LOCK}).desk.remember(lambda *times: pytest.fail("it was asked"))
+        World(clock, may={LOCK}).desk.remember(lambda begin_s: pytest.fail("it was asked"))
 
     def test_is_refused_at_the_start_and_at_the_end(self, clock):
         world = World(clock, watched=False)

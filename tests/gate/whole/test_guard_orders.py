@@ -65,14 +65,15 @@ class Console:
 
         One that came too late, because the machine was busy, is given again.
         """
-        said = _TOO_LATE
-        while _TOO_LATE in said:
+        for _ in range(20):
             number = order_id
             if number is None:
                 page = self.request("GET", f"{door}/", cookie=cookie)[2]
                 number = re.search(r'name="id" value="(\w+)"', page)[1]
             form = {"act": act, "id": number, "why": "parcel, for the lab", "password": password}
             status, _, said = self.request("POST", f"{door}/orders", form, cookie)
+            if _TOO_LATE not in said:
+                break
         return status, said
 
 
